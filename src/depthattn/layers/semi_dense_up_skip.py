@@ -1,0 +1,90 @@
+"""Semi-dense up-skip connections: every level of a decoder reaches its last one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from depthattn.functional import semi_dense_up_skip
+from depthattn.ops import checks
+
+
+class SemiDenseUpSkip(nn.Module):
+    r"""Bring the features of all levels to one size and width, add them up, and smooth the sum.
+
+    .. math:: f_{out} = S\Big(\sum_{j=0}^{n} \mathrm{resize}(P_j(f_j))\Big)
+
+    :math:`P_j` is a convolution to the common width at the level's own size: a 1x1 convolution commutes with the resize,
+    so it runs where there are the fewest pixels. :math:`S` is a 3x3 convolution at the final size.
+
+    Args:
+        in_channels: channels of each level, in the order in which ``forward`` gets them.
+        out_channels: channels of the result.
+        kernel_size: size of the projections P_j, odd.
+        mode: ``"bilinear"`` (without aligned corners) or ``"nearest"``.
+
+    Shape:
+        ``features``: one (B,C_j,h_j,w_j) per level, of any sizes. ``size``: (H, W) of the result; None takes the largest
+        level's. Returns (B,out_channels,H,W).
+
+    Raises:
+        ValueError: if an option value does not fit, or the features fit neither each other nor the options.
+        TypeError: if a feature is not a floating-point tensor.
+
+    Gradient:
+        To every level and to the convolutions; resizing and adding are linear.
+
+    Source:
+        Jiao et al., "Look Deeper into Depth", ECCV 2018, semi-dense up-skip connections.
+
+    Example:
+        >>> import torch
+        >>> from depthattn import SemiDenseUpSkip
+        >>> skip = SemiDenseUpSkip([64, 32, 16], out_channels=16)
+        >>> levels = [torch.randn(1, 64, 4, 5), torch.randn(1, 32, 8, 10), torch.randn(1, 16, 16, 20)]
+        >>> tuple(skip(levels).shape)
+        (1, 16, 16, 20)
+    """
+
+    def __init__(
+        self, in_channels: Sequence[int], out_channels: int, *, kernel_size: int = 1, mode: str = "bilinear"
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        checks.check_choice(name, "mode", mode, checks.RESIZE_MODES)
+        checks.check_index(name, "kernel_size", kernel_size)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"{name}: wanted an odd kernel_size >= 1, got {kernel_size}")
+        if not in_channels:
+            raise ValueError(f"{name}: wanted the channels of at least one level, got none")
+        self.in_channels = tuple(in_channels)
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.mode = mode
+        self.projections = nn.ModuleList(
+            nn.Conv2d(channels, out_channels, kernel_size, padding=kernel_size // 2) for channels in in_channels
+        )
+        self.smooth = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+
+    def forward(self, features: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor:
+        name = type(self).__name__
+        if len(features) != len(self.in_channels):
+            raise ValueError(f"{name}: wanted {len(self.in_channels)} features, got {len(features)}")
+        for level, (feature, channels) in enumerate(zip(features, self.in_channels, strict=True)):
+            checks.check_float(name, f"features[{level}]", feature)
+            if feature.ndim != 4 or feature.shape[1] != channels:
+                raise ValueError(
+                    f"{name}: wanted features[{level}] of shape (B,{channels},h,w), got {checks.shape_of(feature)}"
+                )
+        if size is None:
+            size = max(((x.shape[2], x.shape[3]) for x in features), key=lambda hw: hw[0] * hw[1])
+        projected = [project(feature) for project, feature in zip(self.projections, features, strict=True)]
+        merged: Tensor = self.smooth(semi_dense_up_skip(projected, size, mode=self.mode))
+        return merged
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_channels={self.in_channels}, out_channels={self.out_channels}, "
+            f"kernel_size={self.kernel_size}, mode={self.mode!r}"
+        )

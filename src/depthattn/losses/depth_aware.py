@@ -1,0 +1,86 @@
+"""The depth-aware loss as a module."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from depthattn.functional import depth_aware_loss
+from depthattn.ops import checks
+
+
+class DepthAwareLoss(nn.Module):
+    """Depth-aware loss: the options of :func:`depthattn.functional.depth_aware_loss`, kept.
+
+    Args:
+        distance: ``"smooth_l1"``, ``"l1"`` or ``"l2"``.
+        beta: where smooth L1 turns from square to linear, in metres.
+        max_depth: what normalises the true depth, in metres; None takes each image's own maximum.
+        log_offset: added inside the logarithms of lambda; 0 is the printed formula, clamped.
+        detach_weight: stop the gradient through the weight.
+        reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
+
+    Shape:
+        ``pred`` and ``target`` (B,1,H,W), (B,H,W) or (H,W) in metres, ``mask`` the same in bool. The result is a
+        scalar, (B,) or (B,H,W), as the reduction says.
+
+    Raises:
+        ValueError: if an option value, a shape or a device does not fit.
+        TypeError: if an argument has the wrong type or dtype.
+
+    Gradient:
+        To ``pred`` only, exactly zero at pixels that do not count; the function says more.
+
+    Source:
+        Jiao et al., "Look Deeper into Depth", ECCV 2018.
+
+    Example:
+        >>> import torch
+        >>> from depthattn import DepthAwareLoss
+        >>> loss = DepthAwareLoss(max_depth=10.0)
+        >>> depth = torch.full((2, 1, 4, 4), 3.0, requires_grad=True)
+        >>> target = torch.full((2, 1, 4, 4), 5.0)
+        >>> target[0] = 0.0  # an image without any depth
+        >>> value = loss(depth, target)
+        >>> value.backward()
+        >>> float(depth.grad[0].abs().max())
+        0.0
+    """
+
+    def __init__(
+        self,
+        *,
+        distance: str = "smooth_l1",
+        beta: float = 1.0,
+        max_depth: float | None = None,
+        log_offset: float = 1.0,
+        detach_weight: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        checks.depth_aware_options(type(self).__name__, distance, beta, max_depth, log_offset, detach_weight)
+        checks.check_reduction(type(self).__name__, reduction)
+        self.distance = distance
+        self.beta = beta
+        self.max_depth = max_depth
+        self.log_offset = log_offset
+        self.detach_weight = detach_weight
+        self.reduction = reduction
+
+    def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        return depth_aware_loss(
+            pred,
+            target,
+            mask=mask,
+            distance=self.distance,
+            beta=self.beta,
+            max_depth=self.max_depth,
+            log_offset=self.log_offset,
+            detach_weight=self.detach_weight,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"distance={self.distance!r}, beta={self.beta:g}, max_depth={self.max_depth}, "
+            f"log_offset={self.log_offset:g}, detach_weight={self.detach_weight}, reduction={self.reduction!r}"
+        )

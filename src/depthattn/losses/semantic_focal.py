@@ -1,0 +1,88 @@
+"""The semantic focal loss as a module."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from depthattn.functional import semantic_focal_loss
+from depthattn.ops import checks
+
+
+class SemanticFocalLoss(nn.Module):
+    """Softmax focal loss: the options of :func:`depthattn.functional.semantic_focal_loss`, kept.
+
+    Args:
+        weight: weight per class, (K,); a buffer, so it moves with ``.to()`` and is saved with the state.
+        gamma: how strongly well-classified pixels fade; 0 is cross entropy.
+        ignore_index: the label of pixels that do not count.
+        normalize_by: divide by the number of ``"pixels"`` that count or by the sum of their ``"weight"``.
+        upsample: ``"bilinear"`` takes the logits to the size of the target; None wants one size.
+        reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
+
+    Shape:
+        ``logits`` (B,K,...), ``target`` (B,...) integer. The result is a scalar, (B,) or (B,...), as the reduction
+        says.
+
+    Raises:
+        ValueError: if an option value, a shape, a device or a label does not fit.
+        TypeError: if an argument has the wrong type or dtype.
+
+    Gradient:
+        To ``logits`` only, exactly zero at ignored pixels; the function says more.
+
+    Source:
+        Jiao et al., "Look Deeper into Depth", ECCV 2018.
+
+    Example:
+        >>> import torch
+        >>> from depthattn import SemanticFocalLoss
+        >>> loss = SemanticFocalLoss(weight=torch.tensor([1.0, 3.0]), gamma=0.0)
+        >>> logits, labels = torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]])
+        >>> float(loss(logits, labels) / torch.tensor(2.0).log())  # the weights 1 and 3, over two pixels
+        2.0
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        *,
+        gamma: float = 2.0,
+        ignore_index: int = -100,
+        normalize_by: str = "pixels",
+        upsample: str | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        checks.semantic_focal_options(name, gamma, ignore_index, normalize_by, upsample)
+        checks.check_reduction(name, reduction)
+        if weight is not None:
+            checks.check_float(name, "weight", weight)
+            checks.check_constant(name, "weight", weight)
+        self.register_buffer("weight", weight)
+        self.gamma = gamma
+        self.ignore_index = ignore_index
+        self.normalize_by = normalize_by
+        self.upsample = upsample
+        self.reduction = reduction
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return semantic_focal_loss(
+            logits,
+            target,
+            weight=self.weight,
+            gamma=self.gamma,
+            ignore_index=self.ignore_index,
+            normalize_by=self.normalize_by,
+            upsample=self.upsample,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        classes = None if self.weight is None else f"({self.weight.numel()},)"
+        return (
+            f"weight={classes}, gamma={self.gamma:g}, ignore_index={self.ignore_index}, "
+            f"normalize_by={self.normalize_by!r}, upsample={self.upsample!r}, reduction={self.reduction!r}"
+        )

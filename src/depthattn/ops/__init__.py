@@ -1,0 +1,1 @@
+"""The five operations and what they share. Private: import from :mod:`depthattn.functional`."""

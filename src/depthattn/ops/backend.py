@@ -1,0 +1,74 @@
+"""Which implementation of an operation runs: chosen by name, or by the device of the tensors."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import torch
+
+BACKENDS = ("auto", "eager", "inductor", "triton")
+
+# A plain global on purpose: torch.compile guards on it, so that a compiled step notices a change.
+_selected = "auto"
+_triton_installed = importlib.util.find_spec("triton") is not None
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Choose the implementation of all operations called inside the ``with`` block.
+
+    Args:
+        name: ``"auto"`` takes hand-written Triton kernels for CUDA tensors where Triton is installed and the
+            tiled tensor code everywhere else. ``"eager"``, ``"inductor"`` and ``"triton"`` name one; a call
+            that it cannot serve raises an error with the reason instead of falling back.
+
+    The choice holds for the whole process, like the flags of ``torch.backends``. A backward pass runs on the
+    backend that its forward pass ran on, also after the block has ended.
+
+    Raises:
+        ValueError: if ``name`` is not one of the four.
+
+    Example:
+        >>> import torch, depthattn
+        >>> with depthattn.use_backend("eager"):
+        ...     loss = depthattn.DepthAwareLoss()(torch.ones(1, 4, 4), torch.ones(1, 4, 4))
+        >>> float(loss)
+        0.0
+    """
+    global _selected
+    if name not in BACKENDS:
+        raise ValueError(f"use_backend: wanted one of {', '.join(BACKENDS)}, got {name!r}")
+    previous, _selected = _selected, name
+    try:
+        yield
+    finally:
+        _selected = previous
+
+
+def resolve(device: torch.device) -> str:
+    """The name of the backend that serves a call on ``device``."""
+    if _selected != "auto":
+        return _selected
+    return "triton" if device.type == "cuda" and _triton_installed else "eager"
+
+
+def load(operation: str, backend: str) -> ModuleType:
+    """Import the implementation of ``operation`` for ``backend``; the first call pays, later ones look up."""
+    if backend == "triton" and not _triton_installed:
+        raise ValueError(
+            f"{operation}: wanted Triton for use_backend('triton'), got an environment without it (pip install triton)"
+        )
+    return importlib.import_module(f"depthattn.ops.{operation}.{backend}")
+
+
+def keeps_gradient(backend: str, dtype: torch.dtype) -> bool:
+    """Whether a loss writes its unscaled gradient already in the forward pass.
+
+    On the CPU one pass of logarithms and exponentials instead of two is worth the buffer, which the first
+    backward pass gives away as the gradient itself. Half precision would round twice, so it recomputes.
+    """
+    return backend != "triton" and dtype in (torch.float32, torch.float64)

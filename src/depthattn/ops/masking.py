@@ -1,0 +1,29 @@
+"""Validity of pixels and the dtype of arithmetic: the same rules for every operation and backend."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def compute_dtype(*tensors: Tensor) -> torch.dtype:
+    """float64 if any tensor is float64, else float32: half precision is only ever a storage format."""
+    wide = any(t.dtype == torch.float64 for t in tensors)
+    return torch.float64 if wide else torch.float32
+
+
+def valid_depth(target: Tensor, mask: Tensor | None) -> Tensor:
+    """True where the target is finite and positive and the mask, if there is one, allows it."""
+    valid = (target > 0) & (target < torch.inf)
+    return valid if mask is None else valid & mask
+
+
+def image_maximum(target: Tensor, mask: Tensor | None) -> Tensor:
+    """The largest valid target of each image, shape (B,); 0 for an image without a valid pixel."""
+    zero = target.new_zeros(())
+    return torch.where(valid_depth(target, mask), target, zero).flatten(1).amax(1)
+
+
+def valid_labels(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """True where the label names a class: inside [0, num_classes) and not ``ignore_index``."""
+    return (labels != ignore_index) & (labels >= 0) & (labels < num_classes)
