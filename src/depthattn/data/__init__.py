@@ -1,0 +1,24 @@
+"""Datasets of images with depth and labels, and their joint augmentation.
+
+Every dataset returns the same sample: ``image`` float32 (3,H,W) RGB in [0,1], ``depth`` float32 (1,H,W) in metres with
+0 where it is missing, ``labels`` int64 (H,W) with -100 where there is none.
+"""
+
+from __future__ import annotations
+
+from depthattn.data import transforms
+from depthattn.data.classes import class_names
+from depthattn.data.errors import DataError
+from depthattn.data.folder import RGBDList
+from depthattn.data.nyu import NYUDepthV2
+from depthattn.data.sample import Sample, Transform
+
+__all__ = [
+    "DataError",
+    "NYUDepthV2",
+    "RGBDList",
+    "Sample",
+    "Transform",
+    "class_names",
+    "transforms",
+]

@@ -1,0 +1,110 @@
+"""Which picture files make up each frame: BTS-style lists, and folders matched by file stem."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from depthattn.data.errors import DataError
+from depthattn.data.images import SUFFIXES
+
+
+class FramePaths(NamedTuple):
+    """Files of one frame; None where the frame has no depth or no labels."""
+
+    image: Path
+    depth: Path | None
+    labels: Path | None
+
+
+def _check_focal(where: str, text: str) -> None:
+    try:
+        focal = float(text)
+    except ValueError:
+        focal = math.nan
+    if not (math.isfinite(focal) and focal > 0):
+        raise DataError(f"{where}: wanted a focal length in pixels as third column, got {text!r}")
+
+
+def read_list(list_file: Path, root: Path) -> list[FramePaths]:
+    """Frames of a list with ``image depth [focal]`` on each line.
+
+    Paths are below ``root`` with or without a leading slash; ``None`` as depth is a frame without depth; blank lines
+    and lines that start with # are passed over.
+    """
+    try:
+        text = list_file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"RGBDList: {list_file}: wanted a list of picture files, got {reason}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"RGBDList: {list_file}: wanted a list in UTF-8 text, got byte {error.start} outside it") from error
+    if not root.is_dir():
+        raise DataError(f"RGBDList: wanted root to be the folder that the lines of {list_file} start from, got {root}")
+    frames = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        columns = line.split()
+        if not columns or columns[0].startswith("#"):
+            continue
+        where = f"RGBDList: {list_file} line {number}"
+        if len(columns) not in (2, 3):
+            raise DataError(f"{where}: wanted 2 or 3 columns (image, depth, focal), got {len(columns)}")
+        if len(columns) == 3:
+            _check_focal(where, columns[2])
+        image = root / columns[0].lstrip("/")
+        depth = None if columns[1] == "None" else root / columns[1].lstrip("/")
+        for path in (image, depth):
+            if path is not None and not _is_file(path):
+                raise DataError(f"{where}: wanted an existing file, got {path}")
+        frames.append(FramePaths(image, depth, None))
+    if not frames:
+        raise DataError(f"RGBDList: {list_file}: wanted at least one line that names an image and a depth, got none")
+    return frames
+
+
+def _is_file(path: Path) -> bool:
+    # A line may hold bytes that no file name can: then there is no such file.
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _by_stem(name: str, folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(f"RGBDList.from_folder: wanted {name} to be a folder of pictures, got {folder}")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            continue
+        if path.stem in found:
+            raise DataError(
+                f"RGBDList.from_folder: {folder}: wanted one picture of each stem, "
+                f"got {found[path.stem].name} and {path.name}"
+            )
+        found[path.stem] = path
+    if not found:
+        raise DataError(f"RGBDList.from_folder: {folder}: wanted {name}, got a folder with no pictures")
+    return found
+
+
+def match_folders(
+    images: str | os.PathLike[str], depths: str | os.PathLike[str] | None, labels: str | os.PathLike[str] | None
+) -> list[FramePaths]:
+    """Frames of a folder of images, each with the depth and label files of the same stem where there are such.
+
+    An image may lack either. A depth or label file without its image is an error, as it shows that the names do not
+    match.
+    """
+    image_files = _by_stem("images", Path(images))
+    depth_files = {} if depths is None else _by_stem("depths", Path(depths))
+    label_files = {} if labels is None else _by_stem("labels", Path(labels))
+    for target_files in (depth_files, label_files):
+        for stem, path in target_files.items():
+            if stem not in image_files:
+                raise DataError(f"RGBDList.from_folder: {path}: wanted an image {stem}.* in {images}, got none")
+    return [
+        FramePaths(path, depth_files.get(stem), label_files.get(stem)) for stem, path in sorted(image_files.items())
+    ]
