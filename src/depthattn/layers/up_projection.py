@@ -1,0 +1,99 @@
+"""The fast up-projection of FCRN: a learned doubling of resolution."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class UpProjection(nn.Module):
+    r"""FCRN's fast up-projection: twice the height and width, with a projection shortcut.
+
+    .. math::
+        a, b = \mathrm{BN}(U_a x),\ \mathrm{BN}(U_b x) \qquad
+        y = \mathrm{ReLU}\bigl(\mathrm{BN}(K_{3\times3}\, \mathrm{ReLU}(a)) + b\bigr)
+
+    where each ``U`` unpools ``x`` by zeros (value at the top left of each 2x2 cell) and applies a 5x5 convolution.
+    At a given output pixel only the taps that meet no inserted zero count: 3x3 of them at (even, even)
+    positions, 3x2, 2x3 and 2x2 at the others, so that the 5x5 kernel is four small kernels whose results are
+    interleaved. A transposed convolution of stride two is this interleaving in one call; both branches share it.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+
+    Shape:
+        Input (B, in_channels, h, w); output (B, out_channels, 2h, 2w), or ``size`` where it is given.
+
+    Raises:
+        ValueError: if the input or ``size`` does not fit.
+
+    Source:
+        Laina et al., "Deeper Depth Prediction with Fully Convolutional Residual Networks", 3DV 2016,
+        arXiv:1606.00373.
+
+    Example:
+        >>> import torch
+        >>> from depthattn.layers.up_projection import UpProjection
+        >>> up = UpProjection(64, 32)
+        >>> up(torch.rand(2, 64, 8, 10)).shape
+        torch.Size([2, 32, 16, 20])
+        >>> up(torch.rand(2, 64, 8, 10), size=(15, 19)).shape
+        torch.Size([2, 32, 15, 19])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if value < 1:
+                raise ValueError(f"UpProjection: wanted {name} >= 1, got {value}")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        # No biases: each convolution is followed by a batch norm, which has its own.
+        self.unpool_conv = nn.ConvTranspose2d(
+            in_channels, 2 * out_channels, 5, stride=2, padding=2, output_padding=1, bias=False
+        )
+        self.unpool_norm = nn.BatchNorm2d(2 * out_channels)
+        self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the kernels anew, He-normal over the taps that meet a value.
+
+        The four phases of the 5x5 kernel see 9, 6, 6 and 4 inputs; one spread for all of them would start training
+        with a checkerboard in the output.
+        """
+        for row in (0, 1):
+            for column in (0, 1):
+                phase = self.unpool_conv.weight.data[:, :, row::2, column::2]
+                taps = phase.shape[2] * phase.shape[3]
+                phase.normal_(0.0, (2.0 / (self.in_channels * taps)) ** 0.5)
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
+        self.unpool_norm.reset_parameters()
+        self.norm.reset_parameters()
+
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Double the resolution of ``x``.
+
+        Args:
+            x: features (B, in_channels, h, w).
+            size: wanted (height, width), each 2h or 2h - 1 (2w or 2w - 1): an encoder that halves an odd size rounds
+                up, and the last row or column of the doubled map then lies outside the image and is cropped, before
+                batch statistics are taken. None means (2h, 2w).
+        """
+        if x.dim() != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(f"UpProjection: wanted x of shape (B, {self.in_channels}, h, w), got {tuple(x.shape)}")
+        full = (2 * x.shape[2], 2 * x.shape[3])
+        y = self.unpool_conv(x)
+        if size is not None:
+            if not all(2 * half - 1 <= wanted <= 2 * half for wanted, half in zip(size, x.shape[2:], strict=True)):
+                raise ValueError(
+                    f"UpProjection: wanted size to be {full} or up to one less on each side, got {tuple(size)}"
+                )
+            y = y[:, :, : size[0], : size[1]]
+        residual, shortcut = self.unpool_norm(y).chunk(2, dim=1)
+        return F.relu(self.norm(self.conv(F.relu(residual))) + shortcut)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}"

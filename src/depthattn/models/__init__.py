@@ -1,0 +1,7 @@
+"""SynergyNet and its encoders."""
+
+from depthattn.models.encoders import Encoder, ModuleEncoder
+from depthattn.models.resnet import ResNet
+from depthattn.models.synergynet import SynergyNet, SynergyOutput
+
+__all__ = ["Encoder", "ModuleEncoder", "ResNet", "SynergyNet", "SynergyOutput"]

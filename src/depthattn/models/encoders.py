@@ -1,0 +1,130 @@
+"""What SynergyNet asks of an encoder, and the adapter that brings any module to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+# Divisible by the strides in use (4 to 32, and 14 of the vision transformers), and their usual fixed size.
+_PROBE_SIZE = 224
+
+
+class Encoder(nn.Module):
+    """A module that turns an image into a list of feature maps, fine to coarse.
+
+    Attributes:
+        channels: channels of each map.
+        reductions: stride of each map relative to the image, None where it is not known.
+    """
+
+    channels: tuple[int, ...]
+    reductions: tuple[int | None, ...]
+
+
+class ModuleEncoder(Encoder):
+    """Any module that returns feature maps, as an :class:`Encoder`.
+
+    Understood are a timm ``features_only`` model, a transformers backbone (its output has ``feature_maps``), and any
+    module that returns a tensor, a list or tuple of tensors, or a mapping of them, ordered fine to coarse. What the
+    module does not say of itself (``feature_info`` as timm has it, or attributes ``channels`` and ``reductions``) is
+    found by one pass of a grey 224x224 image in eval mode, which leaves the module as it was.
+
+    Args:
+        module: the encoder; used itself, not a copy.
+
+    Raises:
+        ValueError: if the module does not return feature maps.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        channels, reductions = _declared(module)
+        if channels is None or reductions is None:
+            try:
+                shapes = _probe(module)
+            except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+                if channels is None:
+                    raise ValueError(
+                        f"SynergyNet: wanted an encoder that maps a (1, 3, {_PROBE_SIZE}, {_PROBE_SIZE}) image to "
+                        f"feature maps (or has an attribute `channels`), got {type(module).__name__}, which "
+                        f"raised {type(error).__name__}: {error}"
+                    ) from error
+                reductions = (None,) * len(channels)
+            else:
+                channels = tuple(shape[1] for shape in shapes) if channels is None else channels
+                reductions = tuple(_stride(shape) for shape in shapes)
+        self.channels = channels
+        self.reductions = reductions
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        maps = _as_list(self.module(image))
+        for index, feature in enumerate(maps):
+            if feature.dim() != 4:
+                raise ValueError(
+                    f"SynergyNet: wanted feature maps (B, C, h, w) from {type(self.module).__name__}, got map "
+                    f"{index} of shape {tuple(feature.shape)}"
+                )
+        if len(maps) != len(self.channels):
+            raise ValueError(
+                f"SynergyNet: wanted {len(self.channels)} feature maps from {type(self.module).__name__}, "
+                f"got {len(maps)}"
+            )
+        return [
+            _channels_first(feature, channels, type(self.module).__name__)
+            for feature, channels in zip(maps, self.channels, strict=True)
+        ]
+
+
+def _declared(module: nn.Module) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None]:
+    info = getattr(module, "feature_info", None)
+    if info is not None and callable(getattr(info, "channels", None)):
+        return tuple(info.channels()), tuple(info.reduction())
+    channels, reductions = getattr(module, "channels", None), getattr(module, "reductions", None)
+    return (
+        tuple(channels) if isinstance(channels, Sequence) else None,
+        tuple(reductions) if isinstance(reductions, Sequence) else None,
+    )
+
+
+def _probe(module: nn.Module) -> list[torch.Size]:
+    like = next((t for t in chain(module.parameters(), module.buffers()) if t.is_floating_point()), torch.empty(0))
+    image = torch.full((1, 3, _PROBE_SIZE, _PROBE_SIZE), 0.5, device=like.device, dtype=like.dtype)
+    modes = [(child, child.training) for child in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            maps = _as_list(module(image))
+    finally:
+        for child, training in modes:
+            child.training = training
+    for feature in maps:
+        if feature.dim() != 4:
+            raise ValueError(f"wanted maps (B, C, h, w), got {tuple(feature.shape)}")
+    return [feature.shape for feature in maps]
+
+
+def _as_list(output: object) -> list[Tensor]:
+    output = getattr(output, "feature_maps", output)
+    if isinstance(output, Tensor):
+        return [output]
+    values = list(output.values()) if isinstance(output, Mapping) else output
+    if not isinstance(values, (list, tuple)) or not values or not all(isinstance(v, Tensor) for v in values):
+        raise TypeError(f"SynergyNet: wanted feature maps from the encoder, got {type(output).__name__}")
+    return list(values)
+
+
+def _stride(shape: torch.Size) -> int | None:
+    return _PROBE_SIZE // shape[2] if shape[2] == shape[3] and _PROBE_SIZE % shape[2] == 0 else None
+
+
+def _channels_first(feature: Tensor, channels: int, name: str) -> Tensor:
+    if feature.shape[1] == channels:
+        return feature
+    # timm's window transformers return (B, h, w, C).
+    if feature.shape[3] == channels:
+        return feature.permute(0, 3, 1, 2)
+    raise ValueError(f"SynergyNet: wanted a map with {channels} channels from {name}, got {tuple(feature.shape)}")

@@ -1,0 +1,123 @@
+"""ResNet encoders whose parameters are named as torchvision and timm name them."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depthattn.models.encoders import Encoder
+
+
+def _conv_norm(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut (ResNet-18 and 34)."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _conv_norm(in_channels, width, stride) if stride != 1 or in_channels != width else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut (ResNet-50); the 3x3 has the stride, as in the published weights."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        out_channels = width * self.expansion
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        needs_projection = stride != 1 or in_channels != out_channels
+        self.downsample = _conv_norm(in_channels, out_channels, stride) if needs_projection else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        return F.relu(self.bn3(self.conv3(x)) + shortcut)
+
+
+_BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
+RESNETS = tuple(_BLOCKS)
+
+
+class ResNet(Encoder):
+    """ResNet without its classifier: maps at strides 2, 4, 8, 16 and 32.
+
+    Args:
+        name: ``"resnet18"``, ``"resnet34"`` or ``"resnet50"``.
+
+    Raises:
+        ValueError: if the name is none of these.
+
+    Source:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385; He-normal weights
+        (fan out) as torchvision draws them.
+
+    Example:
+        >>> import torch
+        >>> from depthattn.models.resnet import ResNet
+        >>> [tuple(feature.shape[1:]) for feature in ResNet("resnet18")(torch.rand(2, 3, 64, 64))]
+        [(64, 32, 32), (64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2)]
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if name not in _BLOCKS:
+            raise ValueError(f"ResNet: wanted name to be one of {', '.join(RESNETS)}, got {name!r}")
+        block, (n1, n2, n3, n4) = _BLOCKS[name]
+        self.name = name
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = _layer(block, 64, 64, n1, stride=1)
+        self.layer2 = _layer(block, 64 * block.expansion, 128, n2, stride=2)
+        self.layer3 = _layer(block, 128 * block.expansion, 256, n3, stride=2)
+        self.layer4 = _layer(block, 256 * block.expansion, 512, n4, stride=2)
+        self.channels = (64, *(width * block.expansion for width in (64, 128, 256, 512)))
+        self.reductions = (2, 4, 8, 16, 32)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        stem = F.relu(self.bn1(self.conv1(image)))
+        maps = [stem]
+        x = cast(Tensor, self.maxpool(stem))
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+            maps.append(x)
+        return maps
+
+
+def _layer(
+    block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, count: int, *, stride: int
+) -> nn.Sequential:
+    rest = (block(width * block.expansion, width, 1) for _ in range(count - 1))
+    return nn.Sequential(block(in_channels, width, stride), *rest)

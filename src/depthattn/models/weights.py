@@ -1,0 +1,101 @@
+"""Pretrained encoder weights from a file on disk."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from depthattn._extras import require
+
+_SHOWN = 3
+
+
+def load_encoder_weights(
+    module: nn.Module, path: str | os.PathLike[str], *, left_out: Iterable[str] | None = None
+) -> None:
+    """Load a state dict from ``path`` into ``module``; either all of it fits or nothing is changed.
+
+    A ``.safetensors`` file is read with safetensors, any other with ``torch.load(weights_only=True)``: no code in the
+    file runs. Counters ``num_batches_tracked`` may be missing, as they are in the older files of torchvision.
+
+    Args:
+        module: the encoder.
+        path: the file.
+        left_out: top-level names in the file to ignore, such as ``("fc",)`` for a classifier. None means those
+            which the module has no child of: a features-only network lacks the head and the last norm.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not a state dict, or its keys or shapes are not the module's.
+    """
+    path = Path(path)
+    found = _read(path)
+    wanted = module.state_dict()
+    found = {_flattened(key, wanted): value for key, value in found.items()}
+    if left_out is None:
+        ours = {key.partition(".")[0] for key in wanted}
+        left_out = {key.partition(".")[0] for key in found} - ours
+    ignored = set(left_out)
+    found = {key: value for key, value in found.items() if key.partition(".")[0] not in ignored}
+
+    missing = [k for k in wanted if k not in found and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in found if k not in wanted]
+    mismatched = [
+        f"{k} {tuple(v.shape)} for {tuple(wanted[k].shape)}"
+        for k, v in found.items()
+        if k in wanted and v.shape != wanted[k].shape
+    ]
+    problems = [
+        _listing(kind, keys)
+        for kind, keys in (("missing", missing), ("unexpected", unexpected), ("mismatched", mismatched))
+        if keys
+    ]
+    if problems:
+        raise ValueError(f"encoder_weights: wanted the weights of this encoder in {path}, got {'; '.join(problems)}")
+    module.load_state_dict(found, strict=False)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"encoder_weights: wanted a file, got {path}, which is none")
+    content: object
+    if path.suffix == ".safetensors":
+        safetensors = require("safetensors", extra="train", purpose="a .safetensors file")
+        load_file = require("safetensors.torch", extra="train", purpose="a .safetensors file").load_file
+        try:
+            content = load_file(path)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"encoder_weights: wanted a safetensors file, got {path}: {error}") from error
+    else:
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            # torch's message goes on for a paragraph, on how to load the file without the safety.
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"encoder_weights: wanted tensors that torch.load(weights_only=True) reads, got {path}: {reason}"
+            ) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
+    ):
+        raise ValueError(f"encoder_weights: wanted a state dict (name -> tensor) in {path}, got something else")
+    return content
+
+
+def _flattened(key: str, wanted: dict[str, Tensor]) -> str:
+    """The key under timm's ``features_only`` naming (``stages_0.x`` for ``stages.0.x``) where the module uses it."""
+    flat = key.replace(".", "_", 1)
+    return flat if key not in wanted and flat in wanted else key
+
+
+def _listing(kind: str, keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return f"{len(keys)} {kind}: {', '.join(keys[:_SHOWN])}{more}"
