@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -170,12 +170,18 @@ class SynergyNet(nn.Module):
         )
 
     def gates(self) -> dict[str, Tensor]:
-        """The gates of all lateral sharing units by name, detached, ready to log; empty without sharing."""
-        return {
-            f"sharing{index}/{name}": value
-            for index, unit in enumerate(self.sharing_units, start=1)
-            for name, value in unit.gates().items()  # type: ignore[operator]  # ModuleList forgets the type
-        }
+        """The gates of all lateral sharing units, detached, ready to log; empty without sharing.
+
+        Named ``sharing1/depth_from_semantics``: in the first unit, what the depth decoder takes from the other. Each is
+        a scalar, or (C,) for ``sharing="channel"``.
+        """
+        tasks = {"0": "depth", "1": "semantics"}
+        named = {}
+        for index, unit in enumerate(self.sharing_units, start=1):
+            for name, gate in cast(LateralSharingUnit, unit).gates().items():
+                to, source = name.split("_from_")
+                named[f"sharing{index}/{tasks[to]}_from_{tasks[source]}"] = gate
+        return named
 
     def _level_size(self, image_size: tuple[int, int], level: int, x: Tensor) -> tuple[int, int]:
         # An encoder that rounds up covers more than the image. Each level drops what lies outside, or the final

@@ -1,0 +1,33 @@
+"""Scores of depth and of semantic labels, as torchmetrics metrics: they add up over batches and processes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from depthattn._extras import require
+
+if TYPE_CHECKING:
+    from depthattn.metrics.depth import ConstantDepthBaseline, DepthMetrics
+    from depthattn.metrics.segmentation import SegmentationMetrics
+
+_HOMES = {
+    "ConstantDepthBaseline": "depthattn.metrics.depth",
+    "DepthMetrics": "depthattn.metrics.depth",
+    "SegmentationMetrics": "depthattn.metrics.segmentation",
+}
+
+__all__ = ["ConstantDepthBaseline", "DepthMetrics", "SegmentationMetrics"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'depthattn.metrics' has no attribute {name!r}")
+    require("torchmetrics", extra="train", purpose=name)
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

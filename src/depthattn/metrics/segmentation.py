@@ -1,0 +1,118 @@
+"""Semantic segmentation scores from a confusion matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from depthattn.ops import checks
+
+
+class SegmentationMetrics(Metric):
+    r"""Pixel accuracy, mean accuracy and mean IoU, pooled over all labelled pixels.
+
+    With :math:`n_{ij}` the number of pixels of class i predicted as j, :math:`t_i = \sum_j n_{ij}` and
+    :math:`p_i = \sum_j n_{ji}`:
+
+    ================== ===============================================================================
+    ``pixel_accuracy`` :math:`\sum_i n_{ii} / \sum_i t_i`
+    ``mean_accuracy``  mean of :math:`n_{ii} / t_i` over the classes with :math:`t_i > 0`
+    ``miou``           mean of :math:`n_{ii} / (t_i + p_i - n_{ii})` over the classes in truth or prediction
+    ================== ===============================================================================
+
+    Counts are exact integers. Nothing waits for the device before ``compute``, which torchmetrics' own confusion
+    matrix does (it indexes with a boolean mask).
+
+    Args:
+        num_classes: K.
+        ignore_index: label of pixels that do not count.
+        **kwargs: options of :class:`torchmetrics.Metric`.
+
+    Returns:
+        From ``compute``: the scores by name, float64 scalars; all NaN if no pixel was labelled.
+
+    Raises:
+        ValueError: if shapes do not fit; if a label is neither in [0, K) nor ``ignore_index``, or a predicted class
+            not in [0, K). On an accelerator such pixels are left out, or raise under ``set_validation(True)``.
+        TypeError: if the target is not an integer tensor.
+
+    Source:
+        Long et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015.
+
+    Example:
+        >>> import torch
+        >>> from depthattn.metrics import SegmentationMetrics
+        >>> metrics = SegmentationMetrics(num_classes=3)
+        >>> metrics.update(torch.tensor([[0, 0, 1, 1]]), torch.tensor([[0, 0, 0, -100]]))
+        >>> {name: round(float(score), 4) for name, score in metrics.compute().items()}
+        {'pixel_accuracy': 0.6667, 'mean_accuracy': 0.6667, 'miou': 0.3333}
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    confusion: Tensor
+
+    def __init__(self, num_classes: int, ignore_index: int = -100, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        checks.check_index("SegmentationMetrics", "num_classes", num_classes)
+        checks.check_number("SegmentationMetrics", "num_classes", num_classes, at_least=1)
+        checks.check_index("SegmentationMetrics", "ignore_index", ignore_index)
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, pred: Tensor, target: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            pred: logits (B,K,...) or predicted classes (B,...), integer.
+            target: true classes (B,...), integer.
+        """
+        checks.check_tensor("SegmentationMetrics", "pred", pred)
+        checks.check_integer("SegmentationMetrics", "target", target)
+        checks.check_device("SegmentationMetrics", "target", target, pred.device)
+        classes = self._classes(pred.detach(), target).flatten().long()
+        target = target.flatten().long()
+        counted = (target != self.ignore_index) & (target >= 0) & (target < self.num_classes)
+        named = (classes >= 0) & (classes < self.num_classes)
+        if checks.validates(target.device):
+            self._check_values("target", target, counted | (target == self.ignore_index))
+            self._check_values("pred", classes, named | ~counted)
+        # What does not count goes to a cell of its own behind the matrix: no data-dependent shape, no stray address.
+        used = counted & named
+        cells = self.num_classes**2
+        index = torch.where(used, target * self.num_classes + classes, cells)
+        counts = self.confusion.new_zeros(cells + 1).scatter_add_(0, index, torch.ones_like(index))
+        self.confusion += counts[:cells].view(self.num_classes, self.num_classes)
+
+    def compute(self) -> dict[str, Tensor]:
+        confusion = self.confusion.double()
+        hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+        # 0 / 0 is NaN: a class that is absent leaves the mean.
+        return {
+            "pixel_accuracy": hits.sum() / truth.sum(),
+            "mean_accuracy": (hits / truth).nanmean(),
+            "miou": (hits / (truth + predicted - hits)).nanmean(),
+        }
+
+    def _classes(self, pred: Tensor, target: Tensor) -> Tensor:
+        logits_shape = (*target.shape[:1], self.num_classes, *target.shape[1:])
+        if pred.is_floating_point() and tuple(pred.shape) == logits_shape:
+            return pred.argmax(1)
+        if not pred.is_floating_point() and pred.shape == target.shape:
+            return pred
+        raise ValueError(
+            f"SegmentationMetrics: wanted pred as logits {logits_shape} or integer classes {tuple(target.shape)}, "
+            f"got {pred.dtype} {tuple(pred.shape)}"
+        )
+
+    def _check_values(self, name: str, values: Tensor, legal: Tensor) -> None:
+        if not bool(legal.all()):
+            stray = int(values[~legal][0])
+            besides = f" or {self.ignore_index}" if name == "target" else ""
+            raise ValueError(f"SegmentationMetrics: wanted {name} in [0, {self.num_classes}){besides}, got {stray}")
