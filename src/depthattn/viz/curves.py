@@ -1,0 +1,97 @@
+"""Curves of losses and metrics over the epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from depthattn._extras import require
+
+# Okabe and Ito's colours, in an order that starts with the strongest contrast on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes.
+
+    Args:
+        title: written above it.
+        curves: legend text by key of the history, in drawing order. A key that the history lacks is left out.
+        ylabel: unit of the values.
+        baselines: value by legend text, drawn as dashed lines.
+        log: whether the values have a logarithmic axis.
+    """
+
+    title: str
+    curves: Mapping[str, str]
+    ylabel: str = ""
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    log: bool = False
+
+
+def plot_curves(history: Sequence[Mapping[str, float]], panels: Sequence[Panel], *, x: str = "epoch") -> Any:
+    """Draw the history of a run, one panel beside the other.
+
+    Curves differ in marker as well as in colour, so that they can be told apart without colour.
+
+    Args:
+        history: one mapping per epoch; it holds ``x`` and the keys that the panels name.
+        panels: what to draw.
+        x: key of the horizontal axis.
+
+    Returns:
+        A ``matplotlib.figure.Figure``; nothing is registered with pyplot.
+
+    Raises:
+        ValueError: no history, no panel, or an epoch that lacks ``x``.
+
+    Example:
+        >>> history = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}]
+        >>> figure = plot_curves(history, [Panel("loss", {"loss": "training"})])
+        >>> len(figure.axes)
+        1
+    """
+    if not history or not panels:
+        raise ValueError(f"plot_curves: wanted epochs and panels, got {len(history)} and {len(panels)}")
+    for index, row in enumerate(history):
+        if x not in row:
+            raise ValueError(f"plot_curves: wanted {x!r} in every row of history, got {sorted(row)} in row {index}")
+    figure = require("matplotlib.figure", extra="train", purpose="plot_curves").Figure(
+        figsize=(4.4 * len(panels), 3.4), dpi=150, layout="constrained"
+    )
+    ticker = require("matplotlib.ticker", extra="train", purpose="plot_curves")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        _draw(axes, history, panel, x)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    return figure
+
+
+def _draw(axes: Any, history: Sequence[Mapping[str, float]], panel: Panel, x: str) -> None:
+    for index, (key, text) in enumerate(panel.curves.items()):
+        points = [(row[x], row[key]) for row in history if key in row and math.isfinite(row[key])]
+        if points:
+            axes.plot(
+                *zip(*points, strict=True),
+                label=text,
+                color=_COLOURS[index % len(_COLOURS)],
+                marker=_MARKERS[index % len(_MARKERS)],
+                markersize=4,
+                linewidth=1.6,
+            )
+    for index, (text, value) in enumerate(panel.baselines.items()):
+        if math.isfinite(value):
+            axes.axhline(value, label=text, color="#555555", linestyle=("--", ":", "-.")[index % 3], linewidth=1.2)
+    axes.set_title(panel.title, fontsize=11, loc="left")
+    axes.set_xlabel(x, fontsize=9)
+    axes.set_ylabel(panel.ylabel, fontsize=9)
+    axes.tick_params(labelsize=9)
+    axes.grid(True, color="#dddddd", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if panel.log:
+        axes.set_yscale("log")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, frameon=False)
