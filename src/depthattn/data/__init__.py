@@ -12,12 +12,14 @@ from depthattn.data.errors import DataError
 from depthattn.data.folder import RGBDList
 from depthattn.data.nyu import NYUDepthV2
 from depthattn.data.sample import Sample, Transform
+from depthattn.data.synthetic import SyntheticRooms
 
 __all__ = [
     "DataError",
     "NYUDepthV2",
     "RGBDList",
     "Sample",
+    "SyntheticRooms",
     "Transform",
     "class_names",
     "transforms",

@@ -1,0 +1,1 @@
+"""The renderer of SyntheticRooms: furniture -> layout -> raycast -> shading -> sensor. Private to it."""
