@@ -103,8 +103,6 @@ def official_split(split: str) -> tuple[int, ...]:
     if split not in ("train", "test"):
         raise ValueError(f'official_split: wanted "train" or "test", got {split!r}')
     train = {
-        frame - 1
-        for first, last in _table("nyuv2_split.json")["train_ranges"]
-        for frame in range(first, last + 1)
+        frame - 1 for first, last in _table("nyuv2_split.json")["train_ranges"] for frame in range(first, last + 1)
     }
     return tuple(frame for frame in range(OFFICIAL_FRAMES) if (frame in train) == (split == "train"))

@@ -69,7 +69,7 @@ class RGBDList(Dataset[Sample]):
     ) -> None:
         path = Path(list_file)
         self._set_options(depth_scale, max_depth, transform)
-        self.frames = read_list(path, path.parent if root is None else Path(root))
+        self.frames: list[FramePaths] = read_list(path, path.parent if root is None else Path(root))
 
     def _set_options(self, depth_scale: float, max_depth: float | None, transform: Transform | None) -> None:
         if not (math.isfinite(depth_scale) and depth_scale > 0):
@@ -81,7 +81,6 @@ class RGBDList(Dataset[Sample]):
         self.transform = transform
         self.num_classes = 0
         self.class_names: tuple[str, ...] = ()
-        self.frames: list[FramePaths] = []
         self._ignore_value = 255
         self._first_label = 0
 

@@ -40,7 +40,9 @@ def read_list(list_file: Path, root: Path) -> list[FramePaths]:
         reason = error.strerror or error
         raise DataError(f"RGBDList: {list_file}: wanted a list of picture files, got {reason}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"RGBDList: {list_file}: wanted a list in UTF-8 text, got byte {error.start} outside it") from error
+        raise DataError(
+            f"RGBDList: {list_file}: wanted a list in UTF-8 text, got byte {error.start} outside it"
+        ) from error
     if not root.is_dir():
         raise DataError(f"RGBDList: wanted root to be the folder that the lines of {list_file} start from, got {root}")
     frames = []

@@ -149,7 +149,9 @@ class NYUDepthV2(Dataset[Sample]):
             "image": torch.from_numpy(np.ascontiguousarray(image.transpose(0, 2, 1))).float().div_(255.0),
             "depth": self._metres(depth.T, frame),
             "labels": map_labels(
-                np.ascontiguousarray(labels.T), self.num_classes, where=f"NYUDepthV2: {self._path}: 'labels' frame {frame}"
+                np.ascontiguousarray(labels.T),
+                self.num_classes,
+                where=f"NYUDepthV2: {self._path}: 'labels' frame {frame}",
             ),
         }
         return sample if self.transform is None else self.transform(sample)

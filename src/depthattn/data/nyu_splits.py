@@ -41,7 +41,8 @@ def _read_splits(splits: Path, split: str, count: int) -> tuple[int, ...]:
     bad = numbers[(numbers < 1) | (numbers > count)]
     if bad.size:
         raise DataError(
-            f"NYUDepthV2: {splits}: '{key}': wanted frame numbers in 1..{count} (the file's frames), got {bad.flat[0]:g}"
+            f"NYUDepthV2: {splits}: '{key}': wanted frame numbers in 1..{count} (frames in the file), "
+            f"got {bad.flat[0]:g}"
         )
     if not numbers.size:
         raise DataError(f"NYUDepthV2: {splits}: '{key}': wanted at least one frame number, got none")
@@ -75,7 +76,7 @@ def select_frames(path: Path, count: int, split: str | Sequence[int], splits: Pa
         return _read_splits(splits, split, count)
     if count != OFFICIAL_FRAMES:
         raise DataError(
-            f"NYUDepthV2: {path}: wanted the {OFFICIAL_FRAMES} frames that the built-in split is made for, got {count}: "
+            f"NYUDepthV2: {path}: wanted the {OFFICIAL_FRAMES} frames of the built-in split, got {count}: "
             f'pass splits= with the path of a splits.mat, or split="all"'
         )
     return official_split(split)

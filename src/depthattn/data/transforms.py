@@ -20,11 +20,7 @@ Size = tuple[int, int]
 
 
 def _check_size(function: str, size: Sequence[int]) -> Size:
-    if (
-        isinstance(size, str)
-        or len(size) != 2
-        or not all(isinstance(side, int) and side > 0 for side in size)
-    ):
+    if isinstance(size, str) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise ValueError(f"{function}: wanted size (height, width) of two whole numbers > 0, got {size!r}")
     return size[0], size[1]
 
@@ -52,9 +48,9 @@ def _resized(sample: Sample, size: Size) -> Sample:
         return sample
     rows = ((torch.arange(size[0]) + 0.5) * (height / size[0])).long()
     columns = ((torch.arange(size[1]) + 0.5) * (width / size[1])).long()
-    image = F.interpolate(
-        sample["image"][None], size=size, mode="bilinear", align_corners=False, antialias=True
-    )[0].clamp_(0.0, 1.0)
+    image = F.interpolate(sample["image"][None], size=size, mode="bilinear", align_corners=False, antialias=True)[
+        0
+    ].clamp_(0.0, 1.0)
     return {
         "image": image,
         "depth": sample["depth"][:, rows[:, None], columns],
@@ -111,7 +107,8 @@ class Resize:
         ValueError: a size that is not two positive whole numbers.
 
     Example:
-        >>> frame = {"image": torch.rand(3, 48, 64), "depth": torch.ones(1, 48, 64), "labels": torch.zeros(48, 64).long()}
+        >>> depth, labels = torch.ones(1, 48, 64), torch.zeros(48, 64).long()
+        >>> frame = {"image": torch.rand(3, 48, 64), "depth": depth, "labels": labels}
         >>> Resize((24, 24), cover=True)(frame)["depth"].shape
         torch.Size([1, 24, 32])
     """
@@ -125,9 +122,7 @@ class Resize:
             return _resized(sample, self.size)
         height, width = _size(sample)
         ratio = max(self.size[0] / height, self.size[1] / width)
-        return _resized(
-            sample, (max(self.size[0], round(height * ratio)), max(self.size[1], round(width * ratio)))
-        )
+        return _resized(sample, (max(self.size[0], round(height * ratio)), max(self.size[1], round(width * ratio))))
 
     def __repr__(self) -> str:
         return f"Resize({self.size}, cover={self.cover})"
@@ -143,7 +138,8 @@ class RandomScale:
         ValueError: bounds that are not 0 < low <= high.
 
     Example:
-        >>> frame = {"image": torch.rand(3, 48, 64), "depth": torch.ones(1, 48, 64), "labels": torch.zeros(48, 64).long()}
+        >>> depth, labels = torch.ones(1, 48, 64), torch.zeros(48, 64).long()
+        >>> frame = {"image": torch.rand(3, 48, 64), "depth": depth, "labels": labels}
         >>> RandomScale((2.0, 2.0))(frame)["depth"].unique()
         tensor([0.5000])
     """
@@ -254,16 +250,7 @@ class ColorJitter:
     def __call__(self, sample: Sample) -> Sample:
         image_module = require("PIL.Image", extra="train", purpose="ColorJitter")
         enhance = require("PIL.ImageEnhance", extra="train", purpose="ColorJitter")
-        pixels = (
-            sample["image"]
-            .mul(255.0)
-            .round_()
-            .clamp_(0.0, 255.0)
-            .byte()
-            .permute(1, 2, 0)
-            .contiguous()
-            .numpy()
-        )
+        pixels = sample["image"].mul(255.0).round_().clamp_(0.0, 255.0).byte().permute(1, 2, 0).contiguous().numpy()
         picture = image_module.fromarray(pixels)
         enhancers = (enhance.Brightness, enhance.Contrast, enhance.Color)
         for position in torch.randperm(len(enhancers)).tolist():
@@ -296,7 +283,8 @@ def train_transform(
         ValueError: an option out of range.
 
     Example:
-        >>> frame = {"image": torch.rand(3, 48, 64), "depth": torch.ones(1, 48, 64), "labels": torch.zeros(48, 64).long()}
+        >>> depth, labels = torch.ones(1, 48, 64), torch.zeros(48, 64).long()
+        >>> frame = {"image": torch.rand(3, 48, 64), "depth": depth, "labels": labels}
         >>> train_transform((32, 40))(frame)["image"].shape
         torch.Size([3, 32, 40])
     """

@@ -32,7 +32,9 @@ def table(random: Random) -> Piece:
         drawers = Part((width / 2 - 0.22, under / 2, 0.0), (0.42, under, depth * 0.95), _fronts(random, top, 0.22))
         return Piece("table", width, depth, [*parts, side, drawers])
     legs = wood(random) if random.random() < 0.4 else top
-    return Piece("table", width, depth, parts + _legs(width * 0.94, depth * 0.92, under, between(random, 0.04, 0.09), legs))
+    return Piece(
+        "table", width, depth, parts + _legs(width * 0.94, depth * 0.92, under, between(random, 0.04, 0.09), legs)
+    )
 
 
 def chair(random: Random) -> Piece:
@@ -66,7 +68,8 @@ def sofa(random: Random) -> Piece:
         Part((0.0, back / 2, -depth / 2 + 0.11), (width, back, 0.22), cloth),
     ]
     parts.extend(
-        Part((side * (width - arm) / 2, arm_height / 2, 0.03), (arm, arm_height, depth - 0.02), cloth) for side in (-1, 1)
+        Part((side * (width - arm) / 2, arm_height / 2, 0.03), (arm, arm_height, depth - 0.02), cloth)
+        for side in (-1, 1)
     )
     for number in range(seats):
         x = (number - (seats - 1) / 2) * inner
@@ -94,7 +97,9 @@ def bed(random: Random) -> Piece:
     count = 2 if width > 1.2 else 1
     for number in range(count):
         x = (number - (count - 1) / 2) * width * 0.48
-        parts.append(Part((x, height + 0.06, -length / 2 + 0.28), (width * 0.4 if count == 2 else 0.6, 0.13, 0.38), linen))
+        parts.append(
+            Part((x, height + 0.06, -length / 2 + 0.28), (width * 0.4 if count == 2 else 0.6, 0.13, 0.38), linen)
+        )
     return Piece("bed", width, length, parts)
 
 
@@ -120,7 +125,11 @@ def cabinet(random: Random) -> Piece:
     base = wood(random)
     period = between(random, 0.2, 0.3) if kind in ("chest", "sideboard") else between(random, 0.45, 0.6)
     parts = [
-        Part((0.0, 0.04, -0.03), (width * 0.96, 0.08, depth * 0.9), Material("plain", 1.0, (0.1, 0.1, 0.1), (0.1, 0.1, 0.1))),
+        Part(
+            (0.0, 0.04, -0.03),
+            (width * 0.96, 0.08, depth * 0.9),
+            Material("plain", 1.0, (0.1, 0.1, 0.1), (0.1, 0.1, 0.1)),
+        ),
         Part((0.0, (height + 0.06) / 2, 0.0), (width, height - 0.1, depth), _fronts(random, base, period)),
         Part((0.0, height - 0.015, 0.0), (width + 0.03, 0.03, depth + 0.03), wood(random)),
     ]

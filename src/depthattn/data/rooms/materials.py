@@ -21,7 +21,9 @@ def between(random: Random, low: float, high: float) -> float:
     return low + (high - low) * random.random()
 
 
-def colour(random: Random, hue: tuple[float, float], saturation: tuple[float, float], value: tuple[float, float]) -> RGB:
+def colour(
+    random: Random, hue: tuple[float, float], saturation: tuple[float, float], value: tuple[float, float]
+) -> RGB:
     """An sRGB colour inside bounds of hue, saturation and value."""
     return colorsys.hsv_to_rgb(between(random, *hue) % 1.0, between(random, *saturation), between(random, *value))
 
@@ -73,7 +75,9 @@ def wall(random: Random) -> Material:
         return Material("tiles", between(random, 0.2, 0.5), base, shaded(base, 0.65))
     if kind < 0.93:
         brick = colour(random, (0.01, 0.08), (0.25, 0.6), (0.4, 0.75))
-        return Material("bricks", between(random, 0.08, 0.13), brick, colour(random, (0.08, 0.12), (0.0, 0.1), (0.6, 0.8)))
+        return Material(
+            "bricks", between(random, 0.08, 0.13), brick, colour(random, (0.08, 0.12), (0.0, 0.1), (0.6, 0.8))
+        )
     return Material("noise", 0.6, base, shaded(base, 0.75))
 
 

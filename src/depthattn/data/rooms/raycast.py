@@ -30,7 +30,9 @@ class Camera(NamedTuple):
         forward = np.array([sy * cp, sp, cy * cp])
         level_right = np.array([cy, 0.0, -sy])
         level_up = np.array([-sy * sp, cp, -cy * sp])
-        return np.stack([cr * level_right + sr * level_up, cr * level_up - sr * level_right, forward]).astype(np.float32)
+        return np.stack([cr * level_right + sr * level_up, cr * level_up - sr * level_right, forward]).astype(
+            np.float32
+        )
 
 
 class Hits(NamedTuple):
@@ -47,22 +49,32 @@ def focal_length(size: tuple[int, int]) -> float:
     return max(size[0] * _FOCAL_PER_HEIGHT, size[1] * _FOCAL_PER_WIDTH)
 
 
-def cast(boxes: Array, camera: Camera, size: tuple[int, int]) -> Hits:
-    """Nearest box of each pixel. Row 0 of ``boxes`` is the room, which is seen from inside and never missed."""
+def _rays(camera: Camera, size: tuple[int, int]) -> tuple[Array, float]:
     height, width = size
     focal = focal_length(size)
     columns = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal
     rows = (height / 2 - np.arange(height, dtype=np.float32) - 0.5) / focal
     axes = camera.axes()
-    origin = np.array(camera.place, dtype=np.float32)
     rays = np.empty((3, height, width), dtype=np.float32)
     for axis in range(3):
         # Nudged off zero, so that no ray is parallel to a face and no division is by zero.
         np.add.outer(rows * axes[1, axis] + (axes[2, axis] + 1e-7), columns * axes[0, axis], out=rays[axis])
-    to_room = (boxes[0, :3] - origin)[:, None, None]
-    depth = ((to_room + np.copysign(boxes[0, 3:6][:, None, None], rays)) / rays).min(axis=0)
+    return rays, focal
+
+
+def _room_depth(room: Array, origin: Array, rays: Array) -> Array:
+    """Depth of the room's own faces."""
+    center, half = (room[:3] - origin)[:, None, None], room[3:6, None, None]
+    return np.asarray(((center + np.copysign(half, rays)) / rays).min(axis=0))
+
+
+def cast(boxes: Array, camera: Camera, size: tuple[int, int]) -> Hits:
+    """Nearest box of each pixel. Row 0 of ``boxes`` is the room, which is seen from inside and never missed."""
+    rays, focal = _rays(camera, size)
+    origin = np.array(camera.place, dtype=np.float32)
+    depth = _room_depth(boxes[0], origin, rays)
     box = np.zeros(size, dtype=np.int64)
-    for number, window in _visible(boxes, axes, origin, size, focal):
+    for number, window in _visible(boxes, camera.axes(), origin, size, focal):
         near = _near_face(boxes[number], origin, rays[(slice(None), *window)])
         seen = depth[window]
         hit = near < seen
@@ -71,25 +83,36 @@ def cast(boxes: Array, camera: Camera, size: tuple[int, int]) -> Hits:
     return Hits(rays, depth, box, focal)
 
 
+def glance(boxes: Array, camera: Camera, size: tuple[int, int]) -> tuple[Array, Array]:
+    """Depth and box of each pixel as :func:`cast` gives, all boxes at once: faster for a handful of pixels."""
+    rays, _ = _rays(camera, size)
+    origin = np.array(camera.place, dtype=np.float32)
+    near = np.empty((len(boxes), *size), dtype=np.float32)
+    near[0] = _room_depth(boxes[0], origin, rays)
+    near[1:] = _near_face(boxes[1:].T[:, :, None, None], origin[:, None, None, None], rays)
+    box = near.argmin(axis=0)
+    return near.min(axis=0), box
+
+
 def _near_face(box: Array, origin: Array, rays: Array) -> Array:
     """Depth at which rays enter a box, infinite where they miss it."""
     cos, sin = box[6], box[7]
     x, y, z = origin - box[:3]
     place = (cos * x - sin * z, y, sin * x + cos * z)
     turned = (cos * rays[0] - sin * rays[2], rays[1], sin * rays[0] + cos * rays[2])
-    enter = leave = np.float32(0.0)
-    for axis in range(3):
-        inverse = 1.0 / turned[axis]
-        middle = inverse * -place[axis]
-        half = np.abs(inverse)
-        half *= box[3 + axis]
-        if axis == 0:
-            enter, leave = middle - half, middle + half
-        else:
-            np.maximum(enter, middle - half, out=enter)
-            np.minimum(leave, middle + half, out=leave)
-    enter[(enter >= leave) | (enter <= 0.0)] = np.inf
-    return np.asarray(enter)
+    enter, leave = _slab(turned[0], place[0], box[3])
+    for axis in (1, 2):
+        start, end = _slab(turned[axis], place[axis], box[3 + axis])
+        enter, leave = np.maximum(enter, start), np.minimum(leave, end)
+    return np.where((enter < leave) & (enter > 0.0), enter, np.float32(np.inf))
+
+
+def _slab(rays: Array, place: Array, half: Array) -> tuple[Array, Array]:
+    """Depths at which rays enter and leave the space between two opposite faces."""
+    inverse = 1.0 / rays
+    middle = inverse * -place
+    reach = np.abs(inverse) * half
+    return middle - reach, middle + reach
 
 
 def _visible(

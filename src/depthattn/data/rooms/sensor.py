@@ -1,4 +1,4 @@
-"""What the camera makes of a room: an exposed, noisy 8-bit picture, and depth with the holes of a structured-light sensor."""
+"""What a camera makes of a room: an exposed, noisy 8-bit picture, and depth with a structured-light sensor's holes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _BORDER = (7.0 / 480.0, 7.0 / 640.0)
 def expose(radiance: Array, size: tuple[int, int], random: Random) -> Array:
     """(H,W,3) uint8: automatic exposure, white balance, gamma, vignette and sensor noise."""
     height, width = size
-    picture = radiance.reshape(height, width, 3)
+    picture = radiance.reshape(3, height, width).transpose(1, 2, 0)
     level = float(np.mean(picture))
-    gain = between(random, 0.17, 0.3) / max(level, 1e-3)
+    gain = between(random, 0.2, 0.36) / max(level, 1e-3)
     balance = np.array([between(random, 0.9, 1.1), 1.0, between(random, 0.9, 1.1)], dtype=np.float32)
     rows = np.linspace(-1.0, 1.0, height, dtype=np.float32)[:, None]
     columns = np.linspace(-1.0, 1.0, width, dtype=np.float32)[None, :]
@@ -30,7 +30,7 @@ def expose(radiance: Array, size: tuple[int, int], random: Random) -> Array:
     picture = np.clip(picture, 0.0, 1.0) ** np.float32(1 / 2.2)
     noise = random.standard_normal((height, width, 3), dtype=np.float32)
     picture = picture * 255.0 + noise * np.float32(between(random, 1.0, 3.5))
-    return np.clip(np.rint(picture), 0.0, 255.0).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(picture), 0.0, 255.0), dtype=np.uint8)
 
 
 def in_range(depth: Array) -> Array:
@@ -66,7 +66,7 @@ def seen_by_sensor(hits: Hits, surface: Surface, random: Random) -> Array:
     seen[:, 1:] &= ~(jump_across & ragged[:, 1:])
     seen[:, :-1] &= ~(jump_across & ragged[:, :-1])
     seen[1:] &= ~(jump_down & ragged[1:])
-    dark = surface.colour.max(axis=1).reshape(size) < 0.05
+    dark = surface.colour.max(axis=0).reshape(size) < 0.03
     seen &= ~(dark & (blotches > 0.45))
     gloss = surface.gloss.reshape(size)
     seen &= gloss * 0.95 + 0.02 < 1.0 - 0.9 * blotches * gloss

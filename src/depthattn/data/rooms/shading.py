@@ -9,7 +9,7 @@ import numpy as np
 
 from depthattn.data.rooms.materials import Random
 from depthattn.data.rooms.raycast import Camera, Hits
-from depthattn.data.rooms.scene import CLASS_IDS, PATTERN_IDS, Array, Scene
+from depthattn.data.rooms.scene import CLASS_IDS, PATTERN_IDS, RGB, Array, Scene
 
 _SIDE = 256
 _OTHER_AXES = np.array([[2, 1], [0, 2], [0, 1]])
@@ -31,14 +31,19 @@ def noise_tile() -> Array:
 
 @functools.cache
 def _palette() -> Array:
-    """(64,3) linear colours of book spines and pictures."""
+    """(3,64) linear colours of book spines and pictures."""
     random = np.random.default_rng(1)
-    base = random.random((64, 1)) * 0.6 + 0.05
-    return np.clip(base + (random.random((64, 3)) - 0.5) * 0.6, 0.02, 0.9).astype(np.float32)
+    base = random.random((1, 64)) * 0.6 + 0.05
+    return np.clip(base + (random.random((3, 64)) - 0.5) * 0.6, 0.02, 0.9).astype(np.float32)
+
+
+def _linear(colours: list[RGB]) -> Array:
+    """(3,M) linear colours of sRGB ones."""
+    return np.asarray(np.array(colours, dtype=np.float32).T ** np.float32(2.2), order="C")
 
 
 class Surface(NamedTuple):
-    """Per pixel (N,): linear colour (N,3), gloss, cosine of the viewing angle, class id."""
+    """Per pixel (N,): linear colour (3,N), gloss, cosine of the viewing angle, class id."""
 
     colour: Array
     gloss: Array
@@ -55,7 +60,8 @@ def _noise(u: Array, v: Array, per_metre: float) -> Array:
 
 def _hash(a: Array, b: Array) -> Array:
     """Whole numbers 0..63 that look random."""
-    return (a.astype(np.int64) * 7919 + b.astype(np.int64) * 104729 ^ (a.astype(np.int64) << 3)) & 63
+    a, b = a.astype(np.int64), b.astype(np.int64)
+    return np.asarray((a * 7919 + b * 104729) ^ (a << 3)) & 63
 
 
 def _mix(pattern: str, u: Array, v: Array, noise: Array) -> Array:
@@ -106,9 +112,9 @@ def _material_rows(scene: Scene, hits: Hits, axis: Array, local: Array) -> tuple
 
 
 def _albedo(scene: Scene, material: Array, u: Array, v: Array, footprint: Array, offsets: Array) -> Array:
-    """Linear colour (N,3) of each pixel's pattern, fading to its mean where a pixel covers a period."""
-    first = np.array([m.first for m in scene.materials], dtype=np.float32)[material] ** 2.2
-    second = np.array([m.second for m in scene.materials], dtype=np.float32)[material] ** 2.2
+    """Linear colour (3,N) of each pixel's pattern, fading to its mean where a pixel covers a period."""
+    first = _linear([m.first for m in scene.materials])[:, material]
+    second = _linear([m.second for m in scene.materials])[:, material]
     period = np.array([m.period for m in scene.materials], dtype=np.float32)[material]
     pattern = np.array([PATTERN_IDS[m.pattern] for m in scene.materials])[material]
     shift = offsets[material]
@@ -128,31 +134,31 @@ def _albedo(scene: Scene, material: Array, u: Array, v: Array, footprint: Array,
             mix[at] = mean + (value - mean) * sharp[at]
     noisy = np.flatnonzero(pattern == PATTERN_IDS["noise"])
     mix[noisy] = _noise(u[noisy], v[noisy], 20.0) * 0.7 + fine[noisy] * 0.3
-    colour = first + (second - first) * mix[:, None]
+    colour = first + (second - first) * mix
     mosaic = np.flatnonzero(pattern == PATTERN_IDS["mosaic"])
     if mosaic.size:
         spine = np.floor(u[mosaic] / period[mosaic])
         shelf = np.floor(v[mosaic] / np.maximum(period[mosaic], 0.3))
-        colour[mosaic] = _palette()[_hash(spine, shelf)] * 0.8 + 0.2 * colour[mosaic]
-    colour *= (0.9 + 0.2 * fine)[:, None]
+        colour[:, mosaic] = _palette()[:, _hash(spine, shelf)] * 0.8 + 0.2 * colour[:, mosaic]
+    colour *= 0.9 + 0.2 * fine
     return np.asarray(colour)
 
 
 def _lighting(scene: Scene, points: Array, normal: Array, floor: Array) -> Array:
-    """Light (N,3) from lamps that fall off with distance, a soft ambient part, and darkened corners and floor."""
+    """Light (3,N) from lamps that fall off with distance, a soft ambient part, and darkened corners and floor."""
     half = np.array(scene.size, dtype=np.float32)[:, None] / 2
     corner = np.ones(points.shape[1], dtype=np.float32)
     gap = half - np.abs(points - np.array([[0.0], [half[1, 0]], [0.0]], dtype=np.float32))
     for axis in range(3):
         along = 1.0 - np.abs(normal[axis])
         corner *= 1.0 - 0.4 * along * np.exp(gap[axis] * -4.0)
-    light = np.repeat((0.2 + 0.07 * normal[1])[:, None], 3, axis=1).astype(np.float32)
+    light = np.repeat((0.2 + 0.07 * normal[1])[None], 3, axis=0).astype(np.float32)
     for place, tone in scene.lights:
         toward = np.array(place, dtype=np.float32)[:, None] - points
         squared = np.einsum("ij,ij->j", toward, toward)
         cosine = np.einsum("ij,ij->j", toward, normal) / np.sqrt(squared + 1e-4)
         strength = np.maximum(cosine * 0.85 + 0.15, 0.0) / (squared * 0.35 + 0.6)
-        light += strength[:, None] * np.array(tone, dtype=np.float32)
+        light += strength * np.array(tone, dtype=np.float32)[:, None]
     at = np.flatnonzero(floor)
     shade = np.ones(at.size, dtype=np.float32)
     x, z = points[0, at], points[2, at]
@@ -163,11 +169,11 @@ def _lighting(scene: Scene, points: Array, normal: Array, floor: Array) -> Array
         outside = np.maximum(np.maximum(out_x, out_z), 0.0)
         shade *= 1.0 - 0.5 * np.clip(1.0 - outside / 0.35, 0.0, 1.0)
     corner[at] *= shade
-    return np.asarray(light * corner[:, None])
+    return np.asarray(light * corner)
 
 
 def shade(scene: Scene, camera: Camera, hits: Hits, random: Random) -> tuple[Array, Surface]:
-    """Radiance (N,3) and surface of every pixel."""
+    """Radiance (3,N) and surface of every pixel."""
     local, axis, points = _face_coordinates(scene, camera, hits)
     material, labels = _material_rows(scene, hits, axis, local)
     pixels = np.arange(axis.size)
@@ -190,14 +196,14 @@ def shade(scene: Scene, camera: Camera, hits: Hits, random: Random) -> tuple[Arr
     radiance = colour * _lighting(scene, points, normal, floor)
     glowing = np.array([m.pattern == "light" for m in scene.materials])[material]
     at = np.flatnonzero(glowing)
-    radiance[at] = _glow(scene, material[at], rows[:, at], local[1, at])
+    radiance[:, at] = _glow(scene, material[at], rows[:, at], local[1, at])
     gloss = np.array([m.gloss for m in scene.materials], dtype=np.float32)[material]
     return radiance, Surface(colour, gloss, facing, labels)
 
 
 def _glow(scene: Scene, material: Array, rows: Array, up: Array) -> Array:
     """Radiance of lamps, and of windows from the ground below to the sky above."""
-    first = np.array([m.first for m in scene.materials], dtype=np.float32)[material] ** 2.2
-    second = np.array([m.second for m in scene.materials], dtype=np.float32)[material] ** 2.2
-    rise = np.clip((up / rows[4] + 0.6) * 1.2, 0.0, 1.0)[:, None]
+    first = _linear([m.first for m in scene.materials])[:, material]
+    second = _linear([m.second for m in scene.materials])[:, material]
+    rise = np.clip((up / rows[4] + 0.6) * 1.2, 0.0, 1.0)
     return np.asarray(0.95 * (second + (first - second) * rise))
