@@ -15,13 +15,14 @@ from depthattn.data.classes import OFFICIAL_FRAMES, official_split
 from depthattn.data.errors import DataError
 
 _SPLIT_KEYS = {"train": "trainNdxs", "test": "testNdxs"}
-# What scipy.io.loadmat raises on damaged files; it has no error type of its own for most of them.
+# What scipy.io.loadmat raises on damaged files; its own error type covers few of them.
 _MAT_ERRORS = (ValueError, TypeError, KeyError, IndexError, EOFError, OSError, MemoryError, OverflowError)
 
 
 def _read_splits(splits: Path, split: str, count: int) -> tuple[int, ...]:
     """Zero-based frames of one split of a splits.mat, which counts from 1."""
     loadmat = require("scipy.io", extra="nyu", purpose="NYUDepthV2 with splits").loadmat
+    read_error = require("scipy.io.matlab", extra="nyu", purpose="NYUDepthV2 with splits").MatReadError
     key = _SPLIT_KEYS[split]
     wanted = "wanted a splits.mat (MATLAB v5 with trainNdxs and testNdxs)"
     if not splits.is_file():
@@ -30,7 +31,7 @@ def _read_splits(splits: Path, split: str, count: int) -> tuple[int, ...]:
         contents = loadmat(splits, variable_names=[key])
     except NotImplementedError as error:
         raise DataError(f"NYUDepthV2: {splits}: {wanted}, got a MATLAB v7.3 file") from error
-    except (*_MAT_ERRORS, struct.error, zlib.error) as error:
+    except (*_MAT_ERRORS, read_error, struct.error, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"NYUDepthV2: {splits}: {wanted}, got a file that does not read ({reason})") from error
     if key not in contents:

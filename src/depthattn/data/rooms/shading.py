@@ -61,7 +61,7 @@ def _noise(u: Array, v: Array, per_metre: float) -> Array:
 def _hash(a: Array, b: Array) -> Array:
     """Whole numbers 0..63 that look random."""
     a, b = a.astype(np.int64), b.astype(np.int64)
-    return np.asarray((a * 7919 + b * 104729) ^ (a << 3)) & 63
+    return np.asarray(((a * 7919 + b * 104729) ^ (a << 3)) & 63)
 
 
 def _mix(pattern: str, u: Array, v: Array, noise: Array) -> Array:
