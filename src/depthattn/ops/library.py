@@ -31,13 +31,25 @@ def define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) ->
 
     @functools.wraps(kernel)
     def run(*arguments: Any) -> Any:
-        # Kernels choose their own precision: a surrounding autocast must not lower a matrix product in them.
-        with torch.autocast(_first_tensor(arguments).device.type, enabled=False):
+        # Kernels choose their own precision: a surrounding autocast must not lower a matrix product in them. They own
+        # no derivatives: a direct call on a tensor that requires one must not record the steps inside.
+        with torch.no_grad(), torch.autocast(_first_tensor(arguments).device.type, enabled=False):
             return kernel(*arguments)
 
     _library.define(schema)
     _library.impl(name, run, "CompositeExplicitAutograd")
     torch.library.register_fake(f"depthattn::{name}", fake, lib=_library)
+
+
+def run_forward(function: type[Function], *arguments: Any) -> Any:
+    """Run an operation as a node of the graph, or as a plain call where torch.compile traces one without gradients.
+
+    Tracing a variadic ``forward`` that needs no gradient, torch.compile hands it a context that it does not take.
+    """
+    tracked = torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in arguments)
+    if torch.compiler.is_compiling() and not tracked:
+        return function.forward(*arguments)
+    return function.apply(*arguments)
 
 
 def run_backward(backward: type[Function], *arguments: Any) -> Any:

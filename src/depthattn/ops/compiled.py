@@ -1,0 +1,52 @@
+"""Tile functions through torch.compile: one graph per case of dtypes and options, whatever the sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Compiled:
+    """A tensor function that torch.compile compiles at the first call of each case.
+
+    A case is the options, which become constants of the graph, and the dtypes and layouts of the tensors.
+    Within one case sizes are dynamic, so that a new image size meets compiled code.
+
+    Args:
+        function: called as ``function(*tensors, **options)`` with every option by keyword.
+    """
+
+    def __init__(self, function: FunctionType) -> None:
+        self._function = function
+        self._cases: dict[Hashable, Callable[..., Any]] = {}
+
+    def __call__(self, *tensors: Tensor | None, **options: Hashable) -> Any:
+        case = (tuple(options.items()), tuple(None if t is None else _layout(t) for t in tensors))
+        run = self._cases.get(case)
+        if run is None:
+            run = self._cases[case] = torch.compile(_twin(self._function), dynamic=True, fullgraph=True)
+        return run(*tensors, **options)
+
+
+def _layout(tensor: Tensor) -> Hashable:
+    """What torch.compile would specialise a graph on: dtype, device, contiguity and the axes of size one."""
+    ones = tuple(size == 1 for size in tensor.shape)
+    steps = None if tensor.is_contiguous() else tuple(min(stride, 2) for stride in tensor.stride())
+    return tensor.dtype, tensor.device, ones, steps
+
+
+def _twin(function: FunctionType) -> FunctionType:
+    """The same function over its own code object: torch.compile counts recompilations per code object."""
+    twin = FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    twin.__kwdefaults__ = function.__kwdefaults__
+    return twin

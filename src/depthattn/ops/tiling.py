@@ -1,0 +1,68 @@
+"""Cutting maps into tiles whose temporaries stay in cache, and the scratch memory that those temporaries share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+# Below this, starting an operator costs more than its arithmetic.
+SMALLEST_TILE = 1 << 14
+# Per thread: beyond this a handful of buffers leave the second-level cache.
+_CPU_TILE = 1 << 16
+# An accelerator wants wide launches; float32 still counts this many pixels exactly.
+_DEVICE_TILE = 1 << 22
+# All scratch buffers of a call together are at most this part of the tensor that the tiles cover.
+SCRATCH_PART = 12
+
+
+def tile_elements(like: Tensor, buffers: int) -> int:
+    """How many elements a tile may have so that ``buffers`` of them stay in cache and small beside ``like``."""
+    largest = _CPU_TILE * max(torch.get_num_threads(), 2) if like.device.type == "cpu" else _DEVICE_TILE
+    return min(max(like.numel() // (SCRATCH_PART * max(buffers, 1)), SMALLEST_TILE), largest)
+
+
+def tiles(batch: int, length: int, width: int, elements: int) -> Iterator[tuple[slice, slice]]:
+    """Cover (batch, length) with tiles of at most ``elements`` elements, one step of ``length`` holding ``width``.
+
+    Whole images share a tile while they fit; a larger image is cut into even spans of at least one step. The order
+    is by image, then by span.
+    """
+    if batch == 0 or length == 0 or width == 0:
+        return
+    image = length * width
+    if image <= elements:
+        images = elements // image
+        for start in range(0, batch, images):
+            yield slice(start, min(start + images, batch)), slice(0, length)
+        return
+    span = span_length(length, width, elements)
+    for index in range(batch):
+        for start in range(0, length, span):
+            yield slice(index, index + 1), slice(start, min(start + span, length))
+
+
+def span_length(length: int, width: int, elements: int) -> int:
+    """The span of an even cut of ``length`` steps into tiles of at most ``elements`` elements."""
+    longest = min(max(elements // max(width, 1), 1), length)
+    return math.ceil(length / math.ceil(length / longest)) if length else 0
+
+
+def add_up(parts: Sequence[Tensor], like: Tensor, dtype: torch.dtype) -> Tensor:
+    """One number per image of ``like``, (B,), from what each tile of :func:`tiles` gave for its images, (images,)."""
+    batch = like.shape[0]
+    return torch.cat(list(parts)).to(dtype).view(batch, -1).sum(1) if parts else like.new_zeros(batch, dtype=dtype)
+
+
+class Scratch:
+    """Buffers of ``elements`` elements, allocated once per call and handed out in the shape of each tile."""
+
+    def __init__(self, like: Tensor, buffers: int, elements: int, dtype: torch.dtype) -> None:
+        self._buffers = [like.new_empty(elements, dtype=dtype) for _ in range(buffers)]
+
+    def shaped(self, *shape: int) -> list[Tensor]:
+        """All buffers as contiguous tensors of ``shape``, with whatever the last tile left in them."""
+        numel = math.prod(shape)
+        return [buffer[:numel].view(shape) for buffer in self._buffers]
