@@ -20,6 +20,7 @@ from depthattn.ops.depth_aware import reference as depth_aware_reference
 from depthattn.ops.joint_gradient import JointGradient
 from depthattn.ops.joint_gradient import reference as joint_gradient_reference
 from depthattn.ops.lateral_sharing import LateralSharing
+from depthattn.ops.library import run_forward
 from depthattn.ops.masking import compute_dtype, image_maximum
 from depthattn.ops.reduce import reduce_sums
 from depthattn.ops.semantic_focal import SemanticFocal
@@ -113,8 +114,8 @@ def depth_aware_loss(
         return depth_aware_reference.per_pixel(pred, target, mask, norm, distance, beta, log_offset, detach_weight)
     backend = resolve(pred.device)
     keep = torch.is_grad_enabled() and pred.requires_grad and keeps_gradient(backend, pred.dtype)
-    sums, counts, *_ = DepthAware.apply(
-        pred, target, mask, distance, beta, max_depth, log_offset, detach_weight, keep, backend
+    sums, counts, *_ = run_forward(
+        DepthAware, pred, target, mask, distance, beta, max_depth, log_offset, detach_weight, keep, backend
     )
     return reduce_sums(sums, counts, reduction)
 
@@ -191,8 +192,8 @@ def joint_gradient_loss(
     if reduction == "none":
         values = joint_gradient_reference.per_pixel(pred, target, mask, semantics, semantic_weight, ignore_index)
         return values[:, :height, :width]
-    depth, depth_windows, semantic, semantic_windows = JointGradient.apply(
-        pred, target, mask, semantics, ignore_index, resolve(pred.device)
+    depth, depth_windows, semantic, semantic_windows = run_forward(
+        JointGradient, pred, target, mask, semantics, ignore_index, resolve(pred.device)
     )
     return reduce_sums(depth, depth_windows, reduction) + semantic_weight * reduce_sums(
         semantic, semantic_windows, reduction
@@ -280,8 +281,8 @@ def semantic_focal_loss(
         return semantic_focal_reference.per_pixel(flat_logits, labels, weight, gamma, ignore_index).view(target.shape)
     backend = resolve(logits.device)
     keep = torch.is_grad_enabled() and logits.requires_grad and keeps_gradient(backend, logits.dtype)
-    sums, counts, weight_sums, _ = SemanticFocal.apply(
-        flat_logits, flat_target, weight, gamma, ignore_index, keep, backend
+    sums, counts, weight_sums, _ = run_forward(
+        SemanticFocal, flat_logits, flat_target, weight, gamma, ignore_index, keep, backend
     )
     return reduce_sums(sums, counts if normalize_by == "pixels" else weight_sums, reduction)
 
@@ -317,7 +318,7 @@ def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, 
         (tensor([[[6., 6.]]]), tensor([[[10., 10.]]]))
     """
     checks.sharing_tensors("lateral_sharing", features, gates)
-    shared: tuple[Tensor, ...] = LateralSharing.apply(resolve(gates.device), gates, *features)
+    shared: tuple[Tensor, ...] = run_forward(LateralSharing, resolve(gates.device), gates, *features)
     return shared
 
 
@@ -356,5 +357,5 @@ def semi_dense_up_skip(features: Sequence[Tensor], size: Sequence[int], *, mode:
     checks.check_choice(name, "mode", mode, checks.RESIZE_MODES)
     checks.pyramid(name, features)
     height, width = checks.image_size(name, size)
-    merged: Tensor = SemiDenseUpSkip.apply(height, width, mode, resolve(features[0].device), *features)
+    merged: Tensor = run_forward(SemiDenseUpSkip, height, width, mode, resolve(features[0].device), *features)
     return merged

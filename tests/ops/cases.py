@@ -1,0 +1,182 @@
+"""One call of each operation, with the inputs that it differentiates: what the contract tests run over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from depthattn import functional as F
+from depthattn.ops.depth_aware import reference as depth_aware_reference
+from depthattn.ops.joint_gradient import reference as joint_gradient_reference
+from depthattn.ops.lateral_sharing import reference as lateral_sharing_reference
+from depthattn.ops.masking import image_maximum
+from depthattn.ops.semantic_focal import reference as semantic_focal_reference
+from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
+
+
+@dataclass(frozen=True)
+class Case:
+    """``run(*inputs)`` calls the operation and ``formula(*inputs)`` its reference; all inputs are differentiable."""
+
+    name: str
+    make: Callable[[torch.dtype], tuple[Tensor, ...]]
+    run: Callable[..., Tensor]
+    formula: Callable[..., Tensor]
+
+    def inputs(self, dtype: torch.dtype, *, requires_grad: bool = True) -> tuple[Tensor, ...]:
+        return tuple(x.to(dtype).requires_grad_(requires_grad) for x in self.make(dtype))
+
+
+def random(*shape: int, seed: int = 1, low: float = 0.0, high: float = 1.0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(*shape, generator=generator, dtype=torch.float64) * (high - low) + low
+
+
+def depth(*shape: int, seed: int) -> Tensor:
+    return random(*shape, seed=seed, low=0.4, high=9.0)
+
+
+def on_grid(x: Tensor) -> Tensor:
+    """Rounded to sixteenths, so that constants below 16 are the same in every dtype down to bfloat16."""
+    return (16 * x).round() / 16
+
+
+def target_with_holes(*shape: int, seed: int = 2) -> Tensor:
+    target = on_grid(depth(*shape, seed=seed))
+    target[random(*shape, seed=seed + 100) < 0.1] = 0.0
+    target.view(-1)[3] = float("nan")
+    target.view(-1)[5] = float("inf")
+    target.view(-1)[8] = -1.0
+    return target
+
+
+def blocks_of_labels(batch: int, height: int, width: int) -> Tensor:
+    """Two classes with a straight border, and a corner of ignored pixels."""
+    labels = torch.zeros(batch, height, width, dtype=torch.int64)
+    labels[:, :, width // 2 :] = 3
+    labels[:, :2, :2] = -100
+    return labels
+
+
+def labels_for(*shape: int, classes: int, seed: int = 5) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(classes, shape, generator=generator)
+    labels[torch.rand(shape, generator=generator) < 0.2] = -100
+    return labels
+
+
+SIZE = (2, 9, 11)
+TARGET = target_with_holes(*SIZE)
+MASK = random(*SIZE, seed=9) < 0.9
+LABELS = blocks_of_labels(*SIZE)
+CLASSES = labels_for(2, 4, 5, classes=5)
+WEIGHT = on_grid(random(5, seed=11, low=0.2, high=2.0))
+
+
+def _depth_aware(**options: Any) -> Case:
+    full = {"distance": "smooth_l1", "beta": 1.0, "log_offset": 1.0, "detach_weight": False} | {
+        k: v for k, v in options.items() if k != "max_depth"
+    }
+
+    def run(pred: Tensor) -> Tensor:
+        return F.depth_aware_loss(pred, TARGET.to(pred.dtype), mask=MASK, reduction="per_image", **options)
+
+    def formula(pred: Tensor) -> Tensor:
+        target = TARGET.to(pred.dtype)
+        maximum = options.get("max_depth")
+        norm = image_maximum(target, MASK) if maximum is None else pred.new_full((2,), maximum)
+        values = depth_aware_reference.per_pixel(pred, target, MASK, norm, *full.values())
+        return values.sum((1, 2)) / ((target > 0) & target.isfinite() & MASK).sum((1, 2))
+
+    name = "depth_aware-" + ("-".join(f"{k}={v}" for k, v in options.items()) or "default")
+    return Case(name, lambda dtype: (depth(*SIZE, seed=1),), run, formula)
+
+
+def _joint_gradient(kind: str) -> Case:
+    def semantics_of(pred: Tensor, maps: tuple[Tensor, ...]) -> Tensor | None:
+        return maps[0] if maps else LABELS if kind == "labels" else None
+
+    def run(pred: Tensor, *maps: Tensor) -> Tensor:
+        return F.joint_gradient_loss(
+            pred,
+            TARGET.to(pred.dtype),
+            semantics_of(pred, maps),
+            mask=MASK,
+            semantic_weight=0.7,
+            reduction="per_image",
+        )
+
+    def formula(pred: Tensor, *maps: Tensor) -> Tensor:
+        values, windows = joint_gradient_reference.depth_term(pred, TARGET.to(pred.dtype), MASK)
+        loss = values.sum((1, 2)) / windows.sum((1, 2)).clamp(min=1)
+        semantics = semantics_of(pred, maps)
+        if semantics is None:
+            return loss
+        values, windows = joint_gradient_reference.semantic_term(pred, semantics, -100)
+        return loss + 0.7 * values.sum((1, 2)) / windows.sum((1, 2))
+
+    def make(dtype: torch.dtype) -> tuple[Tensor, ...]:
+        pred = depth(*SIZE, seed=1)
+        return (pred, depth(*SIZE, seed=4)) if kind == "map" else (pred,)
+
+    return Case(f"joint_gradient-{kind}", make, run, formula)
+
+
+def _semantic_focal(gamma: float, weight: Tensor | None = None) -> Case:
+    def run(logits: Tensor) -> Tensor:
+        own = None if weight is None else weight.to(logits.dtype)
+        return F.semantic_focal_loss(logits, CLASSES, weight=own, gamma=gamma, reduction="per_image")
+
+    def formula(logits: Tensor) -> Tensor:
+        own = None if weight is None else weight.to(logits.dtype)
+        values = semantic_focal_reference.per_pixel(logits.flatten(2), CLASSES.flatten(1), own, gamma, -100)
+        return values.sum(1) / (CLASSES != -100).sum((1, 2))
+
+    name = f"semantic_focal-gamma={gamma:g}" + ("" if weight is None else "-weighted")
+    return Case(name, lambda dtype: (random(2, 5, 4, 5, seed=6, low=-3, high=3),), run, formula)
+
+
+def _lateral_sharing(tasks: int, per_channel: bool) -> Case:
+    def make(dtype: torch.dtype) -> tuple[Tensor, ...]:
+        gates = random(tasks, tasks, *([3] if per_channel else []), seed=20, low=-1)
+        return (gates, *(random(2, 3, 4, 5, seed=21 + t, low=-1) for t in range(tasks)))
+
+    return Case(
+        f"lateral_sharing-{tasks}-{'channel' if per_channel else 'scalar'}",
+        make,
+        lambda gates, *features: torch.stack(F.lateral_sharing(features, gates)),
+        lambda gates, *features: torch.stack(lateral_sharing_reference.share(list(features), gates)),
+    )
+
+
+def _semi_dense_up_skip(mode: str) -> Case:
+    sizes = ((2, 3), (5, 4), (7, 9), (12, 10))
+    return Case(
+        f"semi_dense_up_skip-{mode}",
+        lambda dtype: tuple(random(2, 3, *size, seed=30 + j, low=-1) for j, size in enumerate(sizes)),
+        lambda *features: F.semi_dense_up_skip(features, (7, 9), mode=mode),
+        lambda *features: semi_dense_up_skip_reference.merge(list(features), (7, 9), mode),
+    )
+
+
+CASES = [
+    _depth_aware(),
+    _depth_aware(distance="l1", log_offset=0.0),
+    _depth_aware(distance="l2", max_depth=4.0),
+    _depth_aware(beta=0.3, detach_weight=True),
+    _joint_gradient("none"),
+    _joint_gradient("labels"),
+    _joint_gradient("map"),
+    _semantic_focal(0.0),
+    _semantic_focal(0.5),
+    _semantic_focal(2.0, WEIGHT),
+    _lateral_sharing(2, False),
+    _lateral_sharing(3, True),
+    _semi_dense_up_skip("bilinear"),
+    _semi_dense_up_skip("nearest"),
+]
+ONE_OF_EACH = [CASES[0], CASES[6], CASES[9], CASES[10], CASES[12]]
