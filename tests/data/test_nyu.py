@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from tests.data.nyu_factory import Frames, make_frames, write_frames, write_labeled_mat, write_splits_mat
 from torch.utils.data import DataLoader
 
 from depthattn.data import DataError, NYUDepthV2
-from tests.data.nyu_factory import Frames, make_frames, write_frames, write_labeled_mat, write_splits_mat
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_wrong_layouts_name_the_key(mat: Path, key: str, data: np.ndarray[Any, A
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.mat: wanted the official .*, got No such file or directory"):
         NYUDepthV2(tmp_path / "none.mat")
-    with pytest.raises(DataError, match="wanted the official .*, got Is a directory"):
+    with pytest.raises(DataError, match=r"wanted the official .*, got Is a directory"):
         NYUDepthV2(tmp_path)
 
 
@@ -173,7 +173,9 @@ def test_a_v5_file_is_recognised(tmp_path: Path) -> None:
 def test_a_truncated_file_is_recognised(mat: Path, share: float) -> None:
     content = mat.read_bytes()
     mat.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(DataError, match=r"wanted the official .*, got (.* not HDF5|a truncated or damaged file)") as error:
+    with pytest.raises(
+        DataError, match=r"wanted the official .*, got (.* not HDF5|a truncated or damaged file)"
+    ) as error:
         NYUDepthV2(mat, "all")
     assert "\n" not in str(error.value)
 
@@ -229,7 +231,7 @@ def test_wrong_splits_files_are_named(tmp_path: Path, mat: Path) -> None:
     splits = tmp_path / "splits.mat"
     with pytest.raises(DataError, match=r"splits\.mat: wanted a splits\.mat .*, got no such file"):
         NYUDepthV2(mat, splits=splits)
-    with pytest.raises(DataError, match="got a MATLAB v7.3 file"):
+    with pytest.raises(DataError, match=r"got a MATLAB v7\.3 file"):
         NYUDepthV2(mat, splits=mat)
     splits.write_bytes(b"not a mat file" * 40)
     with pytest.raises(DataError, match="got a file that does not read"):

@@ -24,7 +24,7 @@ def test_every_frame_equals_the_stored_arrays_pixel_by_pixel(real_file: str) -> 
                 assert sample["labels"][row, column].item() == (stored - 1 if stored else -100)
 
 
-def test_floor_lies_below_ceiling_and_depth_edges_meet_image_edges(real_file: str) -> None:
+def test_floor_lies_in_the_lower_half_and_ceiling_in_the_upper(real_file: str) -> None:
     dataset = NYUDepthV2(real_file, "all", num_classes=13, depth="inpainted")
     floor, ceiling = dataset.class_names.index("floor"), dataset.class_names.index("ceiling")
     for index in range(min(7, len(dataset))):

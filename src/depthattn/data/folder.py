@@ -17,6 +17,8 @@ from depthattn.data.sample import IGNORE_INDEX, Sample, Transform
 
 # The median of a room or a street lies well inside these; that of millimetres read as metres does not.
 _PLAUSIBLE_MEDIAN_M = (0.01, 200.0)
+_COMMON_SCALES = (1000, 256, 5000, 1)
+_COMMON_MEDIAN_M = (0.3, 80.0)
 # Depth cameras and renderers write it for "beyond my range", so it says nothing about the scale.
 _SATURATED = 65535
 
@@ -48,13 +50,13 @@ class RGBDList(Dataset[Sample]):
 
     Example:
         >>> import tempfile
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> list_file = Path(folder.name, "train.txt")
-        >>> _ = list_file.write_text("/room/rgb_0.jpg /room/depth_0.png 518.8579")
-        >>> try:
-        ...     RGBDList(list_file)
-        ... except DataError as error:
-        ...     print(str(error).replace(folder.name, "here"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     list_file = Path(folder, "train.txt")
+        ...     _ = list_file.write_text("/room/rgb_0.jpg /room/depth_0.png 518.8579")
+        ...     try:
+        ...         RGBDList(list_file)
+        ...     except DataError as error:
+        ...         print(str(error).replace(folder, "here"))
         RGBDList: here/train.txt line 1: wanted an existing file, got here/room/rgb_0.jpg
     """
 
@@ -169,8 +171,8 @@ class RGBDList(Dataset[Sample]):
             return
         fitting = [
             f"depth_scale={scale} would give {median / scale:.3g} m"
-            for scale in (1000, 256, 5000, 1)
-            if low <= median / scale <= high / 2
+            for scale in _COMMON_SCALES
+            if _COMMON_MEDIAN_M[0] <= median / scale <= _COMMON_MEDIAN_M[1]
         ]
         hint = f"; {fitting[0]}" if fitting else ""
         raise DataError(

@@ -24,13 +24,14 @@ def _decode(path: Path, wanted: str) -> Any:
     image_module = require("PIL.Image", extra="nyu", purpose="RGBDList")
     limit = image_module.MAX_IMAGE_PIXELS
     try:
-        image = image_module.open(path)
-        if limit is not None and image.width * image.height > limit:
-            raise DataError(
-                f"RGBDList: {path}: {wanted} of at most {limit} pixels (PIL.Image.MAX_IMAGE_PIXELS), "
-                f"got {image.width}x{image.height}"
-            )
-        image.load()
+        with image_module.open(path) as image:
+            if limit is not None and image.width * image.height > limit:
+                raise DataError(
+                    f"RGBDList: {path}: {wanted} of at most {limit} pixels (PIL.Image.MAX_IMAGE_PIXELS), "
+                    f"got {image.width}x{image.height}"
+                )
+            image.load()
+            return image
     except DataError:
         raise
     except (image_module.DecompressionBombError, image_module.DecompressionBombWarning) as error:
@@ -38,7 +39,6 @@ def _decode(path: Path, wanted: str) -> Any:
     except _DECODE_ERRORS as error:
         reason = " ".join(str(error).split())
         raise DataError(f"RGBDList: {path}: {wanted}, got a file that does not decode ({reason})") from error
-    return image
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:

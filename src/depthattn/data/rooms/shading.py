@@ -67,13 +67,14 @@ def _hash(a: Array, b: Array) -> Array:
 def _mix(pattern: str, u: Array, v: Array, noise: Array) -> Array:
     """Share of the second colour at pattern coordinates in periods."""
     if pattern == "checks":
-        return ((np.floor(u) + np.floor(v)) % 2).astype(np.float32)
+        return np.asarray((np.floor(u) + np.floor(v)) % 2, dtype=np.float32)
     if pattern == "stripes":
-        return (np.floor(2 * u) % 2).astype(np.float32)
+        return np.asarray(np.floor(2 * u) % 2, dtype=np.float32)
     if pattern == "wood":
         plank = np.floor(v)
         seam = (v - plank < 0.06).astype(np.float32)
-        return np.maximum(seam, 0.25 * (_hash(plank, plank) / 63.0) + 0.6 * noise).astype(np.float32)
+        tone = 0.25 * (_hash(plank, plank) / 63.0) + 0.6 * noise
+        return np.asarray(np.maximum(seam, tone), dtype=np.float32)
     if pattern == "tiles":
         return ((u - np.floor(u) < 0.06) | (v - np.floor(v) < 0.06)).astype(np.float32)
     if pattern == "bricks":
