@@ -1,0 +1,77 @@
+"""A side of a case: something that computes the case's operation, or what stands in for it elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+import depthattn
+from benchmarks.inputs import Inputs, Tensors
+from benchmarks.measure import Outcome, Run
+
+OURS, TEXTBOOK, COMPILED, PEER = "ours", "textbook", "compiled", "peer"
+BACKENDS = ("eager", "inductor", "triton")
+EVERYWHERE = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One row of a case.
+
+    Attributes:
+        name: unique within the case.
+        kind: ``"ours"``, ``"textbook"``, ``"compiled"`` or ``"peer"``.
+        build: makes the function to run; imports and compilers are only touched here.
+        devices: the device types that it runs on.
+        compiles: whether its first call runs a compiler, for seconds.
+        definition: how its definition differs from the case's, if it does.
+        expected: what it is checked against then.
+    """
+
+    name: str
+    kind: str
+    build: Callable[[], Run]
+    devices: tuple[str, ...] = EVERYWHERE
+    compiles: bool = False
+    definition: str | None = None
+    expected: Callable[[Inputs], Outcome] | None = None
+
+
+def _on_backend(backend: str, run: Run) -> Callable[[], Run]:
+    def chosen(t: Tensors) -> tuple[torch.Tensor, ...]:
+        with depthattn.use_backend(backend):
+            return run(t)
+
+    return lambda: chosen
+
+
+def ours(run: Run, *, label: str = "", kind: str = OURS) -> tuple[Side, ...]:
+    """The library's way on each backend."""
+    suffix = f", {label}" if label else ""
+    return (
+        Side(f"eager{suffix}", kind, _on_backend("eager", run)),
+        Side(f"inductor{suffix}", kind, _on_backend("inductor", run), compiles=True),
+        Side(f"triton{suffix}", kind, _on_backend("triton", run), devices=("cuda",)),
+    )
+
+
+def textbook(run: Run, *, name: str = "textbook") -> Side:
+    return Side(name, TEXTBOOK, lambda: run)
+
+
+def compiled(run: Run, *, name: str = "compiled") -> Side:
+    """torch.compile of a textbook, for the very shapes of the case: the best it can do."""
+    return Side(name, COMPILED, lambda: torch.compile(run, fullgraph=True, dynamic=False), compiles=True)
+
+
+def peer(
+    name: str,
+    build: Callable[[], Run],
+    *,
+    devices: tuple[str, ...] = EVERYWHERE,
+    definition: str | None = None,
+    expected: Callable[[Inputs], Outcome] | None = None,
+) -> Side:
+    return Side(name, PEER, build, devices, definition=definition, expected=expected)
