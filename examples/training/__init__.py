@@ -1,0 +1,1 @@
+"""The parts of train_nyu.py, one concern to a file."""

@@ -1,0 +1,110 @@
+"""Checkpoints: a folder of safetensors files and one info.json, complete or not there at all.
+
+A checkpoint is written beside its final place, flushed to disk, and moved there by a rename, so a reader
+never sees half of one. The one it replaces is kept as ``<name>.previous``. info.json records the size and
+the SHA-256 of every tensor file, so damage is found at load. Nothing in a checkpoint is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+INFO = "info.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, incomplete or damaged."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was saved: tensors by file stem, then by name, and JSON-able facts."""
+
+    tensors: dict[str, dict[str, Tensor]]
+    info: dict[str, Any]
+
+
+def save(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], info: Mapping[str, Any]) -> None:
+    """Write a checkpoint to ``folder``, replacing the one there in a single step.
+
+    Args:
+        folder: the checkpoint's own folder.
+        tensors: tensors by name, by file stem: ``{"model": model.state_dict()}`` gives model.safetensors.
+        info: JSON-able facts that go with them.
+    """
+    writing = _sibling(folder, "writing")
+    previous = _sibling(folder, "previous")
+    shutil.rmtree(writing, ignore_errors=True)
+    writing.mkdir(parents=True)
+    files = {}
+    for stem, group in tensors.items():
+        path = writing / f"{stem}.safetensors"
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in group.items()}, path)
+        _flush(path)
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    write_json(writing / INFO, {**info, "files": files})
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        os.replace(folder, previous)
+    os.replace(writing, folder)
+
+
+def load(folder: Path) -> Checkpoint:
+    """Read a checkpoint, on the CPU, after checking every file against info.json.
+
+    Raises:
+        CheckpointError: the folder or a file is missing or damaged; the message names it.
+    """
+    try:
+        info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{folder / INFO}: wanted a checkpoint, got {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{folder / INFO}: wanted JSON, got {error}") from error
+    tensors = {}
+    for name, facts in info.pop("files").items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != facts["bytes"] or _sha256(path) != facts["sha256"]:
+            found = f"{path.stat().st_size} bytes of other content" if path.is_file() else "no such file"
+            raise CheckpointError(f"{path}: wanted the {facts['bytes']} bytes that {INFO} lists, got {found}")
+        try:
+            tensors[path.stem] = load_file(path)
+        except SafetensorError as error:
+            raise CheckpointError(f"{path}: wanted safetensors, got {error}") from error
+    return Checkpoint(tensors, info)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as indented JSON, whole or not at all."""
+    temporary = _sibling(path, "writing")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    _flush(temporary)
+    os.replace(temporary, path)
+
+
+def _sibling(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.name}.{suffix}")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

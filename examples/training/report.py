@@ -1,0 +1,78 @@
+"""What a finished run leaves for the reader: the result beside its references, and the pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from rich.table import Table
+from torch.utils.data import Dataset
+
+from depthattn.data import Sample
+from depthattn.viz import Frame, Panel, contact_sheet, plot_curves
+from training.baselines import Baselines
+from training.console import result_table
+from training.engine import LOSSES, Engine
+from training.settings import Settings
+from training.sources import evenly
+
+_SHEET_ROWS = 4
+_LOSS_NAMES = ("total", "depth-aware", "joint gradient", "semantic focal")
+
+
+def results(title: str, scores: Mapping[str, float], baseline: Baselines) -> Table:
+    """The scores of the model beside those of predictors that never look at the image."""
+    rms, miou = scores["rms"], scores["miou"]
+    constant = f"best constant: the mean training depth, {baseline.depth:.2f} m"
+    chance = "chance: labels drawn at their training frequencies"
+    rows = [
+        ("depth rms", f"{rms:.3f} m", f"{baseline.rms:.3f} m", f"{rms / baseline.rms:.2f} x", constant),
+        ("depth rel", f"{scores['rel']:.3f}", "", "", ""),
+        ("delta < 1.25", f"{scores['delta1']:.1%}", "", "", ""),
+        ("mIoU", f"{miou:.1%}", f"{baseline.miou:.1%}", f"{miou / baseline.miou:.2f} x", chance),
+        ("pixel accuracy", f"{scores['pixel_accuracy']:.1%}", "", "", ""),
+    ]
+    # A score without truth is NaN; so is a reference, where the training set has none.
+    rows = [tuple("" if "nan" in cell else cell for cell in row) for row in rows if "nan" not in row[1]]
+    return result_table(title, rows)
+
+
+def draw_curves(history: Sequence[Mapping[str, float]], baseline: Baselines, path: Path) -> None:
+    losses = dict(zip(LOSSES, _LOSS_NAMES, strict=True))
+    panels = [
+        Panel("training loss", {f"train/{key}": name for key, name in losses.items()}, log=True),
+        Panel("validation loss", {f"val/{key}": name for key, name in losses.items()}, log=True),
+        Panel("depth", {"val/rms": "rms"}, "m", {"best constant": baseline.rms}),
+        Panel(
+            "labels", {"val/pixel_accuracy": "pixel accuracy", "val/miou": "mIoU"}, "", {"chance mIoU": baseline.miou}
+        ),
+    ]
+    plot_curves(history, [panel for panel in panels if _has_points(panel, history)]).savefig(path)
+
+
+def _has_points(panel: Panel, history: Sequence[Mapping[str, float]]) -> bool:
+    return any(math.isfinite(row.get(key, math.nan)) for row in history for key in panel.curves)
+
+
+def draw_contact_sheet(
+    engine: Engine, validation: Dataset[Sample], class_names: Sequence[str], settings: Settings, path: Path
+) -> None:
+    count = len(validation)  # type: ignore[arg-type]  # Dataset does not declare __len__
+    samples = [validation[index] for index in evenly(count, _SHEET_ROWS)]
+    depth, classes = engine.predict(torch.stack([sample["image"] for sample in samples]))
+    if not class_names:
+        classes = torch.full_like(classes, -100)
+    frames = [
+        Frame(sample["image"], sample["depth"], depth[row], sample["labels"], classes[row])
+        for row, sample in enumerate(samples)
+    ]
+    figure = contact_sheet(
+        frames,
+        class_names=class_names or ("none",),
+        max_depth=settings.max_depth,
+        min_depth=min(0.5, settings.max_depth / 20),
+        log_offset=settings.log_offset,
+    )
+    figure.savefig(path)
