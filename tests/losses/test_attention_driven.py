@@ -1,0 +1,149 @@
+"""The three losses together: weights, learned weights, and targets that are missing in part or altogether."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+
+import pytest
+import torch
+from tests.ops.cases import depth, labels_for, random
+from torch import Tensor
+
+from depthattn import AttentionDrivenLoss, DepthAwareLoss, JointGradientLoss, SemanticFocalLoss
+from depthattn import functional as F
+
+DEPTH, TRUTH = depth(2, 1, 8, 9, seed=1), depth(2, 1, 8, 9, seed=2)
+LOGITS = random(2, 4, 8, 9, seed=3, low=-2, high=2)
+LABELS = torch.zeros(2, 8, 9, dtype=torch.int64)
+LABELS[:, :, 5:] = labels_for(2, 8, 4, classes=4)
+PARTS = torch.stack(
+    (
+        F.depth_aware_loss(DEPTH, TRUTH, max_depth=10.0),
+        F.joint_gradient_loss(DEPTH, TRUTH, LABELS),
+        F.semantic_focal_loss(LOGITS, LABELS),
+    )
+)
+
+
+def test_parts_and_their_weighted_sum() -> None:
+    loss = AttentionDrivenLoss(DepthAwareLoss(max_depth=10.0), weights=(1.0, 0.5, 2))
+    out = loss(DEPTH, LOGITS, TRUTH, LABELS)
+    assert torch.equal(torch.stack(out[1:]), PARTS)
+    torch.testing.assert_close(out.total, (PARTS * torch.tensor([1.0, 0.5, 2.0])).sum())
+    assert (out.depth_aware, out.joint_gradient, out.semantic_focal) == out[1:]
+
+
+def test_the_gradient_is_that_of_the_three_losses_and_the_parts_are_for_logging() -> None:
+    d, z = DEPTH.clone().requires_grad_(), LOGITS.clone().requires_grad_()
+    out = AttentionDrivenLoss(DepthAwareLoss(max_depth=10.0), weights=(1, 3, 2))(d, z, TRUTH, LABELS)
+    assert not any(part.requires_grad for part in out[1:])
+    ours = torch.autograd.grad(out.total, (d, z))
+    separate = F.depth_aware_loss(d, TRUTH, max_depth=10.0) + 3 * F.joint_gradient_loss(d, TRUTH, LABELS)
+    wanted = torch.autograd.grad(separate + 2 * F.semantic_focal_loss(z, LABELS), (d, z))
+    for a, b in zip(ours, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_mask_reaches_both_depth_losses() -> None:
+    mask = random(2, 1, 8, 9, seed=8) < 0.8
+    out = AttentionDrivenLoss()(DEPTH, LOGITS, TRUTH, LABELS, mask)
+    assert torch.equal(out.depth_aware, F.depth_aware_loss(DEPTH, TRUTH, mask=mask))
+    assert torch.equal(out.joint_gradient, F.joint_gradient_loss(DEPTH, TRUTH, LABELS, mask=mask))
+
+
+def test_learned_weights_are_homoscedastic_uncertainty() -> None:
+    loss = AttentionDrivenLoss(DepthAwareLoss(max_depth=10.0), weights="learned")
+    s = torch.tensor([0.3, -0.2, 0.7])
+    with torch.no_grad():
+        loss.log_variances.copy_(s)
+    out = loss(DEPTH, LOGITS, TRUTH, LABELS)
+    a, b, c = PARTS.tolist()
+    wanted = sum(0.5 * (math.exp(-v) * part + v) for v, part in ((0.3, a), (-0.2, b)))
+    wanted += math.exp(-0.7) * c + 0.5 * 0.7
+    assert out.total.item() == pytest.approx(wanted, rel=1e-6)
+    out.total.backward()
+    slopes = [0.5 - 0.5 * math.exp(-0.3) * a, 0.5 - 0.5 * math.exp(0.2) * b, 0.5 - math.exp(-0.7) * c]
+    assert loss.log_variances.grad.tolist() == pytest.approx(slopes, rel=1e-5)
+
+
+def test_learned_weights_settle_where_the_loss_is_balanced() -> None:
+    """d/ds (e^-s L + s) / 2 = 0 at s = log L."""
+    loss = AttentionDrivenLoss(DepthAwareLoss(max_depth=10.0), weights="learned")
+    optimizer = torch.optim.Adam(loss.parameters(), lr=0.1)
+    for _ in range(600):
+        optimizer.zero_grad()
+        loss(DEPTH, LOGITS, TRUTH, LABELS).total.backward()
+        optimizer.step()
+    a, b, c = PARTS.tolist()
+    assert loss.log_variances.tolist() == pytest.approx([math.log(a), math.log(b), math.log(2 * c)], abs=1e-3)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), "learned"])
+@pytest.mark.parametrize("missing", ["depth", "labels"])
+@pytest.mark.parametrize("how", ["pixels", "None"])
+def test_a_missing_target_leaves_its_losses_out(weights: object, missing: str, how: str) -> None:
+    loss = AttentionDrivenLoss(weights=weights)  # type: ignore[arg-type]
+    d, z = DEPTH.clone().requires_grad_(), LOGITS.clone().requires_grad_()
+    no_depth = torch.zeros_like(TRUTH) if how == "pixels" else None
+    no_labels = torch.full_like(LABELS, -100) if how == "pixels" else None
+    out = loss(d, z, no_depth if missing == "depth" else TRUTH, no_labels if missing == "labels" else LABELS)
+    out.total.backward()
+    if missing == "depth":
+        assert out.depth_aware.item() == 0.0
+        assert out.semantic_focal.item() == pytest.approx(PARTS[2].item())
+    else:
+        assert out.semantic_focal.item() == 0.0
+        assert z.grad is None or not z.grad.any()
+        assert torch.equal(out.joint_gradient, F.joint_gradient_loss(DEPTH, TRUTH))
+    if weights == "learned":
+        assert loss.log_variances.grad[0 if missing == "depth" else 2].item() == 0.0
+
+
+def test_one_frame_without_depth_and_one_without_labels() -> None:
+    truth, labels = TRUTH.clone(), LABELS.clone()
+    truth[0], labels[1] = 0.0, -100
+    out = AttentionDrivenLoss()(DEPTH, LOGITS, truth, labels)
+    assert torch.equal(out.depth_aware, F.depth_aware_loss(DEPTH[1:], TRUTH[1:]))
+    torch.testing.assert_close(out.semantic_focal, F.semantic_focal_loss(LOGITS[:1], LABELS[:1]))
+    windows = F.joint_gradient_loss(DEPTH[1:], TRUTH[1:]) + F.joint_gradient_loss(
+        DEPTH[:1], torch.zeros_like(TRUTH[:1]), LABELS[:1]
+    )
+    torch.testing.assert_close(out.joint_gradient, windows)
+
+
+def test_copies_and_state() -> None:
+    loss = AttentionDrivenLoss(semantic_focal=SemanticFocalLoss(torch.ones(4)), weights="learned")
+    assert set(loss.state_dict()) == {"log_variances", "semantic_focal.weight"}
+    for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert torch.equal(twin(DEPTH, LOGITS, TRUTH, LABELS).total, loss(DEPTH, LOGITS, TRUTH, LABELS).total)
+    assert "weights='learned'" in repr(loss)
+
+
+def test_compiles_whole() -> None:
+    torch._dynamo.reset()
+    loss = AttentionDrivenLoss()
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    d, z = DEPTH.float().requires_grad_(), LOGITS.float().requires_grad_()
+
+    def gradients(function: object) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(function(d, z, TRUTH.float(), LABELS).total, (d, z))  # type: ignore[operator]
+
+    for a, b in zip(gradients(compiled), gradients(loss), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: AttentionDrivenLoss(weights=(1, 2)), "three weights"),
+        (lambda: AttentionDrivenLoss(weights="auto"), "weights as one of learned, got 'auto'"),
+        (lambda: AttentionDrivenLoss(weights=(1, -1, 1)), r"weights\[1\] >= 0"),
+        (lambda: AttentionDrivenLoss(JointGradientLoss(reduction="none")), "JointGradientLoss with 'none'"),  # type: ignore[arg-type]
+        (lambda: AttentionDrivenLoss()(DEPTH, LOGITS, None, None), "a depth_target or a label_target, got neither"),
+    ],
+)
+def test_errors(make: object, message: str) -> None:
+    with pytest.raises(ValueError, match=f"AttentionDrivenLoss: wanted .*{message}"):
+        make()  # type: ignore[operator]

@@ -1,0 +1,100 @@
+"""Every wrong argument gets one line: the function, what it wanted and what it got."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import depthattn
+from depthattn import functional as F
+
+MAP = torch.ones(2, 4, 5)
+LOGITS, TARGET = torch.zeros(2, 3, 4, 5), torch.zeros(2, 4, 5, dtype=torch.int64)
+PAIR = [torch.ones(1, 2, 3), torch.ones(1, 2, 3)]
+GATES = torch.zeros(2, 2)
+PYRAMID = [torch.ones(1, 2, 3, 3), torch.ones(1, 2, 4, 4)]
+
+VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
+    "sizes": (
+        lambda: F.depth_aware_loss(MAP, MAP[:, 1:]),
+        r"target of the same size as pred.*\(2, 3, 5\)",
+    ),
+    "rank": (lambda: F.depth_aware_loss(MAP[None, None], MAP), r"pred of shape \(B,1,H,W\).*got \(1, 1, 2, 4, 5\)"),
+    "channels": (lambda: F.joint_gradient_loss(LOGITS, MAP), r"joint_gradient_loss: wanted pred of shape"),
+    "mask size": (lambda: F.depth_aware_loss(MAP, MAP, mask=MAP[:1] > 0), r"mask of the same size"),
+    "semantics size": (lambda: F.joint_gradient_loss(MAP, MAP, TARGET[:, 1:]), r"semantics of the same size"),
+    "target grad": (lambda: F.depth_aware_loss(MAP, MAP.clone().requires_grad_()), r"pass target\.detach\(\)"),
+    "distance": (lambda: F.depth_aware_loss(MAP, MAP, distance="huber"), r"smooth_l1, l1, l2, got 'huber'"),
+    "beta": (lambda: F.depth_aware_loss(MAP, MAP, beta=0.0), r"finite beta > 0, got 0"),
+    "max_depth": (lambda: F.depth_aware_loss(MAP, MAP, max_depth=math.inf), r"finite max_depth > 0, got inf"),
+    "log_offset": (lambda: F.depth_aware_loss(MAP, MAP, log_offset=-1.0), r"log_offset >= 0, got -1"),
+    "reduction": (lambda: F.depth_aware_loss(MAP, MAP, reduction="avg"), r"mean, per_image, sum, none, got 'avg'"),
+    "weight": (lambda: F.joint_gradient_loss(MAP, MAP, semantic_weight=-0.5), r"semantic_weight >= 0"),
+    "gamma": (lambda: F.semantic_focal_loss(LOGITS, TARGET, gamma=math.nan), r"gamma >= 0, got nan"),
+    "normalizer": (lambda: F.semantic_focal_loss(LOGITS, TARGET, normalize_by="area"), r"pixels, weight, got 'area'"),
+    "label size": (
+        lambda: F.semantic_focal_loss(LOGITS, TARGET[:, 1:]),
+        r"logits \(4, 5\) and target \(3, 5\); upsample=\"bilinear\" resizes",
+    ),
+    "label rank": (lambda: F.semantic_focal_loss(LOGITS, TARGET[0]), r"target of shape \(B,\.\.\.\)"),
+    "no classes": (lambda: F.semantic_focal_loss(LOGITS[:, :0], TARGET), r"K >= 1"),
+    "upsample rank": (
+        lambda: F.semantic_focal_loss(LOGITS.flatten(2), TARGET.flatten(1), upsample="bilinear"),
+        r"\(B,K,h,w\) for upsample='bilinear'",
+    ),
+    "class weight": (
+        lambda: F.semantic_focal_loss(LOGITS, TARGET, weight=torch.ones(4)),
+        r"\(K,\) = \(3,\), got \(4,\)",
+    ),
+    "weight grad": (
+        lambda: F.semantic_focal_loss(LOGITS, TARGET, weight=torch.ones(3, requires_grad=True)),
+        r"pass weight\.detach\(\)",
+    ),
+    "no features": (lambda: F.lateral_sharing([], GATES), r"at least one feature, got none"),
+    "unlike features": (lambda: F.lateral_sharing([PAIR[0], PAIR[1][..., 1:]], GATES), r"features\[1\] \(1, 2, 2\)"),
+    "unlike dtypes": (lambda: F.lateral_sharing([PAIR[0], PAIR[1].half()], GATES), r"float32.*float16"),
+    "gates": (lambda: F.lateral_sharing(PAIR, torch.zeros(3, 3)), r"\(2, 2\) or \(T,T,C\) = \(2, 2, 2\), got \(3, 3\)"),
+    "pyramid": (lambda: F.semi_dense_up_skip([PYRAMID[0], PYRAMID[1][:, :1]], (4, 4)), r"features\[1\] \(1, 1, 4, 4\)"),
+    "size": (lambda: F.semi_dense_up_skip(PYRAMID, (4, 0)), r"at least one pixel each, got \(4, 0\)"),
+    "size length": (lambda: F.semi_dense_up_skip(PYRAMID, (4,)), r"size as \(H, W\)"),
+    "mode": (lambda: F.semi_dense_up_skip(PYRAMID, (4, 4), mode="area"), r"bilinear, nearest, got 'area'"),
+    "backend": (lambda: depthattn.use_backend("cuda").__enter__(), r"use_backend: wanted one of auto, eager"),
+    "loss option": (lambda: depthattn.DepthAwareLoss(distance="huber"), r"^DepthAwareLoss: wanted distance"),
+    "loss reduction": (lambda: depthattn.JointGradientLoss(reduction="avg"), r"^JointGradientLoss: wanted reduction"),
+    "loss gamma": (lambda: depthattn.SemanticFocalLoss(gamma=-1.0), r"^SemanticFocalLoss: wanted a finite gamma"),
+}
+
+TYPE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
+    "no tensor": (lambda: F.depth_aware_loss(1.0, MAP), r"pred as a torch\.Tensor, got float"),  # type: ignore[arg-type]
+    "integer depth": (lambda: F.depth_aware_loss(MAP, MAP.long()), r"target in float16.*got torch\.int64"),
+    "float mask": (lambda: F.depth_aware_loss(MAP, MAP, mask=MAP), r"mask as a bool tensor.*got torch\.float32"),
+    "bool semantics": (
+        lambda: F.joint_gradient_loss(MAP, MAP, MAP > 0),
+        r"or a float map, got torch\.bool",
+    ),
+    "float labels": (lambda: F.semantic_focal_loss(LOGITS, TARGET.float()), r"integer tensor, got torch\.float32"),
+    "text": (lambda: F.depth_aware_loss(MAP, MAP, beta="1"), r"beta as a number, got str"),  # type: ignore[arg-type]
+    "flag": (lambda: F.depth_aware_loss(MAP, MAP, detach_weight=1), r"detach_weight as a bool, got int"),  # type: ignore[arg-type]
+    "index": (lambda: F.joint_gradient_loss(MAP, MAP, ignore_index=0.5), r"ignore_index as an int, got float"),  # type: ignore[arg-type]
+    "one tensor": (lambda: F.lateral_sharing(MAP, GATES), r"features as a sequence of tensors, got Tensor"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", VALUE_ERRORS)
+def test_value_errors(name: str) -> None:
+    call, message = VALUE_ERRORS[name]
+    with pytest.raises(ValueError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", TYPE_ERRORS)
+def test_type_errors(name: str) -> None:
+    call, message = TYPE_ERRORS[name]
+    with pytest.raises(TypeError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
