@@ -180,6 +180,13 @@ def test_a_truncated_file_is_recognised(mat: Path, share: float) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_damage_in_the_table_of_keys_names_the_file(mat: Path) -> None:
+    content = mat.read_bytes()
+    mat.write_bytes(content.replace(b"TREE", b"EERT").replace(b"SNOD", b"DONS"))
+    with pytest.raises(DataError, match=r"labeled\.mat: wanted readable data, got a damaged file \("):
+        NYUDepthV2(mat, "all")
+
+
 def test_damage_inside_the_file_names_the_frame(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
     content = write_labeled_mat(path)
@@ -192,7 +199,7 @@ def test_damage_inside_the_file_names_the_frame(tmp_path: Path) -> None:
         raw.write(b"\xff" * chunk.size)
     dataset = NYUDepthV2(path, "all")
     np.testing.assert_array_equal(dataset[1]["labels"] == -100, content.labels[1] == 0)
-    with pytest.raises(DataError, match="frame 2: wanted readable data, got"):
+    with pytest.raises(DataError, match="frame 2: wanted readable data, got a damaged file"):
         dataset[2]
 
 

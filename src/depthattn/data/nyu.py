@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -22,6 +22,18 @@ from depthattn.data.sample import Sample, Transform
 _DEPTH_KEYS = {"raw": "rawDepths", "inpainted": "depths"}
 _PLAUSIBLE_MEDIAN_M = 100.0
 _Array: TypeAlias = npt.NDArray[Any]
+
+
+@contextlib.contextmanager
+def _naming_damage(where: str) -> Iterator[None]:
+    """Turn what h5py raises on a damaged file, which is any of four types, into a line that says where it is."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"NYUDepthV2: {where}: wanted readable data, got a damaged file ({reason})") from error
 
 
 def _open_labeled(path: Path) -> Any:
@@ -49,7 +61,9 @@ def _check_array(path: Path, file: Any, key: str, layout: str, kinds: str, dtype
     h5py = require("h5py", extra="nyu", purpose="NYUDepthV2")
     array = file.get(key)
     if not isinstance(array, h5py.Dataset):
-        present = ", ".join(sorted(name for name in file if not name.startswith("#"))) or "nothing"
+        # h5py gives names that are not UTF-8 as bytes.
+        names = sorted(ascii(name)[1:-1] if isinstance(name, str) else ascii(name) for name in file)
+        present = ", ".join(name for name in names if not name.startswith("#")) or "nothing"
         raise DataError(f"NYUDepthV2: {path}: wanted key '{key}', got {present}")
     if array.ndim != layout.count(",") + 1:
         raise DataError(f"NYUDepthV2: {path}: '{key}': wanted shape {layout}, got {array.shape}")
@@ -127,7 +141,7 @@ class NYUDepthV2(Dataset[Sample]):
         self._depth_key = _DEPTH_KEYS[depth]
         self._file: Any = None
         self._pid = -1
-        with contextlib.closing(_open_labeled(self._path)) as file:
+        with contextlib.closing(_open_labeled(self._path)) as file, _naming_damage(str(self._path)):
             count = _check_layout(self._path, file, self._depth_key)
         self.frames = select_frames(self._path, count, split, None if splits is None else Path(splits))
 
@@ -136,14 +150,11 @@ class NYUDepthV2(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         frame = self.frames[index]
-        try:
+        with _naming_damage(f"{self._path}: frame {frame}"):
             file = self._open_in_this_process()
             image = file["images"][frame]
             depth = file[self._depth_key][frame]
             labels = file["labels"][frame]
-        except OSError as error:
-            reason = " ".join(str(error).split())
-            raise DataError(f"NYUDepthV2: {self._path}: frame {frame}: wanted readable data, got {reason}") from error
         # MATLAB stores columns first: the last axis runs down the picture. Transposing keeps it unmirrored.
         sample: Sample = {
             "image": torch.from_numpy(np.ascontiguousarray(image.transpose(0, 2, 1))).float().div_(255.0),

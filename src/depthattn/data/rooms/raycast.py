@@ -57,8 +57,9 @@ def _rays(camera: Camera, size: tuple[int, int]) -> tuple[Array, float]:
     axes = camera.axes()
     rays = np.empty((3, height, width), dtype=np.float32)
     for axis in range(3):
-        # Nudged off zero, so that no ray is parallel to a face and no division is by zero.
-        np.add.outer(rows * axes[1, axis] + (axes[2, axis] + 1e-7), columns * axes[0, axis], out=rays[axis])
+        np.add.outer(rows * axes[1, axis] + axes[2, axis], columns * axes[0, axis], out=rays[axis])
+    # No ray is quite parallel to a wall, so that no division is by zero.
+    rays[rays == 0.0] = _PARALLEL
     return rays, focal
 
 
@@ -109,7 +110,7 @@ def _near_face(box: Array, origin: Array, rays: Array) -> Array:
 
 def _slab(rays: Array, place: Array, half: Array) -> tuple[Array, Array]:
     """Depths at which rays enter and leave the space between two opposite faces."""
-    inverse = 1.0 / rays
+    inverse = 1.0 / np.where(rays == 0.0, _PARALLEL, rays)
     middle = inverse * -place
     reach = np.abs(inverse) * half
     return middle - reach, middle + reach
