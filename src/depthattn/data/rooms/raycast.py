@@ -13,6 +13,7 @@ from depthattn.data.rooms.scene import Array, Point
 _FOCAL_PER_WIDTH = 519.0 / 640.0
 _FOCAL_PER_HEIGHT = 519.0 / 480.0
 _NEAR = 0.05
+_PARALLEL = np.float32(1e-7)
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float32)
 
 
