@@ -6,6 +6,8 @@ In float64 the same functions are what every side is checked against.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ def features_of(t: Tensors) -> list[Tensor]:
 
 
 def _mean(terms: Terms) -> tuple[Tensor]:
-    return (sum((divide(total, count) for total, count in terms), torch.zeros(())),)
+    return (reduce(add, (divide(total, count) for total, count in terms)),)
 
 
 def depth_aware_terms(t: Tensors, norm: Tensor) -> Terms:

@@ -1,0 +1,130 @@
+"""Bar charts of one run: a panel per case, a bar per side; and the series over image sizes."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from depthattn._extras import require
+
+COLOURS = {"ours": "#1f6feb", "textbook": "#8c959f", "compiled": "#bf8700", "peer": "#c4c9d0"}
+LEGEND = {"ours": "depthattn", "textbook": "textbook", "compiled": "torch.compile of it", "peer": "what else there is"}
+LINES = {"eager": "#1f6feb", "inductor": "#54a3ff", "triton": "#0a3069", "textbook": "#8c959f"}
+INK = "#24292f"
+MUTED = "#57606a"
+COLUMNS = 2
+BAR_INCHES = 0.27
+PANEL_INCHES = 0.95
+DPI = 130
+
+
+def draw(result: dict[str, Any], folder: Path) -> list[str]:
+    """Write the charts of a run into ``folder`` and return their file names."""
+    slug = result["machine"]["slug"]
+    names = []
+    bars = [c for c in result["cases"] if not c["series"] and c["dtype"] == "float32" and timed(c)]
+    if bars:
+        names.append(f"benchmarks-{slug}.png")
+        _bars(bars, result, folder / names[-1])
+    series = [c for c in result["cases"] if c["series"] and c["dtype"] == "float32" and timed(c)]
+    if series:
+        names.append(f"benchmarks-{slug}-sizes.png")
+        _series(series, folder / names[-1])
+    return names
+
+
+def timed(case: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in case["rows"] if row["status"] == "ok"]
+
+
+def _figure(width: float, height: float) -> Any:
+    figure = require("matplotlib.figure", extra="bench", purpose="the chart of the benchmark")
+    return figure.Figure(figsize=(width, height), layout="constrained")
+
+
+def _bars(cases: Sequence[dict[str, Any]], result: dict[str, Any], path: Path) -> None:
+    patches = require("matplotlib.patches", extra="bench", purpose="the chart of the benchmark")
+    grid = [cases[i : i + COLUMNS] for i in range(0, len(cases), COLUMNS)]
+    heights = [PANEL_INCHES + BAR_INCHES * max(len(timed(c)) for c in row) for row in grid]
+    figure = _figure(12, sum(heights) + 0.8)
+    axes = figure.subplots(len(grid), COLUMNS, squeeze=False, gridspec_kw={"height_ratios": heights})
+    for axis in axes.flat[len(cases) :]:
+        axis.set_visible(False)
+    for axis, case, height in zip(axes.flat, cases, (h for h in heights for _ in range(COLUMNS)), strict=False):
+        _panel(axis, case, slots=(height - PANEL_INCHES) / BAR_INCHES)
+    host = result["machine"]
+    where = host["gpu"]["name"] if host["gpu"] else f"{host['cpu']}, {host['threads']} threads"
+    figure.suptitle(
+        f"Forward + backward in milliseconds, shorter is better: {where}, float32, {result['date'][:10]}",
+        fontsize=12,
+        color=INK,
+    )
+    kinds = [kind for kind in COLOURS if any(row["kind"] == kind for case in cases for row in timed(case))]
+    handles = [patches.Patch(color=COLOURS[kind], label=LEGEND[kind]) for kind in kinds]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+
+
+def _panel(axis: Any, case: dict[str, Any], slots: float) -> None:
+    rows = timed(case)
+    medians = [row["time_ms"]["both"]["median"] for row in rows]
+    below = [m - row["time_ms"]["both"]["p20"] for m, row in zip(medians, rows, strict=True)]
+    above = [row["time_ms"]["both"]["p80"] - m for m, row in zip(medians, rows, strict=True)]
+    axis.barh(
+        range(len(rows)),
+        medians,
+        height=0.72,
+        color=[COLOURS[row["kind"]] for row in rows],
+        xerr=(below, above),
+        error_kw={"ecolor": MUTED, "elinewidth": 1, "capsize": 2},
+    )
+    widest = max(m + a for m, a in zip(medians, above, strict=True))
+    for place, (median, spread) in enumerate(zip(medians, above, strict=True)):
+        axis.text(median + spread + 0.012 * widest, place, f"{median:.3g}", va="center", fontsize=8, color=INK)
+    labels = [row["side"] + (" *" if "definition" in row else "") for row in rows]
+    axis.set_yticks(range(len(rows)), labels, fontsize=8.5, color=INK)
+    axis.set_ylim(max(slots, len(rows)) - 0.4, -0.6)
+    axis.set_xlim(0, 1.12 * widest)
+    axis.set_title("\n".join(textwrap.wrap(case["title"], 66)), fontsize=9, loc="left", color=INK)
+    _quiet(axis)
+
+
+def _quiet(axis: Any) -> None:
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.spines["bottom"].set_color(MUTED)
+    axis.tick_params(axis="y", length=0)
+    axis.tick_params(axis="x", labelsize=8, colors=MUTED)
+
+
+def _series(cases: Sequence[dict[str, Any]], path: Path) -> None:
+    operations = list(dict.fromkeys(case["operation"] for case in cases))
+    figure = _figure(12, 4)
+    axes = figure.subplots(1, len(operations), squeeze=False, sharey=True)
+    for axis, operation in zip(axes.flat, operations, strict=True):
+        curves: dict[str, list[tuple[float, float]]] = {}
+        for case in cases:
+            if case["operation"] == operation:
+                batch, height, width = case["inputs"]["pred"]
+                for row in timed(case):
+                    point = (batch * height * width / 1e6, row["time_ms"]["both"]["median"])
+                    curves.setdefault(row["side"], []).append(point)
+        for side, points in curves.items():
+            axis.loglog(*zip(*sorted(points), strict=True), marker="o", markersize=4, label=side, color=LINES.get(side))
+        _ideal(axis, max(points for curve in curves.values() for points in curve))
+        axis.set_title(f"{operation}_loss, one image", fontsize=10, loc="left", color=INK)
+        axis.set_xlabel("megapixels", fontsize=9, color=MUTED)
+        axis.grid(True, which="major", color="#d8dee4", linewidth=0.6)
+        axis.legend(frameon=False, fontsize=9)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8, colors=MUTED)
+    axes[0, 0].set_ylabel("forward + backward, ms", fontsize=9, color=MUTED)
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+
+
+def _ideal(axis: Any, largest: tuple[float, float]) -> None:
+    """A line of slope one through the largest point: what a cost linear in pixels looks like."""
+    megapixels, milliseconds = largest
+    ends = (megapixels / 500, megapixels)
+    axis.loglog(ends, [milliseconds * x / megapixels for x in ends], "--", color="#afb8c1", linewidth=1, label="linear")

@@ -1,0 +1,235 @@
+"""Write docs/benchmarks.md and its charts from the newest complete run of every machine.
+
+python benchmarks/report.py [--results DIR] [--docs DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import chart, results
+from benchmarks.machine import ROOT
+
+INTRODUCTION = """\
+# Benchmarks
+
+<!-- Written by benchmarks/report.py from the files under benchmarks/results. Do not edit. -->
+
+Every side is checked before it is timed: its values and gradients have to agree with the reference formula in
+float64 within the bound of its dtype, and a side that does not gets no time. Sides of one case are run in turn within
+one run, on inputs that rotate through more memory than the cache holds; times are medians, with the 20th and 80th
+percentile. Speeds are compared within a run only. Rows that we lose are shown like the others.
+
+- **eager**, **inductor**, **triton**: the backends of depthattn.
+- **textbook**: the formula of `ops/<operation>/reference.py` under autograd with dense masks; for the joint gradient
+  loss also **textbook (conv2d)**, the paper's formula with every map convolved by both Sobel kernels.
+- **compiled**: `torch.compile` of the textbook, for the shapes of the case.
+- The rest is what else there is on PyPI. A side that computes something else says what, and is checked against that.
+
+MiB is the peak of memory beyond the inputs in each pass; outputs, what forward keeps and returned gradients count.
+*Bandwidth* is the bytes that have to be read and written at the least (over both passes of a loss: its inputs once and
+its gradient once; for a layer each pass by itself), per second, as a fraction of the measured speed of a large copy.
+
+Measure again with `python benchmarks/run.py`, then `python benchmarks/report.py`.
+"""
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def mebibytes(value: int) -> str:
+    return f"{value / 2**20:.0f}" if value >= 100 * 2**20 else f"{value / 2**20:.3g}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> list[str]:
+    """A Markdown table: ``words`` columns to the left, the rest to the right."""
+    rule = [":--" if i < words else "--:" for i in range(len(header))]
+    return ["| " + " | ".join(line) + " |" for line in (header, rule, *rows)]
+
+
+def baseline(case: dict[str, Any]) -> dict[str, Any] | None:
+    """The row that the column of speed-ups divides by: the first textbook that ran."""
+    return next((r for r in case["rows"] if r["kind"] == "textbook" and r["status"] == "ok"), None)
+
+
+def case_table(case: dict[str, Any]) -> list[str]:
+    reference = baseline(case)
+    rows = []
+    for row in case["rows"]:
+        if row["status"] != "ok":
+            continue
+        time, peak = row["time_ms"], row["peak_bytes"]
+        both = time["both"]
+        speed = "" if reference is None else f"{reference['time_ms']['both']['median'] / both['median']:.2f}x"
+        fraction = row.get("bandwidth_fraction")
+        rows.append(
+            [
+                f"**{row['side']}**"
+                if row["kind"] == "ours"
+                else row["side"] + (" \\*" if "definition" in row else ""),
+                milliseconds(time["forward"]["median"]),
+                milliseconds(time["backward"]["median"]),
+                f"{milliseconds(both['median'])} ({milliseconds(both['p20'])} - {milliseconds(both['p80'])})",
+                speed,
+                mebibytes(peak["forward"]),
+                mebibytes(peak["backward"]),
+                "" if fraction is None else f"{100 * fraction['both']:.0f} %",
+            ]
+        )
+    if not rows:
+        return ["No side passed its check."]
+    versus = "" if reference is None else f"vs {reference['side']}"
+    header = [
+        "side",
+        "forward ms",
+        "backward ms",
+        "both ms (p20 - p80)",
+        versus,
+        "peak fwd MiB",
+        "peak MiB",
+        "bandwidth",
+    ]
+    return table(header, rows)
+
+
+def notes(case: dict[str, Any]) -> list[str]:
+    lines = [f"- \\* {row['side']}: {row['definition']}." for row in case["rows"] if "definition" in row]
+    lines += [f"- {row['side']}: not run, {row['reason']}." for row in case["rows"] if row["status"] == "absent"]
+    lines += [
+        f"- **{row['side']}: {row['status']}**, {row['reason']}."
+        for row in case["rows"]
+        if row["status"] in ("red", "error")
+    ]
+    return lines
+
+
+def target_line(target: dict[str, Any]) -> list[str]:
+    if target["quantity"] == "speed":
+        aim, got = f">= {target['wanted']:g}x {target['versus']}", "{:.2f}x"
+    else:
+        aim, got = f"peak <= {target['wanted']:g}x {target['versus']}", "{:.2f}x"
+    measured = "not measured" if target["measured"] is None else got.format(target["measured"])
+    verdict = {True: "met", False: "**missed**", None: ""}[target["met"]]
+    return [target["side"], aim, measured, verdict]
+
+
+def case_section(case: dict[str, Any]) -> list[str]:
+    dtype = "" if case["dtype"] == "float32" else f", {case['dtype']}"
+    lines = [f"### {case['title']}{dtype}", "", *case_table(case), ""]
+    if case["targets"]:
+        lines += [*table(["side", "target", "measured", ""], [target_line(t) for t in case["targets"]], words=2), ""]
+    remarks = notes(case)
+    return [*lines, *remarks, ""] if remarks else lines
+
+
+def pixels(case: dict[str, Any]) -> int:
+    """Pixels of a case on depth maps."""
+    batch, height, width = case["inputs"]["pred"]
+    return int(batch * height * width)
+
+
+def series_section(cases: Sequence[dict[str, Any]]) -> list[str]:
+    """Nanoseconds per pixel over image sizes; a constant column is a linear cost."""
+    lines = []
+    for operation in dict.fromkeys(case["operation"] for case in cases):
+        members = sorted((c for c in cases if c["operation"] == operation), key=pixels)
+        sides = [row["side"] for row in members[0]["rows"] if row["status"] == "ok"]
+        rows = []
+        for case in members:
+            times = {r["side"]: r["time_ms"]["both"]["median"] for r in case["rows"] if r["status"] == "ok"}
+            peaks = {r["side"]: r["peak_bytes"]["both"] / pixels(case) for r in case["rows"] if r["status"] == "ok"}
+            cells = [f"{1e6 * times[s] / pixels(case):.2f}" if s in times else "" for s in sides]
+            cells += [f"{peaks[s]:.1f}" if s in peaks else "" for s in sides]
+            rows.append([f"{pixels(case) / 1e6:.1f}", *cells])
+        header = ["megapixels", *(f"{s} ns/pixel" for s in sides), *(f"{s} peak bytes/pixel" for s in sides)]
+        lines += [f"`{operation}_loss`, forward + backward:", "", *table(header, rows, words=0), ""]
+    return lines
+
+
+def machine_section(result: dict[str, Any], charts: Sequence[str]) -> list[str]:
+    host, code = result["machine"], result["commit"]
+    where = host["gpu"]["name"] if host["gpu"] else f"{host['cpu']}, {host['threads']} threads"
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items() if version)
+    dirty = " with uncommitted changes" if code["dirty"] else ""
+    load = result["load_average"]
+    facts = [
+        f"## {where}",
+        "",
+        f"- Machine: {host['cpu']}, {host['cores']} cores, {host['threads']} threads, {host['memory_gib']:g} GiB, "
+        f"{host['cache_mib']:g} MiB last-level cache"
+        + (
+            f"; {host['gpu']['name']}, {host['gpu']['memory_gib']:g} GiB, CUDA {host['gpu']['cuda']}"
+            if host["gpu"]
+            else ""
+        ),
+        f"- Copy bandwidth: {result['copy_bandwidth'] / 1e9:.1f} GB/s, read and written",
+        f"- Load average: {load['before']:.1f} before, {load['after']:.1f} after",
+        f"- Versions: {versions}",
+        f"- Commit: {code['id']}{dirty}" if code["id"] else "- Commit: none",
+        f"- Measured on {result['date'][:10]} with `{result['command']}`",
+        f"- Memory: {result['memory_method']}",
+        "",
+    ]
+    facts += [line for name in charts for line in (f"![{where}]({name})", "")]
+    for case in result["cases"]:
+        if not case["series"]:
+            facts += case_section(case)
+    series = [case for case in result["cases"] if case["series"] and case["dtype"] == "float32"]
+    if series:
+        facts += ["### Cost over image sizes", "", *series_section(series)]
+    return facts
+
+
+def summary_section(found: Sequence[dict[str, Any]]) -> list[str]:
+    """How many targets are met, and which are not."""
+    lines = []
+    for result in found:
+        judged = [(case, t) for case in result["cases"] for t in case["targets"] if t["met"] is not None]
+        missed = [(case, t) for case, t in judged if not t["met"]]
+        if not judged:
+            continue
+        lines += [f"{result['machine']['slug']}: {len(judged) - len(missed)} of {len(judged)} targets met.", ""]
+        rows = [[c["name"], *target_line(t)[:3]] for c, t in missed]
+        lines += [*table(["missed in", "side", "target", "measured"], rows, words=3), ""] if rows else []
+    return ["## Targets", "", *lines] if lines else []
+
+
+def render(found: Sequence[dict[str, Any]], charts: dict[str, list[str]]) -> str:
+    """The page, from validated results and the names of each machine's charts."""
+    lines = [INTRODUCTION]
+    if not found:
+        lines += ["No complete run has been recorded yet.", ""]
+    lines += summary_section(found)
+    for result in found:
+        lines += machine_section(result, charts.get(result["machine"]["slug"], []))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks/report.py", description="Render the page and charts of results.")
+    parser.add_argument("--results", type=Path, default=results.DEFAULT, metavar="DIR")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", metavar="DIR")
+    options = parser.parse_args(arguments)
+    try:
+        found = results.newest(options.results)
+        options.docs.mkdir(parents=True, exist_ok=True)
+        charts = {result["machine"]["slug"]: chart.draw(result, options.docs) for result in found}
+        page = options.docs / "benchmarks.md"
+        page.write_text(render(found, charts))
+    except (ImportError, OSError, ValueError) as error:
+        print(f"benchmarks/report.py: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
