@@ -1,12 +1,29 @@
-"""The depth-aware loss as plain tensor code."""
+"""The depth-aware loss as plain tensor code in tiles; docs/derivations/depth_aware.md derives what is computed here.
+
+Comparisons and torch.where are not vectorised on the CPU and cost several times an addition. So pixels are selected by
+clamps, signs and threshold_backward(x, y, t): x where y > t, else 0, whatever x is there.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from depthattn.ops.depth_aware import reference
-from depthattn.ops.masking import compute_dtype, image_maximum, valid_depth
+from depthattn.ops.masking import compute_dtype
+from depthattn.ops.tiling import Scratch, add_up, tile_elements, tiles
+
+_select = torch.ops.aten.threshold_backward.grad_input
+_smooth_l1 = torch.ops.aten.smooth_l1_loss.out
+_smooth_l1_backward = torch.ops.aten.smooth_l1_loss_backward.grad_input
+
+
+class _Options(NamedTuple):
+    distance: str
+    beta: float
+    log_offset: float
+    detach_weight: bool
 
 
 def forward(
@@ -14,28 +31,131 @@ def forward(
     log_offset: float, detach_weight: bool, keep_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     dtype = compute_dtype(pred, target)
-    norm = (
-        image_maximum(target, mask).to(dtype)
-        if max_depth is None
-        else pred.new_full((pred.shape[0],), max_depth, dtype=dtype)
-    )
-
-    def sums(pred: Tensor) -> Tensor:
-        values = reference.per_pixel(pred, target, mask, norm, distance, beta, log_offset, detach_weight)
-        return values.sum((1, 2))
-
-    totals, vjp = torch.func.vjp(sums, pred)
-    gradient = vjp(torch.ones_like(totals))[0].contiguous() if keep_gradient else pred.new_empty(0)
-    return totals, valid_depth(target, mask).sum((1, 2)), norm, gradient
+    if max_depth is None:
+        norm = _image_maximum(pred, target, mask)
+    else:
+        norm = pred.new_full((pred.shape[0],), max_depth, dtype=dtype)
+    gradient = pred.new_empty(pred.shape if keep_gradient else 0)
+    options = _Options(distance, beta, log_offset, detach_weight)
+    sums, counts = _tiled(pred, target, mask, norm, options, gradient if keep_gradient else None, None)
+    return add_up(sums, pred, dtype), add_up(counts, pred, torch.int64), norm, gradient
 
 
 def backward(
     scale: Tensor, pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor, distance: str,
     beta: float, log_offset: float, detach_weight: bool,
 ) -> Tensor:  # fmt: skip
-    def values(pred: Tensor) -> Tensor:
-        return reference.per_pixel(pred, target, mask, norm, distance, beta, log_offset, detach_weight)
+    gradient = pred.new_empty(pred.shape)
+    _tiled(pred, target, mask, norm, _Options(distance, beta, log_offset, detach_weight), gradient, scale)
+    return gradient
 
-    maps, vjp = torch.func.vjp(values, pred)
-    gradient: Tensor = vjp(torch.ones_like(maps))[0]
-    return gradient.contiguous().mul_(scale.view(-1, 1, 1))
+
+def _tiled(
+    pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor, options: _Options,
+    gradient: Tensor | None, scale: Tensor | None,
+) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
+    """Sums and counts of every tile; with ``gradient``, also write it, multiplied by ``scale`` if there is one."""
+    in_place = gradient is not None and gradient.dtype == norm.dtype
+    # Half precision is rounded once, after the scale. Else the scale meets the rounded gradient, as it does in the
+    # buffer that the forward pass kept: the two paths give the same bits.
+    scale_first = pred.dtype in (torch.float16, torch.bfloat16)
+    elements = tile_elements(pred, 4 if in_place else 5)
+    pred, target = _tall(pred, elements), _tall(target, elements)
+    mask = None if mask is None else _tall(mask, elements)
+    gradient = None if gradient is None else _tall(gradient, elements)
+    batch, height, width = pred.shape
+    scratch = Scratch(pred, 4 if in_place else 5, max(elements, width), norm.dtype)
+    divisor = norm.clamp(min=torch.finfo(norm.dtype).tiny).view(-1, 1, 1)
+    factor = None if scale is None else scale.view(-1, 1, 1)
+    sums, counts = [], []
+    for images, rows in tiles(batch, height, width, elements):
+        raw = pred[images, rows]
+        out = None if gradient is None else gradient[images, rows]
+        g, x, y, z, *spare = scratch.shaped(*raw.shape)
+        p = spare[0] if spare or out is None else out
+        _clean_target(target[images, rows], None if mask is None else mask[images, rows], g)
+        if scale is None:
+            counts.append(torch.sign(g, out=x).sum((1, 2)))
+        _select(raw if raw.dtype == p.dtype else p.copy_(raw), g, 0, grad_input=p)
+        sums.append(_pass(p, g, x, y, z, divisor[images], options, out is not None))
+        if out is None:
+            continue
+        if factor is not None and scale_first:
+            p.mul_(factor[images])
+        if p is not out:
+            out.copy_(p)
+        if factor is not None and not scale_first:
+            out.mul_(factor[images])
+    return sums, counts
+
+
+def _pass(
+    p: Tensor, g: Tensor, x: Tensor, y: Tensor, z: Tensor, norm: Tensor, options: _Options, differentiate: bool
+) -> Tensor:
+    """Sum the values of one tile per image; with ``differentiate``, turn ``p`` into their slope. x, y, z are scratch.
+
+    ``p`` and ``g`` are both 0 at pixels that do not count, where the steps below give exact zeros.
+    """
+    tiny, offset = torch.finfo(p.dtype).tiny, options.log_offset
+    torch.clamp(p, min=tiny if offset == 1 else 0, out=x)
+    if offset == 1:
+        x.log1p_()
+        torch.log1p(g, out=y)
+    else:
+        # With both logarithms at least tiny, the ratio below gives lambda its two clamps and its zero for max <= 0.
+        x.add_(offset).log_().clamp_(min=tiny)
+        torch.add(g, offset, out=y).log_().clamp_(min=tiny)
+    torch.maximum(x, y, out=z)
+    ratio = torch.minimum(x, y, out=x).div_(z)
+    through_weight = differentiate and not options.detach_weight
+    if through_weight:
+        # dlambda/dp (p + o) max(a, b) is the ratio for p > g, -1 for p < g and 0 at p = g.
+        torch.minimum(torch.sub(p, g, out=y).sign_(), ratio, out=y)
+        if offset == 1:
+            y.div_(z.addcmul_(z, p))
+        else:
+            y.div_(z).div_(torch.add(p, offset, out=z))
+        _select(y, p, max(1 - offset, 0), grad_input=y)
+    weight = ratio.neg_().add_(1).add_(torch.div(g, norm, out=z).clamp_(max=1))
+    if options.distance == "smooth_l1":
+        _smooth_l1(p, g, 0, options.beta, out=z)
+        if differentiate:
+            _smooth_l1_backward(weight, p, g, 0, options.beta, grad_input=p)
+    elif options.distance == "l1":
+        torch.abs(p.sub_(g), out=z)
+        p.sign_().mul_(weight)
+    else:
+        torch.mul(p.sub_(g), p, out=z)
+        p.mul_(weight).mul_(2)
+    if through_weight:
+        p.addcmul_(y, z)
+    return z.mul_(weight).sum((1, 2))
+
+
+def _image_maximum(pred: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    """The largest valid target of each image, (B,); 0 for an image without a valid pixel."""
+    dtype = compute_dtype(pred, target)
+    elements = tile_elements(pred, 1)
+    target, mask = _tall(target, elements), None if mask is None else _tall(mask, elements)
+    batch, height, width = target.shape
+    scratch = Scratch(target, 1, max(elements, width), dtype)
+    maxima = []
+    for images, rows in tiles(batch, height, width, elements):
+        raw = target[images, rows]
+        (g,) = scratch.shaped(*raw.shape)
+        _clean_target(raw, None if mask is None else mask[images, rows], g)
+        maxima.append(g.amax((1, 2)))
+    return torch.cat(maxima).view(batch, -1).amax(1) if maxima else target.new_zeros(batch, dtype=dtype)
+
+
+def _clean_target(target: Tensor, mask: Tensor | None, out: Tensor) -> None:
+    """The target where it is valid, 0 elsewhere."""
+    torch.nan_to_num(target if target.dtype == out.dtype else out.copy_(target), 0, 0, 0, out=out)
+    out.clamp_(min=0)
+    if mask is not None:
+        out.mul_(mask)
+
+
+def _tall(x: Tensor, elements: int) -> Tensor:
+    """Transposed if a row alone would overflow a tile: what is done to a pixel does not depend on its place."""
+    return x if x.shape[2] <= elements else x.transpose(1, 2)
