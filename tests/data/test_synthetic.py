@@ -120,6 +120,18 @@ def test_a_turned_box_is_hit_on_its_edge() -> None:
     assert seen.max() == math.floor(20 + half_width)
 
 
+def test_rays_parallel_to_faces_divide_by_nothing() -> None:
+    room = empty_room(8.0, 3.0, 8.0)
+    # Seen along its own side, half way up: the middle rays are parallel to four of its faces.
+    room.add("table", [Part((0.0, 1.0, 0.0), (1.0, 2.0, 1.0), GREY)], (2.0, 0.0, 2.0), math.pi / 4)
+    camera = Camera((0.0, 1.0, 0.0), math.pi / 4, 0.0, 0.0)
+    with np.errstate(all="raise"):
+        hits = cast(room.boxes(), camera, (5, 5))
+        depth, _ = glance(room.boxes(), camera, (5, 5))
+    assert hits.depth[2, 2] == pytest.approx(math.sqrt(8.0) - 0.5, rel=1e-5)
+    np.testing.assert_allclose(hits.depth, depth, rtol=1e-5)
+
+
 def test_windowed_and_whole_tests_of_the_boxes_agree() -> None:
     random = np.random.default_rng(0)
     room = empty_room(6.0, 3.0, 6.0)
