@@ -13,7 +13,8 @@ from depthattn.data.rooms.scene import Array, Point
 _FOCAL_PER_WIDTH = 519.0 / 640.0
 _FOCAL_PER_HEIGHT = 519.0 / 480.0
 _NEAR = 0.05
-_PARALLEL = np.float32(1e-7)
+# Added to a ray's part along an axis, it keeps zero from dividing and leaves every other number as it is.
+_PARALLEL = np.float32(1e-30)
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float32)
 
 
@@ -60,7 +61,7 @@ def _rays(camera: Camera, size: tuple[int, int]) -> tuple[Array, float]:
     for axis in range(3):
         np.add.outer(rows * axes[1, axis] + axes[2, axis], columns * axes[0, axis], out=rays[axis])
     # No ray is quite parallel to a wall, so that no division is by zero.
-    rays[rays == 0.0] = _PARALLEL
+    rays += _PARALLEL
     return rays, focal
 
 
@@ -111,7 +112,7 @@ def _near_face(box: Array, origin: Array, rays: Array) -> Array:
 
 def _slab(rays: Array, place: Array, half: Array) -> tuple[Array, Array]:
     """Depths at which rays enter and leave the space between two opposite faces."""
-    inverse = 1.0 / np.where(rays == 0.0, _PARALLEL, rays)
+    inverse = 1.0 / (rays + _PARALLEL)
     middle = inverse * -place
     reach = np.abs(inverse) * half
     return middle - reach, middle + reach
