@@ -1,0 +1,184 @@
+"""The training script from its command line to its pictures, on each kind of data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from tests.data.nyu_factory import write_labeled_mat, write_splits_mat
+from tests.examples.factory import TINY, write_list, write_pictures
+
+from depthattn import SynergyNet
+
+Train = Callable[..., int]
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def test_synthetic_rooms_end_to_end(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "runs" / "rooms"
+    assert train("--train-frames", 4, "--val-frames", 3, "--epochs", 2, "--output", run) == 0
+
+    history = read_metrics(run)
+    assert [row["step"] for row in history] == [2, 4]
+    assert history[0]["train/total"] == pytest.approx(
+        sum(history[0][f"train/{part}"] * weight for part, weight in zip(
+            ("depth_aware", "joint_gradient", "semantic_focal"),
+            json.loads((run / "config.json").read_text())["settings"]["loss_weights"], strict=True,
+        )), rel=1e-5,
+    )  # fmt: skip
+    assert history[0]["gate/sharing1/depth_from_semantics"] != 0
+
+    out = capsys.readouterr().out
+    results = json.loads((run / "results.json").read_text())
+    assert f"{results['scores']['rms']:.3f} m" in out
+    assert f"{results['constant_depth_rms']:.3f} m" in out
+    assert f"{results['chance_miou']:.1%}" in out
+    assert str(run / "pictures") in out
+    width, height = picture_size(run / "pictures" / "contact_sheet.png")
+    assert width > height > 0
+    assert picture_size(run / "pictures" / "curves.png")[0] > 0
+
+
+def test_best_checkpoint_gives_the_scores_that_were_printed(train: Train, tmp_path: Path) -> None:
+    from training.settings import parse
+    from training.sources import open_source
+
+    run = tmp_path / "run"
+    arguments = ["--train-frames", "4", "--val-frames", "2"]
+    assert train(*arguments, "--output", run) == 0
+    info = json.loads((run / "checkpoints" / "best" / "info.json").read_text())
+    model = SynergyNet(**info["model"])
+    model.load_state_dict(load_file(run / "checkpoints" / "best" / "model.safetensors"))
+
+    validation = open_source(parse([*TINY, *arguments])).validation
+    with torch.no_grad():
+        depth = torch.cat([model.eval()(sample["image"][None]).depth for sample in (validation[0], validation[1])])
+    target = torch.stack([validation[0]["depth"], validation[1]["depth"]])
+    valid = target > 0
+    rms = (depth[valid] - target[valid]).square().mean().sqrt()
+    assert read_metrics(run)[0]["val/rms"] == pytest.approx(float(rms), rel=1e-4)
+
+
+def test_the_same_seed_gives_the_same_weights(train: Train, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert train("--train-frames", 4, "--val-frames", 2, "--seed", 5, "--output", tmp_path / name) == 0
+    first, second = (load_file(tmp_path / name / "checkpoints" / "last" / "model.safetensors") for name in "ab")
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_labeled_mat(train: Train, tmp_path: Path) -> None:
+    write_labeled_mat(tmp_path / "nyu.mat", frames=6)
+    write_splits_mat(tmp_path / "splits.mat", [1, 2, 3, 4], [5, 6])
+    run = tmp_path / "run"
+    assert train("--nyu", tmp_path / "nyu.mat", "--splits", tmp_path / "splits.mat", "--output", run) == 0
+    config = json.loads((run / "config.json").read_text())
+    assert config["model"]["num_classes"] == 40
+    assert "4 frames to train on, 2 to score" in config["data"]
+    assert read_metrics(run)[0]["step"] == 2
+
+
+def test_list_holds_frames_out_and_has_no_labels(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert train("--list", write_list(tmp_path / "frames", 5), "--output", run) == 0
+    row = read_metrics(run)[0]
+    assert "val/rms" in row
+    assert "val/miou" not in row
+    assert row["train/semantic_focal"] == 0
+    out = capsys.readouterr().out
+    assert "4 frames to train on, 1 to score" in out
+    assert "mIoU  " not in out.split("Validation, epoch")[1]
+
+
+def test_folder_with_labels_only(train: Train, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "frames", 4, depth=False, labels=True)
+    run = tmp_path / "run"
+    assert train("--folder", tmp_path / "frames", "--num-classes", 3, "--output", run) == 0
+    row = read_metrics(run)[0]
+    assert "val/rms" not in row
+    assert 0 < row["val/miou"] < 1
+    assert row["train/depth_aware"] == 0
+
+
+def test_learned_weights_and_bfloat16(train: Train, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ("--loss-weights", "learned", "--precision", "bf16", "--sharing", "channel", "--no-up-skip")
+    assert train("--train-frames", 2, "--val-frames", 2, *options, "--output", run) == 0
+    assert json.loads((run / "config.json").read_text())["settings"]["loss_weights"] == "learned"
+
+
+def test_interrupt_before_the_first_checkpoint_leaves_nothing(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training.engine import Engine
+
+    monkeypatch.setattr(Engine, "train_epoch", interrupt)
+    run = tmp_path / "runs" / "a"
+    assert train("--train-frames", 2, "--val-frames", 2, "--output", run) == 130
+    assert capsys.readouterr().err == "train_nyu.py: interrupted in epoch 1; nothing is kept\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt_keeps_the_last_checkpoint(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training.engine import Engine
+
+    whole = Engine.train_epoch
+    monkeypatch.setattr(Engine, "train_epoch", lambda self, show: interrupt() if self.steps else whole(self, show))
+    last = tmp_path / "checkpoints" / "last"
+    assert train("--train-frames", 2, "--val-frames", 2, "--epochs", 2, "--output", tmp_path) == 130
+    assert capsys.readouterr().err == f"train_nyu.py: interrupted in epoch 2; the last checkpoint is {last}\n"
+    assert json.loads((last / "info.json").read_text())["epoch"] == 1
+
+
+def interrupt(*_: object) -> dict[str, float]:
+    raise KeyboardInterrupt
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training import engine
+
+    build = engine.build_model
+
+    def broken(*arguments: object) -> SynergyNet:
+        model = build(*arguments)
+        torch.nn.init.constant_(model.depth_decoder.head.conv.bias, torch.nan)
+        return model
+
+    monkeypatch.setattr("training.app.build_model", broken)
+    run = tmp_path / "run"
+    assert train("--train-frames", 2, "--val-frames", 2, "--output", run) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("train_nyu.py: error: the loss is not finite at step 1 (total nan")
+    assert error.count("\n") == 1
+    assert not run.exists()
+
+
+def test_an_earlier_run_is_replaced_only_when_asked(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--train-frames", 2, "--val-frames", 2, "--output", tmp_path)
+    assert train(*options) == 0
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    assert train(*options) == 2
+    assert "wanted a new folder, got an earlier run; --overwrite replaces it" in capsys.readouterr().err
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    assert train(*options, "--overwrite") == 0
+    assert len(read_metrics(tmp_path)) == 1
