@@ -142,7 +142,7 @@ def expected_of_maps(terms_of: Callable[[Tensors, Tensor], Terms], halo: int, in
     norm = normaliser({name: t.detach() for name, t in wide.tensors.items()})
     with torch.no_grad():
         parts = [terms_of(band, norm) for _, band in _bands(wide.tensors, halo)]
-    counts = [sum(part[k][1] for part in parts) for k in range(len(parts[0]))]
+    counts = [reduce(add, column) for column in zip(*([count for _, count in part] for part in parts), strict=True)]
     gradients = {name: torch.zeros_like(wide.tensors[name]) for name in wide.differentiate}
     value = torch.zeros_like(wide.cotangents[0])
     for rows, band in _bands(wide.tensors, halo):
