@@ -5,65 +5,77 @@ See docs/derivations/lateral_sharing.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from depthattn.ops.lateral_sharing.layout import as_blocks, block_slices
+from depthattn.ops.lateral_sharing.layout import as_blocks, cut, tile_shape
 from depthattn.ops.masking import compute_dtype
 
 
 def forward(features: list[Tensor], gates: Tensor) -> list[Tensor]:
     outputs = [torch.empty_like(x) for x in features]
+    if gates.numel() == 0 or outputs[0].numel() == 0:
+        return outputs
+    tasks = len(features)
     blocks, targets = as_blocks(gates.ndim == 3, features, outputs)
-    weights = _weights(gates, compute_dtype(*features, gates), blocks[0])
-    for channels, tiles in block_slices(blocks[0], len(features)):
-        part = weights[:, :, channels]
-        for tile in tiles:
-            _mix([x[tile].to(weights.dtype) for x in blocks], part, [y[tile] for y in targets])
+    shape = tile_shape(blocks[0], tasks)
+    weights = block_weights(gates, compute_dtype(*features, gates), blocks[0])
+    for span, rows in zip(cut(blocks + targets, shape), weights.split(shape[1], 2), strict=True):
+        mix = [row.unbind() for row in rows]
+        for tile in span:
+            _mix([x.to(weights.dtype) for x in tile[:tasks]], mix, tile[tasks:])
     return outputs
 
 
 def backward(grads: list[Tensor], features: list[Tensor], gates: Tensor) -> tuple[list[Tensor], Tensor]:
-    tasks = len(features)
     to_features = [torch.empty_like(x) for x in features]
+    if gates.numel() == 0 or features[0].numel() == 0:
+        return to_features, torch.zeros_like(gates, memory_format=torch.contiguous_format)
+    tasks = len(features)
     incoming, blocks, targets = as_blocks(gates.ndim == 3, grads, features, to_features)
-    weights = _weights(gates, compute_dtype(*features, gates), blocks[0])
-    to_gates = gates.new_zeros(weights.shape[:3], dtype=weights.dtype)
-    for channels, tiles in block_slices(blocks[0], tasks * tasks):
-        part = weights[:, :, channels].transpose(0, 1)
-        products = None
-        for tile in tiles:
-            wide_grads = [g[tile].to(weights.dtype) for g in incoming]
-            wide = [x[tile].to(weights.dtype) for x in blocks]
-            _mix(wide_grads, part, [y[tile] for y in targets])
-            if products is None:
-                # Sums of products stay spread over a tile until its channels are done: one pass instead of two.
-                products = torch.zeros((tasks, tasks, *wide[0].shape), dtype=weights.dtype, device=gates.device)
-            corner = tuple(slice(0, length) for length in wide[0].shape)
-            for row, grad in zip(products, wide_grads, strict=True):
-                for product, x in zip(row, wide, strict=True):
-                    product[corner].addcmul_(grad, x)
-        if products is not None:
-            axes = [axis for axis in range(2, products.ndim) if axis != 3]
-            to_gates[:, :, channels] = products.sum(axes)
-    if gates.ndim == 2:
-        to_gates = to_gates.sum(2)
-    return to_features, to_gates.to(gates.dtype)
+    shape = tile_shape(blocks[0], tasks * tasks)
+    weights = block_weights(gates, compute_dtype(*features, gates), blocks[0])
+    to_gates = []
+    for span, rows in zip(
+        cut(incoming + blocks + targets, shape), weights.transpose(0, 1).split(shape[1], 2), strict=True
+    ):
+        mix = [row.unbind() for row in rows]
+        # Sums of products stay spread over a tile until its channels are done: one pass for each instead of two.
+        products = weights.new_zeros(tasks * tasks, *span[0][0].shape)
+        whole = products.unbind()
+        for tile in span:
+            wide = [x.to(weights.dtype) for x in tile[: 2 * tasks]]
+            _mix(wide[:tasks], mix, tile[2 * tasks :])
+            fits = tile[0].shape == whole[0].shape
+            sums = whole if fits else [_corner(product, tile[0]) for product in whole]
+            for index, product in enumerate(sums):
+                product.addcmul_(wide[index // tasks], wide[tasks + index % tasks])
+        to_gates.append(products.sum([axis for axis in range(1, products.ndim) if axis != 2]))
+    of_gates = torch.cat(to_gates, 1) if gates.ndim == 3 else torch.cat(to_gates, 1).sum(1)
+    return to_features, of_gates.to(gates.dtype).view(gates.shape)
 
 
-def _weights(gates: Tensor, dtype: torch.dtype, block: Tensor) -> Tensor:
+def block_weights(gates: Tensor, dtype: torch.dtype, block: Tensor) -> Tensor:
     """Identity + gates, (T,T,...) with one weight per index of axis 1 of ``block``, shaped to multiply its tiles."""
-    identity = torch.eye(len(gates), dtype=dtype, device=gates.device)
-    weights = gates.to(dtype).view(*gates.shape[:2], -1) + identity.unsqueeze(2)
-    return weights.expand(-1, -1, block.shape[1]).view(*gates.shape[:2], -1, *(1,) * (block.ndim - 2))
+    tasks = len(gates)
+    identity = torch.eye(tasks, dtype=dtype, device=gates.device)
+    weights = gates.to(dtype).reshape(tasks, tasks, -1) + identity.unsqueeze(2)
+    return weights.expand(-1, -1, block.shape[1]).unflatten(2, (-1, *(1,) * (block.ndim - 2)))
 
 
-def _mix(tiles: list[Tensor], weights: Tensor, targets: list[Tensor]) -> None:
-    """Write sum_u weights[t,u] tiles[u] to targets[t]."""
+def _mix(tiles: Sequence[Tensor], weights: Sequence[Sequence[Tensor]], targets: Sequence[Tensor]) -> None:
+    """Write sum_u weights[t][u] tiles[u] to targets[t]."""
     for row, target in zip(weights, targets, strict=True):
-        direct = target.dtype == weights.dtype
+        direct = target.dtype == tiles[0].dtype
         total = torch.mul(tiles[0], row[0], out=target) if direct else tiles[0] * row[0]
         for tile, weight in zip(tiles[1:], row[1:], strict=True):
             total.addcmul_(tile, weight)
         if not direct:
             target.copy_(total)
+
+
+def _corner(buffer: Tensor, tile: Tensor) -> Tensor:
+    """The part of ``buffer`` that a smaller tile at the end of an axis covers."""
+    return buffer[: tile.shape[0], :, : tile.shape[2]]

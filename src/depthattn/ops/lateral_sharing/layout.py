@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor
 
 from depthattn.ops.tiling import span_length, tile_elements
@@ -28,22 +26,28 @@ def as_blocks(per_channel: bool, *groups: list[Tensor]) -> list[list[Tensor]]:
     return [[x.view(outer, sizes[channel], inner) for x in group] for group in ordered]
 
 
-def block_slices(block: Tensor, buffers: int) -> Iterator[tuple[slice, list[tuple[slice, slice, slice]]]]:
-    """Spans of axis 1, each with tiles over the first three axes; the first tile of a span is the largest.
+def tile_shape(block: Tensor, buffers: int) -> tuple[int, int, int]:
+    """Lengths of a tile along the first three axes of ``block``, at least one step of each.
 
-    A tile has at most as many elements as ``buffers`` of them leave in cache, but at least one step of each axis.
+    ``buffers`` tiles stay in cache and small beside the block.
     """
     outer, channels, inner = block.shape[:3]
     step = block.shape[3:].numel()
-    if block.numel() == 0:
-        return
     elements = tile_elements(block, buffers)
     inner_span = span_length(inner, step, elements)
     channel_span = span_length(channels, inner_span * step, elements)
-    outer_span = span_length(outer, channel_span * inner_span * step, elements)
-    for span in _spans(channels, channel_span):
-        yield span, [(o, span, i) for o in _spans(outer, outer_span) for i in _spans(inner, inner_span)]
+    return span_length(outer, channel_span * inner_span * step, elements), channel_span, inner_span
 
 
-def _spans(length: int, span: int) -> list[slice]:
-    return [slice(start, min(start + span, length)) for start in range(0, length, span)]
+def cut(group: list[Tensor], shape: tuple[int, int, int]) -> list[list[tuple[Tensor, ...]]]:
+    """Tiles of all tensors of ``group`` side by side, listed by span of axis 1; the first of a span is the largest."""
+    outer, channels, inner = shape
+    spans = zip(*(x.split(channels, 1) for x in group), strict=True)
+    return [
+        [
+            tile
+            for rows in zip(*(x.split(outer) for x in span), strict=True)
+            for tile in zip(*(x.split(inner, 2) for x in rows), strict=True)
+        ]
+        for span in spans
+    ]
