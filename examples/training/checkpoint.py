@@ -72,6 +72,9 @@ def load(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder / INFO}: wanted a checkpoint, got {error.strerror}") from error
     except ValueError as error:
         raise CheckpointError(f"{folder / INFO}: wanted JSON, got {error}") from error
+    if not isinstance(info, dict) or "files" not in info:
+        found = ", ".join(info) if isinstance(info, dict) else type(info).__name__
+        raise CheckpointError(f"{folder / INFO}: wanted key 'files', got {found}")
     tensors = {}
     for name, facts in info.pop("files").items():
         path = folder / name

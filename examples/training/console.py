@@ -5,6 +5,7 @@ Where standard output is not a terminal, the bar becomes a plain line every quar
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -117,7 +118,9 @@ class EpochTable:
                 "".join(f"{heading:>8}" for _, heading, _ in self._columns), style="bold", soft_wrap=True
             )
             self._started = True
-        cells = [format(row[key], spec) if key in row else "-" for key, _, spec in self._columns]
+        cells = [
+            format(row[key], spec) if math.isfinite(row.get(key, math.nan)) else "-" for key, _, spec in self._columns
+        ]
         text = "".join(f"{cell:>8}" for cell in cells) + ("  best" if best else "")
         self._console.print(text, markup=False, style="green" if best else None, soft_wrap=True)
 
