@@ -192,8 +192,11 @@ def joint_gradient_loss(
     if reduction == "none":
         values = joint_gradient_reference.per_pixel(pred, target, mask, semantics, semantic_weight, ignore_index)
         return values[:, :height, :width]
-    depth, depth_windows, semantic, semantic_windows = run_forward(
-        JointGradient, pred, target, mask, semantics, ignore_index, resolve(pred.device)
+    backend = resolve(pred.device)
+    differentiated = pred.requires_grad or (semantics is not None and semantics.requires_grad)
+    keep = torch.is_grad_enabled() and differentiated and keeps_gradient(backend, pred.dtype)
+    depth, depth_windows, semantic, semantic_windows, _ = run_forward(
+        JointGradient, pred, target, mask, semantics, ignore_index, keep, backend
     )
     return reduce_sums(depth, depth_windows, reduction) + semantic_weight * reduce_sums(
         semantic, semantic_windows, reduction

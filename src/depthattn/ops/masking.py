@@ -18,6 +18,14 @@ def valid_depth(target: Tensor, mask: Tensor | None) -> Tensor:
     return valid if mask is None else valid & mask
 
 
+def clean_target(target: Tensor, mask: Tensor | None, out: Tensor) -> None:
+    """Write the target where it is valid and 0 elsewhere into ``out``, by arithmetic alone."""
+    torch.nan_to_num(target if target.dtype == out.dtype else out.copy_(target), 0, 0, 0, out=out)
+    out.clamp_(min=0)
+    if mask is not None:
+        out.mul_(mask)
+
+
 def image_maximum(target: Tensor, mask: Tensor | None) -> Tensor:
     """The largest valid target of each image, shape (B,); 0 for an image without a valid pixel."""
     zero = target.new_zeros(())

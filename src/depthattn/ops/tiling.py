@@ -18,10 +18,15 @@ _DEVICE_TILE = 1 << 22
 SCRATCH_PART = 12
 
 
-def tile_elements(like: Tensor, buffers: int) -> int:
-    """How many elements a tile may have so that ``buffers`` of them stay in cache and small beside ``like``."""
+def tile_elements(like: Tensor, buffers: int, dtype: torch.dtype | None = None) -> int:
+    """How many elements a tile may have so that ``buffers`` of them, in ``dtype``, stay small beside ``like``.
+
+    They stay in cache, too; without ``dtype`` they are of that of ``like``.
+    """
     largest = _CPU_TILE * max(torch.get_num_threads(), 2) if like.device.type == "cpu" else _DEVICE_TILE
-    return min(max(like.numel() // (SCRATCH_PART * max(buffers, 1)), SMALLEST_TILE), largest)
+    bytes_each = like.element_size() if dtype is None else dtype.itemsize
+    share = like.numel() * like.element_size() // (SCRATCH_PART * max(buffers, 1) * bytes_each)
+    return min(max(share, SMALLEST_TILE), largest)
 
 
 def tiles(batch: int, length: int, width: int, elements: int) -> Iterator[tuple[slice, slice]]:

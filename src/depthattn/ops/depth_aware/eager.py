@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from depthattn.ops.masking import compute_dtype
+from depthattn.ops.masking import clean_target, compute_dtype
 from depthattn.ops.tiling import Scratch, add_up, tile_elements, tiles
 
 _select = torch.ops.aten.threshold_backward.grad_input
@@ -59,7 +59,7 @@ def _tiled(
     # Half precision is rounded once, after the scale. Else the scale meets the rounded gradient, as it does in the
     # buffer that the forward pass kept: the two paths give the same bits.
     scale_first = pred.dtype in (torch.float16, torch.bfloat16)
-    elements = tile_elements(pred, 4 if in_place else 5)
+    elements = tile_elements(pred, 4 if in_place else 5, norm.dtype)
     pred, target = _tall(pred, elements), _tall(target, elements)
     mask = None if mask is None else _tall(mask, elements)
     gradient = None if gradient is None else _tall(gradient, elements)
@@ -73,7 +73,7 @@ def _tiled(
         out = None if gradient is None else gradient[images, rows]
         g, x, y, z, *spare = scratch.shaped(*raw.shape)
         p = spare[0] if spare or out is None else out
-        _clean_target(target[images, rows], None if mask is None else mask[images, rows], g)
+        clean_target(target[images, rows], None if mask is None else mask[images, rows], g)
         if scale is None:
             counts.append(torch.sign(g, out=x).sum((1, 2)))
         _select(raw if raw.dtype == p.dtype else p.copy_(raw), g, 0, grad_input=p)
@@ -135,7 +135,7 @@ def _pass(
 def _image_maximum(pred: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
     """The largest valid target of each image, (B,); 0 for an image without a valid pixel."""
     dtype = compute_dtype(pred, target)
-    elements = tile_elements(pred, 1)
+    elements = tile_elements(pred, 1, dtype)
     target, mask = _tall(target, elements), None if mask is None else _tall(mask, elements)
     batch, height, width = target.shape
     scratch = Scratch(target, 1, max(elements, width), dtype)
@@ -143,17 +143,9 @@ def _image_maximum(pred: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
     for images, rows in tiles(batch, height, width, elements):
         raw = target[images, rows]
         (g,) = scratch.shaped(*raw.shape)
-        _clean_target(raw, None if mask is None else mask[images, rows], g)
+        clean_target(raw, None if mask is None else mask[images, rows], g)
         maxima.append(g.amax((1, 2)))
     return torch.cat(maxima).view(batch, -1).amax(1) if maxima else target.new_zeros(batch, dtype=dtype)
-
-
-def _clean_target(target: Tensor, mask: Tensor | None, out: Tensor) -> None:
-    """The target where it is valid, 0 elsewhere."""
-    torch.nan_to_num(target if target.dtype == out.dtype else out.copy_(target), 0, 0, 0, out=out)
-    out.clamp_(min=0)
-    if mask is not None:
-        out.mul_(mask)
 
 
 def _tall(x: Tensor, elements: int) -> Tensor:

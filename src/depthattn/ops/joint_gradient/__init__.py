@@ -26,10 +26,15 @@ def _forward(
     mask: Tensor | None,
     semantics: Tensor | None,
     ignore_index: int,
+    keep_slopes: bool,
     backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     implementation = load("joint_gradient", backend)
-    result: tuple[Tensor, Tensor, Tensor, Tensor] = implementation.forward(pred, target, mask, semantics, ignore_index)
+    result: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+    if keep_slopes:
+        result = implementation.forward_with_slopes(pred, target, mask, semantics, ignore_index)
+    else:
+        result = *implementation.forward(pred, target, mask, semantics, ignore_index), pred.new_empty(0)
     return result
 
 
@@ -39,8 +44,9 @@ def _forward_fake(
     mask: Tensor | None,
     semantics: Tensor | None,
     ignore_index: int,
+    keep_slopes: bool,
     backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch = pred.shape[0]
     dtype = sums_dtype(pred, target, semantics)
     return (
@@ -48,7 +54,26 @@ def _forward_fake(
         pred.new_empty(batch, dtype=torch.int64),
         pred.new_empty(batch, dtype=dtype),
         pred.new_empty(batch, dtype=torch.int64),
+        pred.new_empty(pred.shape if keep_slopes else 0),
     )
+
+
+def _unpack(
+    slopes: Tensor, depth_scale: Tensor, semantic_scale: Tensor, semantics: Tensor | None,
+    differentiate_semantics: bool, backend: str,
+) -> Tensor:  # fmt: skip
+    implementation = load("joint_gradient", backend)
+    result: Tensor = implementation.unpack(slopes, depth_scale, semantic_scale, semantics, differentiate_semantics)
+    return result
+
+
+def _unpack_fake(
+    slopes: Tensor, depth_scale: Tensor, semantic_scale: Tensor, semantics: Tensor | None,
+    differentiate_semantics: bool, backend: str,
+) -> Tensor:  # fmt: skip
+    if semantics is not None and differentiate_semantics:
+        return semantics.new_empty(semantics.shape)
+    return slopes.new_empty(0)
 
 
 def _backward(
@@ -72,10 +97,16 @@ def _backward_fake(
 
 
 define(
-    "joint_gradient(Tensor pred, Tensor target, Tensor? mask, Tensor? semantics, int ignore_index, str backend) "
-    "-> (Tensor, Tensor, Tensor, Tensor)",
+    "joint_gradient(Tensor pred, Tensor target, Tensor? mask, Tensor? semantics, int ignore_index, "
+    "bool keep_slopes, str backend) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _forward,
     _forward_fake,
+)
+define(
+    "joint_gradient_unpack(Tensor(a!) slopes, Tensor depth_scale, Tensor semantic_scale, Tensor? semantics, "
+    "bool differentiate_semantics, str backend) -> Tensor",
+    _unpack,
+    _unpack_fake,
 )
 define(
     "joint_gradient_backward(Tensor depth_scale, Tensor semantic_scale, Tensor pred, Tensor target, "
@@ -87,9 +118,10 @@ define(
 
 
 class JointGradient(Function):
-    """apply(pred, target, mask, semantics, ignore_index, backend)
+    """apply(pred, target, mask, semantics, ignore_index, keep_slopes, backend)
 
-    Maps are (B,H,W) with H, W >= 3. Returns depth sums, depth windows, semantic sums and semantic windows, each (B,).
+    Maps are (B,H,W) with H, W >= 3. Returns depth sums, depth windows, semantic sums and semantic windows, each (B,),
+    and with ``keep_slopes`` a map that the first backward pass turns into the gradient of ``pred``, else an empty one.
     """
 
     @staticmethod
@@ -99,23 +131,34 @@ class JointGradient(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.save_for_backward(*inputs[:4])
-        ctx.options = inputs[4:]
-        ctx.mark_non_differentiable(output[1], output[3])
+        ignore_index, keep_slopes, backend = inputs[4:]
+        ctx.options = ignore_index, backend
+        _, depth_windows, _, semantic_windows, slopes = output
+        ctx.slopes = slopes if keep_slopes else None
+        ctx.mark_non_differentiable(depth_windows, semantic_windows, slopes)
 
     @staticmethod
-    def backward(ctx: Any, depth_scale: Tensor, _: None, semantic_scale: Tensor, __: None) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, depth_scale: Tensor, _: None, semantic_scale: Tensor, *__: None
+    ) -> tuple[Tensor | None, ...]:
         ignore_index, backend = ctx.options
         differentiate_semantics = ctx.needs_input_grad[3]
-        to_pred, to_semantics = run_backward(
-            _JointGradientBackward,
-            depth_scale,
-            semantic_scale,
-            *ctx.saved_tensors,
-            ignore_index,
-            differentiate_semantics,
-            backend,
-        )
-        return to_pred, None, None, to_semantics if differentiate_semantics else None, None, None
+        to_pred, ctx.slopes = ctx.slopes, None
+        if to_pred is None or torch.is_grad_enabled():
+            to_pred, to_semantics = run_backward(
+                _JointGradientBackward,
+                depth_scale,
+                semantic_scale,
+                *ctx.saved_tensors,
+                ignore_index,
+                differentiate_semantics,
+                backend,
+            )
+        else:
+            to_semantics = torch.ops.depthattn.joint_gradient_unpack(
+                to_pred, depth_scale, semantic_scale, ctx.saved_tensors[3], differentiate_semantics, backend
+            )
+        return to_pred, None, None, to_semantics if differentiate_semantics else None, None, None, None
 
 
 class _JointGradientBackward(Function):
