@@ -143,5 +143,5 @@ def test_inputs_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(("channels", "name"), [((0, 4), "in_channels"), ((3, 0), "out_channels")])
 def test_channel_counts_are_checked(channels: tuple[int, int], name: str) -> None:
-    with pytest.raises(ValueError, match=f"UpProjection: wanted {name} >= 1, got 0"):
+    with pytest.raises(ValueError, match=f"UpProjection: wanted a finite {name} >= 1, got 0"):
         UpProjection(*channels)

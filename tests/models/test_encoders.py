@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 
 from depthattn import SynergyNet
@@ -138,7 +139,6 @@ def test_timm_absent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _backbones() -> list[Any]:
-    transformers = pytest.importorskip("transformers")
     resnet = transformers.ResNetConfig(
         embedding_size=8, hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], layer_type="basic"
     )

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 
 from depthattn.models import ResNet
@@ -67,7 +68,6 @@ def _transformers_key(key: str, convolutions: int) -> str:
     ],
 )
 def test_maps_equal_those_of_transformers(name: str, layer_type: str, widths: list[int], depths: list[int]) -> None:
-    transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     ours = ResNet(name).double().eval()
     for key, value in ours.state_dict().items():

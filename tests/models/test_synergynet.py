@@ -288,10 +288,10 @@ def test_every_parameter_learns() -> None:
 
 def test_it_fits_a_scene() -> None:
     model = small(decoder_channels=(16, 16))
-    rows = torch.linspace(0, 1, 64).view(1, 1, 64, 1)
-    depth = (1.0 + 5.0 * rows).expand(2, 1, 64, 64).clone()
+    rows = torch.linspace(0, 1, 32).view(1, 1, 32, 1)
+    depth = (1.0 + 5.0 * rows).expand(2, 1, 32, 32).clone()
     labels = (depth[:, 0] > 3.5).long()
-    image = torch.cat((rows.expand(2, 1, 64, 64), labels.unsqueeze(1).float(), torch.rand(2, 1, 64, 64)), 1)
+    image = torch.cat((rows.expand(2, 1, 32, 32), labels.unsqueeze(1).float(), torch.rand(2, 1, 32, 32)), 1)
     criterion = AttentionDrivenLoss()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     rms = []
@@ -327,13 +327,19 @@ def test_images_that_do_not_fit(image: Any, error: type[Exception], reason: str)
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"num_classes": 0}, "wanted num_classes >= 1, got 0"),
+        ({"num_classes": 0}, "wanted a finite num_classes >= 1, got 0"),
         ({"decoder_channels": ()}, r"wanted decoder_channels to be positive integers, got \(\)"),
         ({"decoder_channels": (8, 0)}, r"wanted decoder_channels to be positive integers, got \(8, 0\)"),
         ({"decoder_channels": (8, 4.0)}, "wanted decoder_channels to be positive integers"),
         ({"sharing": "pixel"}, "wanted sharing to be 'scalar', 'channel' or None, got 'pixel'"),
     ],
 )
-def test_options_that_do_not_fit(options: dict[str, Any], reason: str) -> None:
+def test_option_values_that_do_not_fit(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=f"SynergyNet: {reason}"):
+        SynergyNet("resnet18", **options)
+
+
+@pytest.mark.parametrize("options", [{"num_classes": 4.5}, {"num_classes": "40"}, {"up_skip": "yes"}])
+def test_option_types_that_do_not_fit(options: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"SynergyNet: wanted {next(iter(options))} as"):
         SynergyNet("resnet18", **options)

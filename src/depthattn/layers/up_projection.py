@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthattn.ops import checks
+
 
 class UpProjection(nn.Module):
     r"""FCRN's fast up-projection: twice the height and width, with a projection shortcut.
@@ -45,8 +47,8 @@ class UpProjection(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if value < 1:
-                raise ValueError(f"UpProjection: wanted {name} >= 1, got {value}")
+            checks.check_index("UpProjection", name, value)
+            checks.check_number("UpProjection", name, value, at_least=1)
         self.in_channels = in_channels
         self.out_channels = out_channels
         # No biases: each convolution is followed by a batch norm, which has its own.

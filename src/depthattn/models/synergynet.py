@@ -16,6 +16,7 @@ from depthattn.layers.semi_dense_up_skip import SemiDenseUpSkip
 from depthattn.layers.up_projection import UpProjection
 from depthattn.models.heads import DepthHead
 from depthattn.models.registry import build_encoder
+from depthattn.ops import checks
 
 Sharing = Literal["scalar", "channel"]
 
@@ -115,7 +116,7 @@ class SynergyNet(nn.Module):
         encoder_weights: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        widths = _check_options(num_classes, decoder_channels, sharing)
+        widths = _check_options(num_classes, decoder_channels, sharing, up_skip)
         self.num_classes = num_classes
         self.config: dict[str, Any] = {
             "encoder": encoder if isinstance(encoder, str) else None,
@@ -198,9 +199,12 @@ def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
-def _check_options(num_classes: int, decoder_channels: Sequence[int], sharing: str | None) -> tuple[int, ...]:
-    if num_classes < 1:
-        raise ValueError(f"SynergyNet: wanted num_classes >= 1, got {num_classes}")
+def _check_options(
+    num_classes: int, decoder_channels: Sequence[int], sharing: str | None, up_skip: bool
+) -> tuple[int, ...]:
+    checks.check_index("SynergyNet", "num_classes", num_classes)
+    checks.check_number("SynergyNet", "num_classes", num_classes, at_least=1)
+    checks.check_bool("SynergyNet", "up_skip", up_skip)
     widths = tuple(decoder_channels)
     if not widths or any(not isinstance(width, int) or width < 1 for width in widths):
         raise ValueError(f"SynergyNet: wanted decoder_channels to be positive integers, got {decoder_channels!r}")
