@@ -51,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = RunFolder(settings.output, overwrite=settings.overwrite)
         source = open_source(settings)
         model = build_model(settings, len(source.class_names))
+        run = Run(settings, accelerator, folder, source, model)
     except (ValueError, TypeError, ImportError, OSError) as error:
         _fail(error, BAD_INPUT)
-    run = Run(settings, accelerator, folder, source, model)
     try:
         run.start()
         run.train()
@@ -190,6 +190,8 @@ class Run:
             f"{processes if processes > 1 else 'one'} process{'es' * (processes > 1)}, "
             f"batch {self._engine.loader.total_batch_size}, AdamW up to lr {settings.lr:g}, seed {settings.seed}"
         )
+        self._say(f"loss        {_loss_in_words(settings)}, attention up to {settings.max_depth:g} m")
+        self._say(f"augmented   by zoom up to {settings.max_scale:g}, flips and colour {settings.jitter:g}")
         self._say(f"device      {self.accelerator.device}, precision {settings.precision}")
 
     def _measure_baselines(self) -> Baselines:
@@ -242,6 +244,13 @@ class Run:
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
+
+
+def _loss_in_words(settings: Settings) -> str:
+    names = ("depth-aware", "joint gradient", "semantic focal")
+    if isinstance(settings.loss_weights, str):
+        return f"{', '.join(names)} with learned weights"
+    return " + ".join(f"{weight:g} {name}" for weight, name in zip(settings.loss_weights, names, strict=True))
 
 
 def _number(value: float) -> float | None:

@@ -113,16 +113,22 @@ class EpochTable:
 
     def add(self, row: Mapping[str, float], *, best: bool) -> None:
         """Print one epoch; ``best`` marks it as the best so far."""
+        cells = []
+        for key, heading, spec in self._columns:
+            value = row.get(key, math.nan)
+            cells.append((heading, format(value, spec) if math.isfinite(value) else "-"))
         if not self._started:
-            self._console.print(
-                "".join(f"{heading:>8}" for _, heading, _ in self._columns), style="bold", soft_wrap=True
-            )
+            self._line("".join(_cell(heading, heading) for heading, _ in cells), "bold")
             self._started = True
-        cells = [
-            format(row[key], spec) if math.isfinite(row.get(key, math.nan)) else "-" for key, _, spec in self._columns
-        ]
-        text = "".join(f"{cell:>8}" for cell in cells) + ("  best" if best else "")
-        self._console.print(text, markup=False, style="green" if best else None, soft_wrap=True)
+        text = "".join(_cell(heading, value) for heading, value in cells)
+        self._line(text + ("  best" if best else ""), "green" if best else None)
+
+    def _line(self, text: str, style: str | None) -> None:
+        self._console.print(text, markup=False, style=style, soft_wrap=True)
+
+
+def _cell(heading: str, text: str) -> str:
+    return text.rjust(max(7, len(heading) + 2))
 
 
 def result_table(title: str, rows: Sequence[Sequence[str]]) -> Table:

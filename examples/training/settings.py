@@ -12,6 +12,9 @@ from typing import Any, NoReturn
 
 PROGRAM = "train_nyu.py"
 
+# The encoders halve the picture five times.
+_SMALLEST = 32
+
 _DESCRIPTION = """\
 Train SynergyNet, depth and semantic labels from one image, with the attention-driven loss.
 
@@ -39,6 +42,7 @@ class Defaults:
     epochs: int
     batch_size: int
     lr: float
+    loss_weights: tuple[str, str, str]
     train_frames: int | None
     val_frames: int | None
     max_scale: float
@@ -48,12 +52,14 @@ class Defaults:
 
 SYNTHETIC = Defaults(
     encoder="resnet18",
-    decoder_channels=(128, 64, 32, 32),
+    decoder_channels=(128, 64, 32),
     size=(96, 128),
-    epochs=8,
+    epochs=6,
     batch_size=16,
     lr=2e-3,
-    train_frames=384,
+    # With plain ones the gradient term, whose Sobel kernels gain 8, keeps the depth flat for the first epochs.
+    loss_weights=("4", "0.5", "1"),
+    train_frames=768,
     val_frames=96,
     max_scale=1.2,
     jitter=0.2,
@@ -66,6 +72,7 @@ FULL = Defaults(
     epochs=50,
     batch_size=8,
     lr=3e-4,
+    loss_weights=("1", "1", "1"),
     train_frames=None,
     val_frames=None,
     max_scale=1.5,
@@ -150,6 +157,8 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     for option, source in (("splits", "nyu"), ("val_list", "list"), ("root", "list"), ("val_folder", "folder")):
         if given[option] is not None and given[source] is None:
             parser.error(f"--{option.replace('_', '-')} goes with --{source}, which is not given")
+    if given["size"] is not None and min(given["size"]) < _SMALLEST:
+        parser.error(f"--size: wanted at least {_SMALLEST} pixels each way, got {' '.join(map(str, given['size']))}")
     defaults = FULL if sources else SYNTHETIC
     for field in fields(Defaults):
         if given[field.name] is None:
@@ -269,8 +278,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_loss(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("loss").add_argument
-    add("--loss-weights", nargs="+", default=("1", "1", "1"), metavar=("W", "W"),
-        help="depth-aware, joint gradient, semantic focal; or 'learned' (1 1 1)")  # fmt: skip
+    weights = f"depth-aware, joint gradient, semantic focal; or 'learned' {_both('loss_weights')}"
+    add("--loss-weights", nargs="+", metavar=("W", "W"), help=weights)
     add("--distance", choices=("smooth_l1", "l1", "l2"), default="smooth_l1", help="of depths (smooth_l1)")
     add(
         "--max-depth",

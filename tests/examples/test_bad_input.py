@@ -125,6 +125,18 @@ def weights_that_are_no_numbers(folder: Path) -> list[object]:
     return ["--loss-weights", "1", "two", "3"]
 
 
+def negative_gamma(folder: Path) -> list[object]:
+    return ["--gamma", -1, "--train-frames", 1, "--val-frames", 1]
+
+
+def picture_too_small(folder: Path) -> list[object]:
+    return ["--size", 16, 64]
+
+
+def word_for_a_number(folder: Path) -> list[object]:
+    return ["--epochs", "ten"]
+
+
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
@@ -148,6 +160,9 @@ def weights_that_are_no_numbers(folder: Path) -> list[object]:
         (missing_weights, ["resnet18.pth"]),
         (two_sources, ["--nyu and --list"]),
         (option_of_another_source, ["--splits goes with --nyu"]),
+        (negative_gamma, ["gamma", "-1"]),
+        (picture_too_small, ["--size", "32", "16 64"]),
+        (word_for_a_number, ["--epochs", "whole number", "'ten'"]),
         (weights_that_are_no_numbers, ["--loss-weights", "'1 two 3'"]),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
