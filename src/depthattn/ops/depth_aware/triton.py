@@ -1,0 +1,214 @@
+"""The depth-aware loss as Triton kernels: one pass over the maps forward, one backward.
+
+Without ``max_depth`` a pass over the target goes ahead, for the largest depth of each image.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from depthattn.ops.masking import compute_dtype
+from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, sign, strides_of, wide_type
+
+# Eight pixels for each of 128 threads: two 16-byte loads in flight per float32 map, few registers, and still a
+# thousand programs at 4 x 480 x 640.
+_PIXELS = 1024
+
+
+@triton.jit
+def _locate(rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """The image of this program and the rows and columns of its tile, 64 bits wide."""
+    across = tl.cdiv(columns, COLUMNS)
+    blocks = tl.cdiv(rows, ROWS) * across
+    program = tl.program_id(0).to(tl.int64)
+    block = program % blocks
+    row = (block // across) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = (block % across) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    return program // blocks, row, column
+
+
+@triton.jit
+def _target_tile(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE: tl.constexpr):
+    """Depth, 1 where it does not count, and where it counts."""
+    g = tl.load(
+        target + image * target_strides[0] + row * target_strides[1] + column * target_strides[2],
+        mask=inside,
+        other=0,
+    ).to(WIDE)
+    valid = (g > 0) & (g < float("inf"))
+    if mask is not None:
+        use = tl.load(
+            mask + image * mask_strides[0] + row * mask_strides[1] + column * mask_strides[2], mask=inside, other=0
+        )
+        valid = valid & (use != 0)
+    return tl.where(valid, g, 1.0), valid
+
+
+@triton.jit
+def _weight(p, g, over_m, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr):
+    """alpha + lambda, d lambda / dp, and where the latter is not 0: inside lambda's clamp, with p > 0."""
+    positive = p > 0
+    shifted = tl.where(positive, p, 1.0) + LOG_OFFSET
+    a = tl.where(positive, tl.log(shifted), tl.full(p.shape, LOG_FLOOR, p.dtype))
+    b = tl.log(g + LOG_OFFSET)
+    high = tl.maximum(a, b)
+    above = high > 0
+    raw = 1.0 - tl.minimum(a, b) / tl.where(above, high, 1.0)
+    lambda_ = tl.where(above, tl.where(raw < 1, raw, 1.0), 0.0)
+    slopes = positive & above & (raw < 1) & (raw > 0)
+    # b / (a^2 (p + o)) above the target and -1 / (b (p + o)) below it.
+    rise = p > g
+    slope = tl.where(rise, b, -1.0) / (tl.where(rise, a * a, b) * shifted)
+    return tl.minimum(g * over_m, 1.0) + lambda_, tl.where(slopes, slope, 0.0), slopes
+
+
+@triton.jit
+def _distance(e, DISTANCE: tl.constexpr, BETA: tl.constexpr):
+    """l(e) and dl/de."""
+    if DISTANCE == "l2":
+        return e * e, 2.0 * e
+    size = tl.abs(e)
+    if DISTANCE == "l1":
+        return size, sign(e)
+    near = size < BETA
+    inner = tl.where(near, size, tl.full(e.shape, BETA, e.dtype))
+    return inner * (size - 0.5 * inner) * (1.0 / BETA), tl.where(near, e * (1.0 / BETA), sign(e))
+
+
+@triton.jit
+def _maximum_kernel(
+    target, mask, target_strides, mask_strides, maxima, rows, columns,
+    WIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    image, row, column = _locate(rows, columns, ROWS, COLUMNS)
+    inside = (row < rows) & (column < columns)
+    g, valid = _target_tile(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
+    tl.store(maxima + tl.program_id(0).to(tl.int64), tl.max(tl.where(valid, g, 0.0)))
+
+
+@triton.jit
+def _forward_kernel(
+    pred, target, mask, pred_strides, target_strides, mask_strides, norm, sums, counts, rows, columns,
+    DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
+    WIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    image, row, column = _locate(rows, columns, ROWS, COLUMNS)
+    inside = (row < rows) & (column < columns)
+    g, valid = _target_tile(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
+    p = tl.load(
+        pred + image * pred_strides[0] + row * pred_strides[1] + column * pred_strides[2], mask=inside, other=0
+    ).to(WIDE)
+    p = tl.where(valid, p, g)
+    weight, _, _ = _weight(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
+    distance, _ = _distance(p - g, DISTANCE, BETA)
+    program = tl.program_id(0).to(tl.int64)
+    tl.store(sums + program, tl.sum(tl.where(valid, weight * distance, 0.0)))
+    tl.store(counts + program, tl.sum(valid.to(tl.int32)))
+
+
+@triton.jit
+def _backward_kernel(
+    scale, scale_stride, pred, target, mask, pred_strides, target_strides, mask_strides, norm,
+    gradient, gradient_strides, rows, columns,
+    DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
+    DETACH_WEIGHT: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    image, row, column = _locate(rows, columns, ROWS, COLUMNS)
+    inside = (row < rows) & (column < columns)
+    g, valid = _target_tile(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
+    p = tl.load(
+        pred + image * pred_strides[0] + row * pred_strides[1] + column * pred_strides[2], mask=inside, other=0
+    ).to(WIDE)
+    p = tl.where(valid, p, g)
+    weight, weight_slope, slopes = _weight(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
+    distance, slope = _distance(p - g, DISTANCE, BETA)
+    value = weight * slope
+    if not DETACH_WEIGHT:
+        # An infinite distance times a slope of zero must not turn into NaN.
+        value += tl.where(slopes, weight_slope * distance, 0.0)
+    value = tl.where(valid, value * tl.load(scale + image * scale_stride), 0.0)
+    tl.store(
+        gradient + image * gradient_strides[0] + row * gradient_strides[1] + column * gradient_strides[2],
+        value.to(gradient.dtype.element_ty),
+        mask=inside,
+    )
+
+
+def _in_memory_order(*maps: Tensor | None) -> list[Tensor | None]:
+    """The same views of all maps (B,H,W), with the fastest axis last and rows joined where every layout allows it."""
+    views = fastest_axis_last(*maps)
+    if all(v is None or v.stride(1) == v.shape[2] * v.stride(2) for v in views):
+        return [v if v is None else v.flatten(1).unsqueeze(1) for v in views]
+    return views
+
+
+def _tile(columns: int) -> tuple[int, int]:
+    width = min(_PIXELS, triton.next_power_of_2(max(columns, 1)))
+    return _PIXELS // width, width
+
+
+def _options(distance: str, beta: float, log_offset: float, wide: torch.dtype) -> dict[str, object]:
+    return {
+        "DISTANCE": distance,
+        "BETA": float(beta),
+        "LOG_OFFSET": float(log_offset),
+        "LOG_FLOOR": math.log(log_offset) if log_offset > 0 else -math.inf,
+        "WIDE": wide_type(wide),
+    }
+
+
+def forward(
+    pred: Tensor, target: Tensor, mask: Tensor | None, distance: str, beta: float, max_depth: float | None,
+    log_offset: float, detach_weight: bool, keep_gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Per-image sums, counts and normalisers; the gradient is always left to :func:`backward`."""
+    batch = pred.shape[0]
+    wide = compute_dtype(pred, target)
+    p, g, m = _in_memory_order(pred, target, mask)
+    rows, columns = g.shape[1:]
+    tile = _tile(columns)
+    blocks = triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1])
+    shape = {"ROWS": tile[0], "COLUMNS": tile[1]}
+    if max_depth is None:
+        norm = pred.new_empty(batch, dtype=wide)
+        maxima = pred.new_empty(batch, blocks, dtype=wide)
+        launch(
+            _maximum_kernel, batch * blocks, pred, g, m, strides_of(g), strides_of(m), maxima, rows, columns,
+            WIDE=wide_type(wide), **shape,
+        )  # fmt: skip
+        fold([maxima], [norm], maximum=True)
+    else:
+        norm = pred.new_full((batch,), max_depth, dtype=wide)
+    partial_sums = pred.new_empty(batch, blocks, dtype=wide)
+    partial_counts = pred.new_empty(batch, blocks, dtype=torch.int32)
+    launch(
+        _forward_kernel, batch * blocks, pred, p, g, m, strides_of(p), strides_of(g), strides_of(m), norm,
+        partial_sums, partial_counts, rows, columns, **_options(distance, beta, log_offset, wide), **shape,
+    )  # fmt: skip
+    sums, counts = pred.new_empty(batch, dtype=wide), pred.new_empty(batch, dtype=torch.int64)
+    fold([partial_sums, partial_counts], [sums, counts])
+    return sums, counts, norm, pred.new_empty(0)
+
+
+def backward(
+    scale: Tensor, pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor, distance: str,
+    beta: float, log_offset: float, detach_weight: bool,
+) -> Tensor:  # fmt: skip
+    """The gradient to ``pred``, recomputed from the maps and written once."""
+    gradient = pred.new_empty(pred.shape)
+    out, p, g, m = _in_memory_order(gradient, pred, target, mask)
+    rows, columns = g.shape[1:]
+    tile = _tile(columns)
+    blocks = triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1])
+    launch(
+        _backward_kernel, pred.shape[0] * blocks, pred, scale, scale.stride(0), p, g, m,
+        strides_of(p), strides_of(g), strides_of(m), norm, out, strides_of(out), rows, columns,
+        **_options(distance, beta, log_offset, compute_dtype(pred, target)),
+        DETACH_WEIGHT=detach_weight, ROWS=tile[0], COLUMNS=tile[1],
+    )  # fmt: skip
+    return gradient

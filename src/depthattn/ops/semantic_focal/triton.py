@@ -1,0 +1,202 @@
+"""The semantic focal loss as Triton kernels: logits are read once forward and, up to 128 classes, once backward.
+
+A program holds a tile of classes and pixels in registers and reduces over the classes there. More classes are walked
+through in chunks: forward with a running maximum and sum, backward twice.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from depthattn.ops.masking import compute_dtype
+from depthattn.ops.triton_utils import fold, launch, log1p, wide_type
+
+# Elements of a tile: 32 for each of 256 threads, all loads in flight at once, with registers to spare for the
+# exponentials beside the logits. At 40 classes that is 128 pixels, 512 bytes of each class in a row. More than 128
+# classes in a tile would make those rows shorter than a warp. Smaller tiles where registers run out: for numbers twice
+# as wide, for a loop over chunks, and for classes beside each other in memory, where each thread sees more pixels.
+_ELEMENTS = 8192
+_WARPS = 8
+_CLASSES = 128
+
+
+@triton.jit
+def _logits_tile(logits, strides, image, first, pixel, pixels, classes, CHUNK: tl.constexpr, WIDE: tl.constexpr):
+    """Logits of CHUNK classes, -inf beyond the last one, and the numbers of the classes."""
+    number = first + tl.arange(0, CHUNK)
+    inside = (number < classes)[:, None] & (pixel < pixels)[None, :]
+    address = logits + image * strides[0] + number.to(tl.int64)[:, None] * strides[1] + pixel[None, :] * strides[2]
+    z = tl.load(address, mask=inside, other=0).to(WIDE)
+    return tl.where((number < classes)[:, None], z, float("-inf")), number
+
+
+@triton.jit
+def _join(high, others, own, z, mine):
+    """The running maximum, the sum of the other classes relative to it, and the label's logit, with a tile joined in.
+
+    A NaN among the logits reaches a sum; a maximum would drop it.
+    """
+    top = tl.maximum(high, tl.max(z, 0))
+    shift = tl.where(top == float("-inf"), 0.0, top)
+    others = others * tl.exp(high - shift) + tl.sum(tl.where(mine, 0.0, tl.exp(z - shift[None, :])), 0)
+    return top, others, own + tl.sum(tl.where(mine, z, 0.0), 0)
+
+
+@triton.jit
+def _softmax_of_label(high, others, own):
+    """p, q = 1 - p and log p of the label, q from the other classes and log p from q where p is near 1."""
+    e = tl.exp(own - high)
+    over = 1.0 / (e + others)
+    likely = e >= others
+    log_p = tl.where(likely, -log1p(others / tl.where(likely, e, 1.0)), own - high - tl.log(e + others))
+    return e * over, others * over, log_p
+
+
+@triton.jit
+def _power(q, GAMMA: tl.constexpr):
+    """q^gamma, without a logarithm where gamma is 0, 1 or 2."""
+    if GAMMA == 0:
+        result = tl.full(q.shape, 1.0, q.dtype)
+    elif GAMMA == 1:
+        result = q
+    elif GAMMA == 2:
+        result = q * q
+    else:
+        # A q of 0 gives 0 by way of exp(-inf).
+        result = tl.exp(GAMMA * tl.log(q))
+    return result
+
+
+@triton.jit
+def _labels(target, strides, image, pixel, pixels, classes, ignore_index):
+    """Labels, -1 where they do not name a class or are ignored, so that nothing else is ever an address."""
+    y = tl.load(target + image * strides[0] + pixel * strides[1], mask=pixel < pixels, other=0).to(tl.int64)
+    valid = (pixel < pixels) & (y >= 0) & (y < classes) & (y != ignore_index)
+    return tl.where(valid, y, -1)
+
+
+@triton.jit
+def _locate(pixels, PIXELS: tl.constexpr):
+    """The image and pixels of this program, 64 bits wide."""
+    blocks = tl.cdiv(pixels, PIXELS)
+    program = tl.program_id(0).to(tl.int64)
+    return program // blocks, (program % blocks) * PIXELS + tl.arange(0, PIXELS)
+
+
+@triton.jit
+def _weights(weight, weight_stride, y, WIDE: tl.constexpr):
+    if weight is None:
+        w = tl.where(y >= 0, 1.0, 0.0).to(WIDE)
+    else:
+        w = tl.load(weight + y * weight_stride, mask=y >= 0, other=0).to(WIDE)
+    return w
+
+
+@triton.jit
+def _forward_kernel(
+    logits, target, weight, logits_strides, target_strides, weight_stride, sums, counts, weight_sums,
+    pixels, classes, ignore_index,
+    GAMMA: tl.constexpr, WIDE: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
+):  # fmt: skip
+    image, pixel = _locate(pixels, PIXELS)
+    y = _labels(target, target_strides, image, pixel, pixels, classes, ignore_index)
+    # Each name starts with values of its own: the compiler may drop a name from a loop that starts as another one.
+    high = tl.full([PIXELS], float("-inf"), WIDE)
+    others = tl.zeros([PIXELS], WIDE)
+    own = tl.zeros([PIXELS], WIDE)
+    for chunk in range(CHUNKS):
+        z, number = _logits_tile(logits, logits_strides, image, chunk * CHUNK, pixel, pixels, classes, CHUNK, WIDE)
+        high, others, own = _join(high, others, own, z, number[:, None] == y[None, :])
+    _, q, log_p = _softmax_of_label(high, others, own)
+    w = _weights(weight, weight_stride, y, WIDE)
+    value = tl.where(y >= 0, -w * _power(q, GAMMA) * log_p, 0.0)
+    program = tl.program_id(0).to(tl.int64)
+    tl.store(sums + program, tl.sum(value))
+    tl.store(counts + program, tl.sum((y >= 0).to(tl.int32)))
+    tl.store(weight_sums + program, tl.sum(w))
+
+
+@triton.jit
+def _backward_kernel(
+    scale, scale_stride, logits, target, weight, logits_strides, target_strides, weight_stride, gradient,
+    pixels, classes, ignore_index,
+    GAMMA: tl.constexpr, WIDE: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
+):  # fmt: skip
+    image, pixel = _locate(pixels, PIXELS)
+    y = _labels(target, target_strides, image, pixel, pixels, classes, ignore_index)
+    high = tl.full([PIXELS], float("-inf"), WIDE)
+    others = tl.zeros([PIXELS], WIDE)
+    own = tl.zeros([PIXELS], WIDE)
+    for chunk in range(CHUNKS):
+        z, number = _logits_tile(logits, logits_strides, image, chunk * CHUNK, pixel, pixels, classes, CHUNK, WIDE)
+        high, others, own = _join(high, others, own, z, number[:, None] == y[None, :])
+    p, q, log_p = _softmax_of_label(high, others, own)
+    # log(p) / q -> -1 as q -> 0, and p log(p) -> 0 as p -> 0.
+    ratio = tl.where(q > 0, log_p / tl.where(q > 0, q, 1.0), -1.0)
+    slope = -_weights(weight, weight_stride, y, WIDE) * _power(q, GAMMA) * (1.0 - GAMMA * tl.where(p > 0, p * ratio, 0.0))
+    slope *= tl.load(scale + image * scale_stride)
+    over = 1.0 / (tl.exp(own - high) + others)
+    for chunk in range(CHUNKS):
+        # With a single chunk this load is the one above, and the compiler keeps the tile in registers.
+        z, number = _logits_tile(logits, logits_strides, image, chunk * CHUNK, pixel, pixels, classes, CHUNK, WIDE)
+        mine = number[:, None] == y[None, :]
+        value = slope[None, :] * tl.where(mine, q[None, :], -tl.exp(z - high[None, :]) * over[None, :])
+        value = tl.where((y >= 0)[None, :], value, 0.0)
+        inside = (number < classes)[:, None] & (pixel < pixels)[None, :]
+        address = gradient + (image * classes + number[:, None]) * pixels + pixel[None, :]
+        tl.store(address, value.to(gradient.dtype.element_ty), mask=inside)
+
+
+def _shape(logits: Tensor) -> dict[str, int]:
+    _, classes, pixels = logits.shape
+    chunk = min(_CLASSES, triton.next_power_of_2(classes))
+    elements = _ELEMENTS
+    if compute_dtype(logits) == torch.float64 or classes > chunk:
+        elements //= 2
+    if logits.stride(1) < logits.stride(2):
+        elements //= 4
+    return {
+        "CHUNK": chunk,
+        "CHUNKS": triton.cdiv(classes, chunk),
+        "PIXELS": min(elements // chunk, triton.next_power_of_2(max(pixels, 1))),
+        "num_warps": _WARPS,
+    }
+
+
+def forward(
+    logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, ignore_index: int, keep_gradient: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Per-image sums, labelled pixels and sums of their weights; the gradient is always left to :func:`backward`."""
+    batch, classes, pixels = logits.shape
+    wide = compute_dtype(logits)
+    shape = _shape(logits)
+    blocks = triton.cdiv(pixels, shape["PIXELS"])
+    partial_sums, partial_weights = (logits.new_empty(batch, blocks, dtype=wide) for _ in range(2))
+    partial_counts = logits.new_empty(batch, blocks, dtype=torch.int32)
+    launch(
+        _forward_kernel, batch * blocks, logits, logits, target, weight, logits.stride(), target.stride(),
+        0 if weight is None else weight.stride(0), partial_sums, partial_counts, partial_weights,
+        pixels, classes, ignore_index, GAMMA=float(gamma), WIDE=wide_type(wide), **shape,
+    )  # fmt: skip
+    sums, weight_sums = (logits.new_empty(batch, dtype=wide) for _ in range(2))
+    counts = logits.new_empty(batch, dtype=torch.int64)
+    fold((partial_sums, partial_counts, partial_weights), (sums, counts, weight_sums))
+    return sums, counts, weight_sums, logits.new_empty(0)
+
+
+def backward(
+    scale: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, ignore_index: int
+) -> Tensor:
+    """The gradient to ``logits``, recomputed from them and written once."""
+    batch, classes, pixels = logits.shape
+    gradient = logits.new_empty(logits.shape)
+    shape = _shape(logits)
+    launch(
+        _backward_kernel, batch * triton.cdiv(pixels, shape["PIXELS"]), logits, scale, scale.stride(0),
+        logits, target, weight, logits.stride(), target.stride(), 0 if weight is None else weight.stride(0), gradient,
+        pixels, classes, ignore_index, GAMMA=float(gamma), WIDE=wide_type(compute_dtype(logits)), **shape,
+    )  # fmt: skip
+    return gradient

@@ -1,0 +1,89 @@
+"""Calls of the Triton modules on tensors without memory: every kernel, dtype and compile-time branch that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+HALF, BRAIN, SINGLE, DOUBLE = torch.float16, torch.bfloat16, torch.float32, torch.float64
+
+
+def _empty(*shape: int, dtype: torch.dtype) -> Tensor:
+    return torch.empty(*shape, dtype=dtype, device="meta")
+
+
+def _depth_aware(dtype: torch.dtype, distance: str, masked: bool, width: int = 640) -> Callable[[Any], object]:
+    wide = DOUBLE if dtype == DOUBLE else SINGLE
+    pred, target = (_empty(8, 480, width, dtype=dtype) for _ in range(2))
+    mask = _empty(8, 480, width, dtype=torch.bool) if masked else None
+    scale = _empty(8, dtype=wide)
+
+    def call(module: Any) -> None:
+        module.forward(pred, target, mask, distance, 1.0, None, 1.0, False, False)
+        module.backward(scale, pred, target, mask, scale, distance, 1.0, 1.0, False)
+
+    return call
+
+
+def _joint_gradient(
+    dtype: torch.dtype, semantics_dtype: torch.dtype | None, masked: bool, width: int = 640
+) -> Callable[[Any], object]:
+    wide = DOUBLE if DOUBLE in (dtype, semantics_dtype) else SINGLE
+    pred, target = (_empty(8, 480, width, dtype=dtype) for _ in range(2))
+    mask = _empty(8, 480, width, dtype=torch.bool) if masked else None
+    semantics = None if semantics_dtype is None else _empty(8, 480, width, dtype=semantics_dtype)
+    scale = _empty(8, dtype=wide)
+
+    def call(module: Any) -> None:
+        module.forward(pred, target, mask, semantics, -100)
+        differentiate = semantics is not None and semantics.is_floating_point()
+        module.backward(scale, scale, pred, target, mask, semantics, -100, differentiate)
+
+    return call
+
+
+def _semantic_focal(
+    dtype: torch.dtype, classes: int, gamma: float, weighted: bool, channels_last: bool = False
+) -> Callable[[Any], object]:
+    wide = DOUBLE if dtype == DOUBLE else SINGLE
+    logits = _empty(2, classes, 480 * 640, dtype=dtype)
+    if channels_last:
+        logits = _empty(2, 480 * 640, classes, dtype=dtype).transpose(1, 2)
+    target = _empty(2, 480 * 640, dtype=torch.int64)
+    weight = _empty(classes, dtype=wide) if weighted else None
+    scale = _empty(2, dtype=wide)
+
+    def call(module: Any) -> None:
+        module.forward(logits, target, weight, gamma, -100, False)
+        module.backward(scale, logits, target, weight, gamma, -100)
+
+    return call
+
+
+CALLS: dict[str, dict[str, Callable[[Any], object]]] = {
+    "depth_aware": {
+        "fp32 smooth_l1": _depth_aware(SINGLE, "smooth_l1", True),
+        "fp32 l2": _depth_aware(SINGLE, "l2", False, 637),
+        "fp64 smooth_l1": _depth_aware(DOUBLE, "smooth_l1", True),
+        "fp16 l1": _depth_aware(HALF, "l1", False),
+        "bf16 smooth_l1": _depth_aware(BRAIN, "smooth_l1", False),
+    },
+    "joint_gradient": {
+        "fp32 labels": _joint_gradient(SINGLE, torch.int64, False),
+        "fp32 map masked": _joint_gradient(SINGLE, SINGLE, True, 637),
+        "fp64 map": _joint_gradient(DOUBLE, DOUBLE, False),
+        "fp16 bytes": _joint_gradient(HALF, torch.uint8, False),
+        "bf16 alone": _joint_gradient(BRAIN, None, False),
+    },
+    "semantic_focal": {
+        "fp32 40": _semantic_focal(SINGLE, 40, 2.0, True),
+        "fp32 channels last": _semantic_focal(SINGLE, 40, 2.0, False, True),
+        "fp64 128": _semantic_focal(DOUBLE, 128, 0.5, True),
+        "fp16 19": _semantic_focal(HALF, 19, 2.0, False),
+        "fp64 channels last": _semantic_focal(DOUBLE, 40, 2.0, False, True),
+        "bf16 150": _semantic_focal(BRAIN, 150, 1.0, False),
+    },
+}
