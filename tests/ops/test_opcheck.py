@@ -18,7 +18,7 @@ OPS = torch.ops.depthattn
 CALLS = {
     "depth_aware": (PRED, TARGET, MASK, *DEPTH_OPTIONS, None, 1.0, False, True, "eager"),
     "depth_aware_backward": (SCALE, PRED, TARGET, MASK, SCALE, *DEPTH_OPTIONS, 1.0, False, "eager"),
-    "joint_gradient": (PRED, TARGET, MASK, LABELS, -100, "eager"),
+    "joint_gradient": (PRED, TARGET, MASK, LABELS, -100, True, "eager"),
     "joint_gradient_backward": (SCALE, SCALE, PRED, TARGET, None, PRED, -100, True, "eager"),
     "semantic_focal": (LOGITS, FOCAL_TARGET, WEIGHT, 2.0, -100, True, "eager"),
     "semantic_focal_backward": (SCALE, LOGITS, FOCAL_TARGET, None, 2.0, -100, "eager"),
