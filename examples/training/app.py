@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import sys
 import time
@@ -139,7 +140,7 @@ class Run:
                     **{f"gate/{name}": float(gate.mean()) for name, gate in self._engine.net.gates().items()},
                 }
                 self.history.append(row)
-                better = self._is_better(row)
+                better = not self._best or self._error(row) < self._error(self._best)
                 if better:
                     self._best = row
                 if self.accelerator.is_main_process:
@@ -203,13 +204,10 @@ class Run:
         validation = build_loader(self.source.validation, settings, batch_size=settings.batch_size)
         return baselines(statistics, validation, settings.max_depth)
 
-    def _is_better(self, row: dict[str, float]) -> bool:
-        """Lower depth rms; where there is no depth, higher mIoU."""
-        if not self._best:
-            return True
-        if row["val/rms"] == row["val/rms"]:
-            return row["val/rms"] < self._best["val/rms"]
-        return row["val/miou"] > self._best["val/miou"]
+    def _error(self, row: dict[str, float]) -> float:
+        """What the best epoch has least of: both tasks in one number without a unit, or the task that has truth."""
+        parts = [row["val/rms"] / self._baseline.rms, 1.0 - row["val/miou"]]
+        return sum(part for part in parts if math.isfinite(part))
 
     def _save(self, row: dict[str, float], better: bool) -> None:
         state = {"model": self._engine.net.state_dict()}

@@ -44,9 +44,12 @@ def draw_curves(history: Sequence[Mapping[str, float]], baseline: Baselines, pat
     panels = [
         Panel("training loss", {f"train/{key}": name for key, name in losses.items()}, log=True),
         Panel("validation loss", {f"val/{key}": name for key, name in losses.items()}, log=True),
-        Panel("depth", {"val/rms": "rms"}, "m", {"best constant": baseline.rms}),
+        Panel("validation depth", {"val/rms": "rms"}, "m", {"best constant": baseline.rms}),
         Panel(
-            "labels", {"val/pixel_accuracy": "pixel accuracy", "val/miou": "mIoU"}, "", {"chance mIoU": baseline.miou}
+            "validation labels",
+            {"val/pixel_accuracy": "pixel accuracy", "val/miou": "mIoU"},
+            "",
+            {"chance mIoU": baseline.miou},
         ),
     ]
     plot_curves(history, [panel for panel in panels if _has_points(panel, history)]).savefig(path)

@@ -11,6 +11,7 @@ from depthattn._extras import require
 
 # Okabe and Ito's colours, in an order that starts with the strongest contrast on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_COLUMNS = 2
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -34,7 +35,7 @@ class Panel:
 
 
 def plot_curves(history: Sequence[Mapping[str, float]], panels: Sequence[Panel], *, x: str = "epoch") -> Any:
-    """Draw the history of a run, one panel beside the other.
+    """Draw the history of a run, in rows of two panels.
 
     Curves differ in marker as well as in colour, so that they can be told apart without colour.
 
@@ -60,13 +61,12 @@ def plot_curves(history: Sequence[Mapping[str, float]], panels: Sequence[Panel],
     for index, row in enumerate(history):
         if x not in row:
             raise ValueError(f"plot_curves: wanted {x!r} in every row of history, got {sorted(row)} in row {index}")
+    columns, rows = min(len(panels), _COLUMNS), math.ceil(len(panels) / _COLUMNS)
     figure = require("matplotlib.figure", extra="train", purpose="plot_curves").Figure(
-        figsize=(4.4 * len(panels), 3.4), dpi=150, layout="constrained"
+        figsize=(5.0 * columns, 3.7 * rows), dpi=120, layout="constrained"
     )
-    ticker = require("matplotlib.ticker", extra="train", purpose="plot_curves")
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        _draw(axes, history, panel, x)
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    for index, panel in enumerate(panels):
+        _draw(figure.add_subplot(rows, columns, index + 1), history, panel, x)
     return figure
 
 
@@ -91,7 +91,13 @@ def _draw(axes: Any, history: Sequence[Mapping[str, float]], panel: Panel, x: st
     axes.tick_params(labelsize=9)
     axes.grid(True, color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
+    ticker = require("matplotlib.ticker", extra="train", purpose="plot_curves")
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     if panel.log:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, frameon=False)
+        # Below the axes, where no curve can run through it.
+        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4)
