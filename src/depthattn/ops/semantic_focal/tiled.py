@@ -1,0 +1,123 @@
+"""The passes over tiles that the eager and the compiled semantic focal loss share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from depthattn.ops.masking import compute_dtype, valid_labels
+from depthattn.ops.tiling import SCRATCH_PART, SMALLEST_TILE, Scratch, add_up, tile_elements, tiles
+
+# Per thread: few enough tiles that starting an operator on each is cheap, small enough for the caches.
+_TILE = 1 << 18
+
+
+class FocalTile(Protocol):
+    """Values (b,n) of logits (b,K,n), zero where not ``valid``; their gradient into ``rows`` if asked for.
+
+    ``labels`` are inside [0,K) also where not ``valid``; ``own_weight`` is the weight of each pixel's class or None.
+    ``rows`` (b,K,n) is in the dtype of the arithmetic. It is scratch without ``with_gradient``, and it may be
+    ``logits`` itself.
+    """
+
+    def __call__(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        valid: Tensor,
+        own_weight: Tensor | None,
+        rows: Tensor,
+        gamma: float,
+        with_gradient: bool,
+    ) -> Tensor: ...
+
+
+def _tile_elements(logits: Tensor) -> int:
+    if logits.device.type != "cpu":
+        return tile_elements(logits, 1)
+    return min(max(logits.numel() // SCRATCH_PART, SMALLEST_TILE), _TILE * torch.get_num_threads())
+
+
+def label_tile(
+    target: Tensor, weight: Tensor | None, num_classes: int, ignore_index: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Labels that are safe as addresses, validity, and the weight of each pixel's class."""
+    labels = target.long()
+    valid = valid_labels(labels, num_classes, ignore_index)
+    labels = torch.where(valid, labels, 0)
+    return labels, valid, None if weight is None else weight.to(dtype)[labels].masked_fill_(~valid, 0)
+
+
+def pixel_terms(own: Tensor, others: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """The unweighted value of each pixel, and what its row of exponentials is multiplied by in the gradient.
+
+    Args:
+        own: z_y - max z.
+        others: the sum of exp(z_k - max z) over k != y.
+        gamma: the focusing exponent.
+    """
+    share = own.exp()
+    total = share + others
+    q = others / total
+    # One of the terms is exactly 1: for a saturated pixel this is log1p of the others, not the log of 1 + others.
+    surprise = torch.log1p(share - 1 + others) - own
+    fade = q.pow(gamma)
+    limits = torch.finfo(own.dtype)
+    # The clamps turn 0 * inf at p = 0 and 0 / 0 at q = 0 into their limit, zero.
+    bend = gamma * (share / total) * surprise.clamp(max=limits.max) / q.clamp(min=limits.tiny)
+    return fade * surprise, fade * (1 + bend) / total
+
+
+def forward(
+    focal_tile: FocalTile,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    gamma: float,
+    ignore_index: int,
+    keep_gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, classes, length = logits.shape
+    dtype = compute_dtype(logits)
+    gradient = logits.new_empty(logits.shape if keep_gradient else 0)
+    elements = _tile_elements(logits)
+    scratch = None if keep_gradient else Scratch(logits, 1, max(elements, classes), dtype)
+    sums, counts, weights = [], [], []
+    for images, span in tiles(batch, length, classes, elements):
+        z = logits[images, :, span]
+        labels, valid, own_weight = label_tile(target[images, span], weight, classes, ignore_index, dtype)
+        rows = gradient[images, :, span] if scratch is None else scratch.shaped(*z.shape)[0]
+        sums.append(focal_tile(z, labels, valid, own_weight, rows, gamma, keep_gradient).sum(1))
+        counts.append(valid.sum(1))
+        if own_weight is not None:
+            weights.append(own_weight.sum(1))
+    count = add_up(counts, logits, torch.int64)
+    weight_sum = count.to(dtype) if weight is None else add_up(weights, logits, dtype)
+    return add_up(sums, logits, dtype), count, weight_sum, gradient
+
+
+def backward(
+    focal_tile: FocalTile,
+    scale: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    gamma: float,
+    ignore_index: int,
+) -> Tensor:
+    batch, classes, length = logits.shape
+    dtype = compute_dtype(logits)
+    gradient = logits.new_empty(logits.shape)
+    elements = _tile_elements(logits)
+    scratch = None if dtype == logits.dtype else Scratch(logits, 1, max(elements, classes), dtype)
+    for images, span in tiles(batch, length, classes, elements):
+        z, out = logits[images, :, span], gradient[images, :, span]
+        labels, valid, own_weight = label_tile(target[images, span], weight, classes, ignore_index, dtype)
+        rows = out if scratch is None else scratch.shaped(*z.shape)[0]
+        focal_tile(z, labels, valid, own_weight, rows, gamma, True)
+        rows.mul_(scale[images].view(-1, 1, 1))
+        if scratch is not None:
+            out.copy_(rows)
+    return gradient
