@@ -63,6 +63,21 @@ def _semantic_focal(
     return call
 
 
+def _lateral_sharing(
+    dtype: torch.dtype, tasks: int, per_channel: bool, memory_format: torch.memory_format = torch.contiguous_format
+) -> Callable[[Any], object]:
+    features = [
+        torch.empty(4, 128, 60, 80, dtype=dtype, device="meta", memory_format=memory_format) for _ in range(tasks)
+    ]
+    gates = _empty(tasks, tasks, *([128] if per_channel else []), dtype=dtype)
+
+    def call(module: Any) -> None:
+        module.forward(features, gates)
+        module.backward(features, features, gates)
+
+    return call
+
+
 CALLS: dict[str, dict[str, Callable[[Any], object]]] = {
     "depth_aware": {
         "fp32 smooth_l1": _depth_aware(SINGLE, "smooth_l1", True),
@@ -85,5 +100,12 @@ CALLS: dict[str, dict[str, Callable[[Any], object]]] = {
         "fp16 19": _semantic_focal(HALF, 19, 2.0, False),
         "fp64 channels last": _semantic_focal(DOUBLE, 40, 2.0, False, True),
         "bf16 150": _semantic_focal(BRAIN, 150, 1.0, False),
+    },
+    "lateral_sharing": {
+        "fp32 2": _lateral_sharing(SINGLE, 2, False),
+        "fp32 8 per channel": _lateral_sharing(SINGLE, 8, True),
+        "fp64 3": _lateral_sharing(DOUBLE, 3, False),
+        "fp16 2 per channel, channels last": _lateral_sharing(HALF, 2, True, torch.channels_last),
+        "bf16 4 per channel": _lateral_sharing(BRAIN, 4, True),
     },
 }

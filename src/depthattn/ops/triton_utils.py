@@ -70,15 +70,20 @@ def _fold_kernel(partials, totals, blocks, MAXIMUM: tl.constexpr, BLOCK: tl.cons
     lanes = tl.arange(0, BLOCK)
     for i in tl.static_range(len(partials)):
         row = partials[i] + image * blocks
-        total = tl.zeros([BLOCK], dtype=totals[i].dtype.element_ty)
+        # Counts add up to more than 32 bits hold; a total in half precision is rounded once, at the end.
+        if partials[i].dtype.element_ty == tl.int32:
+            total = tl.zeros([BLOCK], dtype=tl.int64)
+        else:
+            total = tl.zeros([BLOCK], dtype=partials[i].dtype.element_ty)
         for start in range(0, blocks, BLOCK):
             part = tl.load(row + start + lanes, mask=start + lanes < blocks, other=0).to(total.dtype)
             total = tl.maximum(total, part) if MAXIMUM else total + part
-        tl.store(totals[i] + image, tl.max(total) if MAXIMUM else tl.sum(total))
+        result = tl.max(total) if MAXIMUM else tl.sum(total)
+        tl.store(totals[i] + image, result.to(totals[i].dtype.element_ty))
 
 
 def fold(partials: Sequence[Tensor], totals: Sequence[Tensor], *, maximum: bool = False) -> None:
-    """Sum each of ``partials``, contiguous (B, blocks), into its (B,) of ``totals``; or take maxima, at least 0.
+    """Sum each of ``partials``, contiguous (B, blocks), into its (B,) of ``totals``, or take maxima, at least 0.
 
     The order of the additions depends on the shapes alone, so the result is the same in every run.
     """
