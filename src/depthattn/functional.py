@@ -14,18 +14,20 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from depthattn.ops import checks
-from depthattn.ops.backend import keeps_gradient, resolve
+from depthattn.ops.backend import exporting, keeps_gradient, resolve
 from depthattn.ops.depth_aware import DepthAware
 from depthattn.ops.depth_aware import reference as depth_aware_reference
 from depthattn.ops.joint_gradient import JointGradient
 from depthattn.ops.joint_gradient import reference as joint_gradient_reference
 from depthattn.ops.lateral_sharing import LateralSharing
+from depthattn.ops.lateral_sharing import reference as lateral_sharing_reference
 from depthattn.ops.library import run_forward
 from depthattn.ops.masking import compute_dtype, image_maximum
 from depthattn.ops.reduce import reduce_sums
 from depthattn.ops.semantic_focal import SemanticFocal
 from depthattn.ops.semantic_focal import reference as semantic_focal_reference
 from depthattn.ops.semi_dense_up_skip import SemiDenseUpSkip
+from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
 
 __all__ = [
     "depth_aware_loss",
@@ -321,6 +323,8 @@ def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, 
         (tensor([[[6., 6.]]]), tensor([[[10., 10.]]]))
     """
     checks.sharing_tensors("lateral_sharing", features, gates)
+    if exporting():
+        return tuple(lateral_sharing_reference.share(list(features), gates))
     shared: tuple[Tensor, ...] = run_forward(LateralSharing, resolve(gates.device), gates, *features)
     return shared
 
@@ -360,5 +364,7 @@ def semi_dense_up_skip(features: Sequence[Tensor], size: Sequence[int], *, mode:
     checks.check_choice(name, "mode", mode, checks.RESIZE_MODES)
     checks.pyramid(name, features)
     height, width = checks.image_size(name, size)
+    if exporting():
+        return semi_dense_up_skip_reference.merge(list(features), (height, width), mode)
     merged: Tensor = run_forward(SemiDenseUpSkip, height, width, mode, resolve(features[0].device), *features)
     return merged

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthattn import AttentionDrivenLoss, SynergyNet
+from depthattn import AttentionDrivenLoss, SemanticFocalLoss, SynergyNet
 from depthattn.models import SynergyOutput
 from depthattn.models.heads import DepthHead
 
@@ -156,8 +156,25 @@ def test_default_is_the_networks_of_the_paper() -> None:
         "decoder_channels": [512, 256, 128, 64],
         "sharing": "scalar",
         "up_skip": True,
+        "upsample_semantics": "always",
     }
     assert model.num_classes == 40
+
+
+def test_logits_at_the_decoders_size_while_training() -> None:
+    always, low = small(decoder_channels=(8, 4)), small(decoder_channels=(8, 4), upsample_semantics="eval")
+    low.load_state_dict(always.state_dict())
+    image, labels = torch.rand(2, 3, 65, 97), torch.randint(0, 5, (2, 65, 97))
+    expected, output = always(image), low(image)
+    assert torch.equal(output.depth, expected.depth)
+    # Three halvings of 65x97, rounding up, and two doublings.
+    assert output.semantics.shape == (2, 5, 33, 49)
+    loss = SemanticFocalLoss(upsample="bilinear")(output.semantics, labels)
+    assert torch.allclose(loss, SemanticFocalLoss()(expected.semantics, labels), rtol=1e-5, atol=0)
+    low.load_state_dict(always.state_dict())
+    for ours, theirs in zip(low.eval()(image), always.eval()(image), strict=True):
+        assert torch.equal(ours, theirs)
+    assert low.config["upsample_semantics"] == "eval"
 
 
 def test_sharing_changes_nothing_at_first() -> None:
@@ -331,6 +348,7 @@ def test_images_that_do_not_fit(image: Any, error: type[Exception], reason: str)
         ({"decoder_channels": ()}, r"wanted decoder_channels to be positive integers, got \(\)"),
         ({"decoder_channels": (8, 0)}, r"wanted decoder_channels to be positive integers, got \(8, 0\)"),
         ({"decoder_channels": (8, 4.0)}, "wanted decoder_channels to be positive integers"),
+        ({"upsample_semantics": "never"}, "wanted upsample_semantics as one of always, eval, got 'never'"),
         ({"sharing": "pixel"}, "wanted sharing to be 'scalar', 'channel' or None, got 'pixel'"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -86,10 +89,15 @@ class UpProjection(nn.Module):
         """
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"UpProjection: wanted x of shape (B, {self.in_channels}, h, w), got {tuple(x.shape)}")
-        full = (2 * x.shape[2], 2 * x.shape[3])
         y = self.unpool_conv(x)
-        if size is not None:
+        if size is not None and is_symbolic(size):
+            # A slice asks whether it cuts anything off, and the answer at the traced size would bind the exported
+            # program to it. Indices ask nothing.
+            rows, columns = (torch.arange(side, device=y.device) for side in size)
+            y = y.index_select(2, rows).index_select(3, columns)
+        elif size is not None:
             if not all(2 * half - 1 <= wanted <= 2 * half for wanted, half in zip(size, x.shape[2:], strict=True)):
+                full = (2 * x.shape[2], 2 * x.shape[3])
                 raise ValueError(
                     f"UpProjection: wanted size to be {full} or up to one less on each side, got {tuple(size)}"
                 )
@@ -99,3 +107,8 @@ class UpProjection(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}"
+
+
+def is_symbolic(size: Sequence[int]) -> bool:
+    """Whether torch.export traces ``size`` for any value, not only for the one of the example."""
+    return any(isinstance(side, torch.SymInt) for side in size)

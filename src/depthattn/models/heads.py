@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthattn.ops.masking import compute_dtype
+
 # The smallest depth that is ever predicted, in metres: softplus alone underflows to zero, and metrics take logs.
 _MIN_DEPTH = 1e-3
 # Near the mean depth of a room, so that training does not begin by moving a constant.
@@ -37,11 +39,11 @@ class DepthHead(nn.Module):
         nn.init.constant_(self.conv.bias, math.log(math.expm1(_INITIAL_DEPTH - _MIN_DEPTH)))  # type: ignore[arg-type]  # a Conv2d made with its default bias has one
 
     def forward(self, features: Tensor) -> Tensor:
-        dtype = torch.promote_types(features.dtype, torch.float32)
+        dtype = compute_dtype(features)
         device = features.device.type
         full_precision = (
             torch.autocast(device, enabled=False)
-            if torch.amp.is_autocast_available(device)
+            if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
             else contextlib.nullcontext()
         )
         with full_precision:

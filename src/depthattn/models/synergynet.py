@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from depthattn.layers.lateral_sharing import LateralSharingUnit
 from depthattn.layers.semi_dense_up_skip import SemiDenseUpSkip
-from depthattn.layers.up_projection import UpProjection
+from depthattn.layers.up_projection import UpProjection, is_symbolic
 from depthattn.models.heads import DepthHead
 from depthattn.models.registry import build_encoder
 from depthattn.ops import checks
 
 Sharing = Literal["scalar", "channel"]
+UpsampleSemantics = Literal["always", "eval"]
 
 _MIN_SIZE = 32
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -30,7 +31,8 @@ class SynergyOutput(NamedTuple):
 
     Attributes:
         depth: (B, 1, H, W), metres, > 0; float32 at least.
-        semantics: (B, K, H, W), logits.
+        semantics: (B, K, H, W), logits; in training mode with ``upsample_semantics="eval"`` (B, K, h, w), the
+            decoder's own size.
     """
 
     depth: Tensor
@@ -72,6 +74,9 @@ class SynergyNet(nn.Module):
         sharing: gate of the lateral sharing units, one number per feature map (``"scalar"``) or one per channel
             (``"channel"``); None for decoders that do not share.
         up_skip: whether the decoders have a semi-dense up-skip.
+        upsample_semantics: when the logits are resized to the image's size: ``"always"``, or in ``"eval"`` mode only.
+            In training mode they then have the decoder's size, for ``SemanticFocalLoss(upsample="bilinear")``, which
+            takes the same loss without full-size logits.
         encoder_weights: file with the encoder's pretrained weights in the naming of torchvision and timm, ``.pth``
             (read with ``weights_only=True``) or ``.safetensors``; None starts from random weights.
 
@@ -113,17 +118,20 @@ class SynergyNet(nn.Module):
         decoder_channels: Sequence[int] = (512, 256, 128, 64),
         sharing: Sharing | None = "scalar",
         up_skip: bool = True,
+        upsample_semantics: UpsampleSemantics = "always",
         encoder_weights: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        widths = _check_options(num_classes, decoder_channels, sharing, up_skip)
+        widths = _check_options(num_classes, decoder_channels, sharing, up_skip, upsample_semantics)
         self.num_classes = num_classes
+        self.upsample_semantics = upsample_semantics
         self.config: dict[str, Any] = {
             "encoder": encoder if isinstance(encoder, str) else None,
             "num_classes": num_classes,
             "decoder_channels": list(widths),
             "sharing": sharing,
             "up_skip": up_skip,
+            "upsample_semantics": upsample_semantics,
         }
         self.encoder = build_encoder(encoder, encoder_weights)
         in_channels = self.encoder.channels[-1]
@@ -165,10 +173,10 @@ class SynergyNet(nn.Module):
             label_features.append(labels)
             if level < len(self.sharing_units):
                 depth, labels = self.sharing_units[level](depth, labels)
-        return SynergyOutput(
-            _resize(self.depth_decoder.finish(depth_features, depth), size),
-            _resize(self.semantic_decoder.finish(label_features, labels), size),
-        )
+        semantics = self.semantic_decoder.finish(label_features, labels)
+        if self.upsample_semantics == "always" or not self.training:
+            semantics = _resize(semantics, size)
+        return SynergyOutput(_resize(self.depth_decoder.finish(depth_features, depth), size), semantics)
 
     def gates(self) -> dict[str, Tensor]:
         """The gates of all lateral sharing units, detached, ready to log; empty without sharing.
@@ -192,15 +200,18 @@ class SynergyNet(nn.Module):
         if stride is None:
             return full
         inside = tuple(-(-(side * 2**level) // stride) for side in image_size)
-        return min(full[0], inside[0]), min(full[1], inside[1])
+        return torch.sym_min(full[0], inside[0]), torch.sym_min(full[1], inside[1])
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+    # Of sizes that torch.export leaves open, no comparison may be asked: its answer would become a condition.
+    if not is_symbolic(size) and x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 def _check_options(
-    num_classes: int, decoder_channels: Sequence[int], sharing: str | None, up_skip: bool
+    num_classes: int, decoder_channels: Sequence[int], sharing: str | None, up_skip: bool, upsample_semantics: str
 ) -> tuple[int, ...]:
     checks.check_index("SynergyNet", "num_classes", num_classes)
     checks.check_number("SynergyNet", "num_classes", num_classes, at_least=1)
@@ -210,6 +221,7 @@ def _check_options(
         raise ValueError(f"SynergyNet: wanted decoder_channels to be positive integers, got {decoder_channels!r}")
     if sharing is not None and sharing not in get_args(Sharing):
         raise ValueError(f"SynergyNet: wanted sharing to be 'scalar', 'channel' or None, got {sharing!r}")
+    checks.check_choice("SynergyNet", "upsample_semantics", upsample_semantics, get_args(UpsampleSemantics))
     return widths
 
 

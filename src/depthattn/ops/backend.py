@@ -56,6 +56,15 @@ def resolve(device: torch.device) -> str:
     return "triton" if device.type == "cuda" and _triton_installed else "eager"
 
 
+def exporting() -> bool:
+    """Whether torch.export or torch.onnx.export traces the call.
+
+    The layers then take their reference formula, plain tensor code, so that the program runs where this library, whose
+    operators are opaque to it, is not installed. PyTorch 2.6 cannot tell; a program exported there keeps the operators.
+    """
+    return bool(getattr(torch.compiler, "is_exporting", bool)())
+
+
 def load(operation: str, backend: str) -> ModuleType:
     """Import the implementation of ``operation`` for ``backend``; the first call pays, later ones look up."""
     if backend == "triton" and not _triton_installed:
