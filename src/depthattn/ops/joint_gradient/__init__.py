@@ -136,11 +136,19 @@ class JointGradient(Function):
         _, depth_windows, _, semantic_windows, slopes = output
         ctx.slopes = slopes if keep_slopes else None
         ctx.mark_non_differentiable(depth_windows, semantic_windows, slopes)
+        # Or autograd would make a map of zeros for the slopes.
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(
-        ctx: Any, depth_scale: Tensor, _: None, semantic_scale: Tensor, *__: None
+        ctx: Any, depth_scale: Tensor | None, _: None, semantic_scale: Tensor | None, *__: None
     ) -> tuple[Tensor | None, ...]:
+        if depth_scale is None or semantic_scale is None:
+            given = depth_scale if semantic_scale is None else semantic_scale
+            if given is None:
+                return (None,) * 7
+            depth_scale = torch.zeros_like(given) if depth_scale is None else depth_scale
+            semantic_scale = torch.zeros_like(given) if semantic_scale is None else semantic_scale
         ignore_index, backend = ctx.options
         differentiate_semantics = ctx.needs_input_grad[3]
         to_pred, ctx.slopes = ctx.slopes, None
