@@ -20,7 +20,7 @@ class Compiled:
         function: called as ``function(*tensors, **options)`` with every option by keyword.
     """
 
-    def __init__(self, function: FunctionType) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._cases: dict[Hashable, Callable[..., Any]] = {}
 
@@ -39,7 +39,7 @@ def _layout(tensor: Tensor) -> Hashable:
     return tensor.dtype, tensor.device, ones, steps
 
 
-def _twin(function: FunctionType) -> FunctionType:
+def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function over its own code object: torch.compile counts recompilations per code object."""
     twin = FunctionType(
         function.__code__.replace(),

@@ -1,0 +1,89 @@
+"""The depth-aware loss through torch.compile: one loop over the pixels gives values, counts and gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from depthattn.ops.compiled import Compiled
+from depthattn.ops.depth_aware import reference
+from depthattn.ops.masking import compute_dtype, image_maximum, valid_depth
+
+
+def forward(
+    pred: Tensor, target: Tensor, mask: Tensor | None, distance: str, beta: float, max_depth: float | None,
+    log_offset: float, detach_weight: bool, keep_gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    dtype = compute_dtype(pred, target)
+    gradient = pred.new_empty(pred.shape if keep_gradient else 0)
+    norm = None if max_depth is None else pred.new_full((pred.shape[0],), max_depth, dtype=dtype)
+    if pred.numel() == 0:
+        zeros = pred.new_zeros(pred.shape[0], dtype=dtype)
+        return zeros, zeros.to(torch.int64), zeros if norm is None else norm, gradient
+    sums, counts, norm = _pass(
+        pred, target, mask, norm, gradient if keep_gradient else None, None,
+        distance=distance, beta=beta, log_offset=log_offset, detach_weight=detach_weight,
+    )  # fmt: skip
+    return sums, counts, norm, gradient
+
+
+def backward(
+    scale: Tensor, pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor, distance: str,
+    beta: float, log_offset: float, detach_weight: bool,
+) -> Tensor:  # fmt: skip
+    gradient = pred.new_empty(pred.shape)
+    if pred.numel() == 0:
+        return gradient
+    half = pred.dtype in (torch.float16, torch.bfloat16)
+    _pass(
+        pred, target, mask, norm, gradient, scale if half else None,
+        distance=distance, beta=beta, log_offset=log_offset, detach_weight=detach_weight,
+    )  # fmt: skip
+    return gradient if half else gradient.mul_(scale.view(-1, 1, 1))
+
+
+def _values_and_gradient(
+    pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor | None, gradient: Tensor | None,
+    scale: Tensor | None, *, distance: str, beta: float, log_offset: float, detach_weight: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Sums, counts and normalisers per image; writes ``gradient``. docs/derivations/depth_aware.md has the formulas."""
+    dtype = compute_dtype(pred, target)
+    if norm is None:
+        norm = image_maximum(target, mask).to(dtype)
+    valid = valid_depth(target, mask)
+    g = torch.where(valid, target.to(dtype), 1)
+    p = torch.where(valid, pred.to(dtype), g)
+    tiny = torch.finfo(dtype).tiny
+    positive = p.clamp(min=0)
+    if log_offset == 1:
+        a, b = positive.log1p(), g.log1p()
+    else:
+        a, b = (positive + log_offset).log(), (g + log_offset).log()
+    # With both logarithms at least tiny, the ratio gives lambda its two clamps and its zero for max(a, b) <= 0.
+    a, b = a.clamp(min=tiny), b.clamp(min=tiny)
+    high = torch.maximum(a, b)
+    ratio = torch.minimum(a, b) / high
+    weight = (1 - ratio) + reference.alpha(g, norm.clamp(min=tiny))
+    error = p - g
+    values = reference.distance_of(error, distance, beta)
+    # Per row first: a row at a time stays exact in float32 and in int32, and rows are what the threads share.
+    sums = torch.where(valid, weight * values, 0).sum(2).sum(1)
+    counts = valid.sum(2, dtype=torch.int32).sum(1, dtype=torch.int64)
+    if gradient is not None:
+        if distance == "l2":
+            slope = 2 * error
+        elif distance == "l1":
+            slope = error.sign()
+        else:
+            slope = error.clamp(-beta, beta) / beta
+        slope = slope * weight
+        if not detach_weight:
+            through = torch.minimum(error.sign(), ratio) / (high * (positive + log_offset))
+            slope = slope + torch.where(p > max(1 - log_offset, 0), through, 0) * values
+        if scale is not None:
+            slope = slope * scale.view(-1, 1, 1)
+        gradient.copy_(torch.where(valid, slope, 0))
+    return sums, counts, norm
+
+
+_pass = Compiled(_values_and_gradient)
