@@ -78,6 +78,21 @@ def _lateral_sharing(
     return call
 
 
+def _semi_dense_up_skip(
+    dtype: torch.dtype, mode: str, levels: list[tuple[int, int]], channels: int = 64
+) -> Callable[[Any], object]:
+    features = [_empty(2, channels, *size, dtype=dtype) for size in levels]
+    grad = _empty(2, channels, 120, 160, dtype=dtype)
+
+    def call(module: Any) -> None:
+        module.forward(features, 120, 160, mode)
+        module.backward(grad, [h for h, _ in levels], [w for _, w in levels], mode)
+
+    return call
+
+
+PYRAMID = [(8, 10), (15, 20), (30, 40), (60, 80), (120, 160)]
+
 CALLS: dict[str, dict[str, Callable[[Any], object]]] = {
     "depth_aware": {
         "fp32 smooth_l1": _depth_aware(SINGLE, "smooth_l1", True),
@@ -107,5 +122,11 @@ CALLS: dict[str, dict[str, Callable[[Any], object]]] = {
         "fp64 3": _lateral_sharing(DOUBLE, 3, False),
         "fp16 2 per channel, channels last": _lateral_sharing(HALF, 2, True, torch.channels_last),
         "bf16 4 per channel": _lateral_sharing(BRAIN, 4, True),
+    },
+    "semi_dense_up_skip": {
+        "fp32 pyramid": _semi_dense_up_skip(SINGLE, "bilinear", PYRAMID),
+        "fp64 pyramid": _semi_dense_up_skip(DOUBLE, "bilinear", PYRAMID),
+        "fp16 nearest": _semi_dense_up_skip(HALF, "nearest", PYRAMID),
+        "bf16 one to many": _semi_dense_up_skip(BRAIN, "bilinear", [(1, 1), (240, 320)], 1),
     },
 }

@@ -136,7 +136,9 @@ def _backward_kernel(
     p, q, log_p = _softmax_of_label(high, others, own)
     # log(p) / q -> -1 as q -> 0, and p log(p) -> 0 as p -> 0.
     ratio = tl.where(q > 0, log_p / tl.where(q > 0, q, 1.0), -1.0)
-    slope = -_weights(weight, weight_stride, y, WIDE) * _power(q, GAMMA) * (1.0 - GAMMA * tl.where(p > 0, p * ratio, 0.0))
+    slope = (
+        -_weights(weight, weight_stride, y, WIDE) * _power(q, GAMMA) * (1.0 - GAMMA * tl.where(p > 0, p * ratio, 0.0))
+    )
     slope *= tl.load(scale + image * scale_stride)
     over = 1.0 / (tl.exp(own - high) + others)
     for chunk in range(CHUNKS):

@@ -1,0 +1,230 @@
+"""The semi-dense up-skip as Triton kernels: all levels in one pass, forward and backward.
+
+The backward kernel is the adjoint by gathering: a pixel of a level adds up the pixels of the gradient that it was
+spread over, with the weights of the forward pass, so that nothing is ever added to memory twice. Positions are
+rational numbers with the denominator 2 H, so the taps are exact where float32 coordinates drift.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from depthattn.ops.masking import compute_dtype
+from depthattn.ops.triton_utils import index_type, launch, wide_type
+
+# Forward: one pixel for each of 128 threads, which works out its taps in all levels once and then walks through so
+# many channels with them.
+_PIXELS = 128
+_WALKED = 16
+# Backward: pixels of a level times columns of the gradient around each, for several channels, because those share the
+# positions and weights. Columns beyond the taps are for another turn of the loop.
+_GATHERED = 256
+_CHANNELS = 8
+_TAPS = 64
+
+
+@triton.jit
+def _taps(position, size, level_size, NEAREST: tl.constexpr, WIDE: tl.constexpr):
+    """The two pixels of a level that a pixel of the output lies between, and the weight of the second."""
+    if NEAREST:
+        first = (2 * position + 1) * level_size // (2 * size)
+        second = first
+        weight = tl.zeros(position.shape, WIDE)
+    else:
+        numerator = tl.maximum((2 * position + 1) * level_size - size, 0)
+        first = numerator // (2 * size)
+        second = tl.minimum(first + 1, level_size - 1)
+        weight = (numerator - first * (2 * size)).to(WIDE) / (2 * size)
+    return first, second, weight
+
+
+@triton.jit
+def _first_touched(index, size, level_size, NEAREST: tl.constexpr):
+    """The first pixel of the output that a pixel of a level reaches; there is none before the first."""
+    if NEAREST:
+        numerator = 2 * size * index - level_size
+        first = tl.where(numerator <= 0, 0, (numerator + 2 * level_size - 1) // (2 * level_size))
+    else:
+        numerator = 2 * size * index - size - level_size
+        first = tl.where(numerator < 0, 0, numerator // (2 * level_size) + 1)
+    return first
+
+
+@triton.jit
+def _weight_on(index, position, size, level_size, NEAREST: tl.constexpr, WIDE: tl.constexpr):
+    """How much of a pixel of a level is in a pixel of the output."""
+    first, second, weight = _taps(position, size, level_size, NEAREST, WIDE)
+    share = tl.where(first == index, 1.0 - weight, 0.0) + tl.where(second == index, weight, 0.0)
+    return tl.where(position < size, share, 0.0)
+
+
+@triton.jit
+def _locate(program, channels, pixels, CHANNELS: tl.constexpr, PIXELS: tl.constexpr):
+    """The image, channels and pixels of a program, 64 bits wide."""
+    across = tl.cdiv(pixels, PIXELS)
+    blocks = tl.cdiv(channels, CHANNELS) * across
+    block = program % blocks
+    channel = (block // across) * CHANNELS + tl.arange(0, CHANNELS)
+    return program // blocks, channel, (block % across) * PIXELS + tl.arange(0, PIXELS)
+
+
+@triton.jit
+def _row_of(pointer, strides, image, channel, row):
+    """Addresses of the first column, (channels, pixels)."""
+    return pointer + image * strides[0] + channel[:, None] * strides[1] + (row.to(tl.int64) * strides[2])[None, :]
+
+
+@triton.jit
+def _offsets(strides, row, column):
+    return row.to(tl.int64) * strides[2] + column.to(tl.int64) * strides[3]
+
+
+@triton.jit
+def _forward_kernel(
+    features, strides, sizes, merged, channels, height, width,
+    NEAREST: tl.constexpr, SAME: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
+    WALKED: tl.constexpr, PIXELS: tl.constexpr,
+):  # fmt: skip
+    across = tl.cdiv(height * width, PIXELS)
+    blocks = tl.cdiv(channels, WALKED) * across
+    program = tl.program_id(0).to(tl.int64)
+    image = program // blocks
+    start = (program % blocks) // across * WALKED
+    pixel = (program % across) * PIXELS + tl.arange(0, PIXELS)
+    inside = pixel < height * width
+    row = (pixel // width).to(INDEX)
+    column = (pixel % width).to(INDEX)
+    taps = ()
+    for j in tl.static_range(len(features)):
+        if SAME[j]:
+            taps = taps + ((_offsets(strides[j], row, column),),)
+        else:
+            y0, y1, down = _taps(row, height, sizes[j][0], NEAREST, WIDE)
+            x0, x1, right = _taps(column, width, sizes[j][1], NEAREST, WIDE)
+            if NEAREST:
+                taps = taps + ((_offsets(strides[j], y0, x0),),)
+            else:
+                corners = (_offsets(strides[j], y0, x0), _offsets(strides[j], y0, x1))
+                corners = corners + (_offsets(strides[j], y1, x0), _offsets(strides[j], y1, x1))
+                taps = taps + (corners + (down, right),)
+    for channel in range(start, tl.minimum(start + WALKED, channels)):
+        total = tl.zeros([PIXELS], WIDE)
+        for j in tl.static_range(len(features)):
+            plane = features[j] + image * strides[j][0] + channel * strides[j][1]
+            a = tl.load(plane + taps[j][0], mask=inside, other=0).to(WIDE)
+            if NEAREST or SAME[j]:
+                total += a
+            else:
+                b = tl.load(plane + taps[j][1], mask=inside, other=0).to(WIDE)
+                c = tl.load(plane + taps[j][2], mask=inside, other=0).to(WIDE)
+                d = tl.load(plane + taps[j][3], mask=inside, other=0).to(WIDE)
+                down, right = taps[j][4], taps[j][5]
+                upper = (1.0 - right) * a + right * b
+                lower = (1.0 - right) * c + right * d
+                total += (1.0 - down) * upper + down * lower
+        plane = merged + (image * channels + channel) * (height * width)
+        tl.store(plane + pixel, total.to(merged.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _gather_level(
+    program, grad, grad_strides, to_level, channels, height, width, level_height, level_width, taps_y, chunks_x,
+    NEAREST: tl.constexpr, SAME: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
+    CHANNELS: tl.constexpr, PIXELS: tl.constexpr, TAPS: tl.constexpr,
+):  # fmt: skip
+    pixels = level_height * level_width
+    image, channel, pixel = _locate(program, channels, pixels, CHANNELS, PIXELS)
+    inside = (channel < channels)[:, None] & (pixel < pixels)[None, :]
+    y = (pixel // level_width).to(INDEX)
+    x = (pixel % level_width).to(INDEX)
+    if SAME:
+        address = _row_of(grad, grad_strides, image, channel, y) + (x.to(tl.int64) * grad_strides[3])[None, :]
+        value = tl.load(address, mask=inside, other=0)
+    else:
+        first_row = _first_touched(y, height, level_height, NEAREST)
+        first_column = _first_touched(x, width, level_width, NEAREST)
+        total = tl.zeros([CHANNELS, PIXELS, TAPS], WIDE)
+        for chunk in range(chunks_x):
+            column = first_column[:, None] + chunk * TAPS + tl.arange(0, TAPS)[None, :]
+            across = _weight_on(x[:, None], column, width, level_width, NEAREST, WIDE)
+            for k in range(taps_y):
+                row = first_row + k
+                weight = _weight_on(y, row, height, level_height, NEAREST, WIDE)[:, None] * across
+                address = _row_of(grad, grad_strides, image, channel, row)[:, :, None]
+                address += (column.to(tl.int64) * grad_strides[3])[None, :, :]
+                g = tl.load(address, mask=inside[:, :, None] & (weight != 0)[None, :, :], other=0).to(WIDE)
+                total += weight[None, :, :] * g
+        value = tl.sum(total, 2)
+    address = to_level + (image * channels + channel[:, None]) * pixels + pixel[None, :]
+    tl.store(address, value.to(to_level.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _backward_kernel(
+    grad, grad_strides, to_levels, sizes, taps, starts, channels, height, width,
+    NEAREST: tl.constexpr, SAME: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr, SHAPES: tl.constexpr,
+):  # fmt: skip
+    program = tl.program_id(0).to(tl.int64)
+    for j in tl.static_range(len(to_levels)):
+        if (program >= starts[j]) & (program < starts[j + 1]):
+            _gather_level(
+                program - starts[j], grad, grad_strides, to_levels[j], channels, height, width,
+                sizes[j][0], sizes[j][1], taps[j][0], taps[j][1],
+                NEAREST, SAME[j], WIDE, INDEX, SHAPES[j][0], SHAPES[j][1], SHAPES[j][2],
+            )  # fmt: skip
+
+
+def _same(sizes: list[tuple[int, int]], height: int, width: int) -> tuple[bool, ...]:
+    """Which levels have the size of the output already: their taps are one pixel of weight 1."""
+    return tuple(size == (height, width) for size in sizes)
+
+
+def _positions(sizes: list[tuple[int, int]], height: int, width: int) -> tl.dtype:
+    """An integer type that holds every position times twice a size."""
+    sides = [side for size in sizes for side in size] + [height, width]
+    return index_type(8 * max(sides) ** 2)
+
+
+def forward(features: list[Tensor], height: int, width: int, mode: str) -> Tensor:
+    """The sum of the resized levels, contiguous."""
+    batch, channels = features[0].shape[:2]
+    sizes = [(x.shape[2], x.shape[3]) for x in features]
+    merged = features[0].new_empty(batch, channels, height, width)
+    programs = batch * triton.cdiv(channels, _WALKED) * triton.cdiv(height * width, _PIXELS)
+    launch(
+        _forward_kernel, programs, merged, tuple(features), tuple(x.stride() for x in features), tuple(sizes), merged,
+        channels, height, width, NEAREST=mode == "nearest", SAME=_same(sizes, height, width),
+        WIDE=wide_type(compute_dtype(merged)), INDEX=_positions(sizes, height, width), WALKED=_WALKED, PIXELS=_PIXELS,
+    )  # fmt: skip
+    return merged
+
+
+def _touched(size: int, level_size: int, mode: str) -> int:
+    """The most pixels of the output, along one axis, that a pixel of a level reaches."""
+    reach = 1 if mode == "nearest" else 2
+    return min(triton.cdiv(reach * size, level_size), size)
+
+
+def backward(grad: Tensor, heights: list[int], widths: list[int], mode: str) -> list[Tensor]:
+    """The gradient of each level, contiguous."""
+    batch, channels, height, width = grad.shape
+    sizes = list(zip(heights, widths, strict=True))
+    same = _same(sizes, height, width)
+    to_levels = [grad.new_empty(batch, channels, *size) for size in sizes]
+    taps, shapes, starts = [], [], [0]
+    for (h, w), copied in zip(sizes, same, strict=True):
+        reached = 1 if copied else _touched(width, w, mode)
+        lanes = min(_TAPS, triton.next_power_of_2(reached))
+        pixels = _GATHERED // lanes
+        across = min(_CHANNELS, triton.next_power_of_2(max(channels, 1)))
+        taps.append((_touched(height, h, mode), triton.cdiv(reached, lanes)))
+        shapes.append((across, pixels, lanes))
+        starts.append(starts[-1] + batch * triton.cdiv(channels, across) * triton.cdiv(h * w, pixels))
+    launch(
+        _backward_kernel, starts[-1], grad, grad, grad.stride(), tuple(to_levels), tuple(sizes), tuple(taps),
+        tuple(starts), channels, height, width, NEAREST=mode == "nearest", SAME=same,
+        WIDE=wide_type(compute_dtype(grad)), INDEX=_positions(sizes, height, width), SHAPES=tuple(shapes),
+    )  # fmt: skip
+    return to_levels
