@@ -16,13 +16,13 @@ from depthattn.ops.masking import compute_dtype
 
 def forward(features: list[Tensor], gates: Tensor) -> list[Tensor]:
     outputs = [torch.empty_like(x) for x in features]
-    if gates.numel() == 0 or outputs[0].numel() == 0:
+    if outputs[0].numel() == 0:
         return outputs
     tasks = len(features)
     blocks, targets = as_blocks(gates.ndim == 3, features, outputs)
     shape = tile_shape(blocks[0], tasks)
     weights = block_weights(gates, compute_dtype(*features, gates), blocks[0])
-    for span, rows in zip(cut(blocks + targets, shape), weights.split(shape[1], 2), strict=True):
+    for span, rows in zip(cut(blocks + targets, shape), torch.split(weights, shape[1], 2), strict=True):
         mix = [row.unbind() for row in rows]
         for tile in span:
             _mix([x.to(weights.dtype) for x in tile[:tasks]], mix, tile[tasks:])
@@ -31,15 +31,15 @@ def forward(features: list[Tensor], gates: Tensor) -> list[Tensor]:
 
 def backward(grads: list[Tensor], features: list[Tensor], gates: Tensor) -> tuple[list[Tensor], Tensor]:
     to_features = [torch.empty_like(x) for x in features]
-    if gates.numel() == 0 or features[0].numel() == 0:
-        return to_features, torch.zeros_like(gates, memory_format=torch.contiguous_format)
+    if features[0].numel() == 0:
+        return to_features, gates.new_zeros(gates.shape)
     tasks = len(features)
     incoming, blocks, targets = as_blocks(gates.ndim == 3, grads, features, to_features)
     shape = tile_shape(blocks[0], tasks * tasks)
     weights = block_weights(gates, compute_dtype(*features, gates), blocks[0])
     to_gates = []
     for span, rows in zip(
-        cut(incoming + blocks + targets, shape), weights.transpose(0, 1).split(shape[1], 2), strict=True
+        cut(incoming + blocks + targets, shape), torch.split(weights.transpose(0, 1), shape[1], 2), strict=True
     ):
         mix = [row.unbind() for row in rows]
         # Sums of products stay spread over a tile until its channels are done: one pass for each instead of two.
@@ -62,7 +62,7 @@ def block_weights(gates: Tensor, dtype: torch.dtype, block: Tensor) -> Tensor:
     tasks = len(gates)
     identity = torch.eye(tasks, dtype=dtype, device=gates.device)
     weights = gates.to(dtype).reshape(tasks, tasks, -1) + identity.unsqueeze(2)
-    return weights.expand(-1, -1, block.shape[1]).unflatten(2, (-1, *(1,) * (block.ndim - 2)))
+    return weights.expand(-1, -1, block.shape[1])[(..., *(None,) * (block.ndim - 2))]
 
 
 def _mix(tiles: Sequence[Tensor], weights: Sequence[Sequence[Tensor]], targets: Sequence[Tensor]) -> None:

@@ -97,7 +97,7 @@ def backward(grad: Tensor, heights: list[int], widths: list[int], mode: str) -> 
 
 
 def _tiling(out: Tensor, scratch: int) -> tuple[list[tuple[slice, slice]], int, int]:
-    """Tiles of (B,C), rows of a map in a tile, and the most planes in a tile, where a plane needs ``scratch`` elements."""
+    """Tiles of (B,C), rows of a map per tile, most planes per tile, where a plane needs ``scratch`` elements."""
     batch, channels, height, width = out.shape
     # Two buffers' worth, because the result and what it is made of take turns in the cache.
     elements = 2 * tile_elements(out, 2)
