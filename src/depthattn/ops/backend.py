@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -15,6 +16,8 @@ BACKENDS = ("auto", "eager", "inductor", "triton")
 # A plain global on purpose: torch.compile guards on it, so that a compiled step notices a change.
 _selected = "auto"
 _triton_installed = importlib.util.find_spec("triton") is not None
+# Triton reads it once, at its import, and then runs kernels in NumPy on tensors of any device.
+_triton_interprets = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 @contextmanager
@@ -51,6 +54,8 @@ def use_backend(name: str) -> Iterator[None]:
 
 def resolve(device: torch.device) -> str:
     """The name of the backend that serves a call on ``device``."""
+    if _selected == "triton" and device.type != "cuda" and not _triton_interprets:
+        raise ValueError(f"use_backend('triton'): wanted tensors on a CUDA device, got tensors on {device}")
     if _selected != "auto":
         return _selected
     return "triton" if device.type == "cuda" and _triton_installed else "eager"

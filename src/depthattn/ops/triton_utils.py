@@ -35,15 +35,14 @@ def launch(kernel: Any, programs: int, like: Tensor, *arguments: Any, num_warps:
         kernel[(programs,)](*arguments, num_warps=num_warps, enable_fp_fusion=True, **constants)
 
 
-def fastest_axis_last(*maps: Tensor | None) -> list[Tensor | None]:
+def fastest_axis_last(first: Tensor, *others: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
     """Views of maps (B,H,W), rows and columns exchanged in all of them where the first has its columns far apart.
 
     Neighbouring threads take neighbouring columns, which should be neighbours in memory.
     """
-    first = maps[0]
-    if first is None or first.stride(1) >= first.stride(2):
-        return list(maps)
-    return [m if m is None else m.transpose(1, 2) for m in maps]
+    if first.stride(1) >= first.stride(2):
+        return first, list(others)
+    return first.transpose(1, 2), [m if m is None else m.transpose(1, 2) for m in others]
 
 
 def strides_of(view: Tensor | None) -> tuple[int, ...] | None:

@@ -6,6 +6,7 @@ Without ``max_depth`` a pass over the target goes ahead, for the largest depth o
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import triton
@@ -139,12 +140,12 @@ def _backward_kernel(
     )
 
 
-def _in_memory_order(*maps: Tensor | None) -> list[Tensor | None]:
+def _in_memory_order(first: Tensor, *others: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
     """The same views of all maps (B,H,W), with the fastest axis last and rows joined where every layout allows it."""
-    views = fastest_axis_last(*maps)
-    if all(v is None or v.stride(1) == v.shape[2] * v.stride(2) for v in views):
-        return [v if v is None else v.flatten(1).unsqueeze(1) for v in views]
-    return views
+    first, views = fastest_axis_last(first, *others)
+    if all(v is None or v.stride(1) == v.shape[2] * v.stride(2) for v in (first, *views)):
+        return first.flatten(1).unsqueeze(1), [v if v is None else v.flatten(1).unsqueeze(1) for v in views]
+    return first, views
 
 
 def _tile(columns: int) -> tuple[int, int]:
@@ -152,7 +153,7 @@ def _tile(columns: int) -> tuple[int, int]:
     return _PIXELS // width, width
 
 
-def _options(distance: str, beta: float, log_offset: float, wide: torch.dtype) -> dict[str, object]:
+def _options(distance: str, beta: float, log_offset: float, wide: torch.dtype) -> dict[str, Any]:
     return {
         "DISTANCE": distance,
         "BETA": float(beta),
@@ -169,8 +170,8 @@ def forward(
     """Per-image sums, counts and normalisers; the gradient is always left to :func:`backward`."""
     batch = pred.shape[0]
     wide = compute_dtype(pred, target)
-    p, g, m = _in_memory_order(pred, target, mask)
-    rows, columns = g.shape[1:]
+    p, (g, m) = _in_memory_order(pred, target, mask)
+    rows, columns = p.shape[1:]
     tile = _tile(columns)
     blocks = triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1])
     shape = {"ROWS": tile[0], "COLUMNS": tile[1]}
@@ -201,8 +202,8 @@ def backward(
 ) -> Tensor:  # fmt: skip
     """The gradient to ``pred``, recomputed from the maps and written once."""
     gradient = pred.new_empty(pred.shape)
-    out, p, g, m = _in_memory_order(gradient, pred, target, mask)
-    rows, columns = g.shape[1:]
+    p, (out, g, m) = _in_memory_order(pred, gradient, target, mask)
+    rows, columns = p.shape[1:]
     tile = _tile(columns)
     blocks = triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1])
     launch(

@@ -7,6 +7,8 @@ it, whose signs it works out anew, and no two programs write to one place.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -217,7 +219,7 @@ def _backward_kernel(
         middle = bottom
 
 
-def _options(pred: Tensor, target: Tensor, semantics: Tensor | None) -> dict[str, object]:
+def _options(pred: Tensor, target: Tensor, semantics: Tensor | None) -> dict[str, Any]:
     return {
         "WIDE": wide_type(sums_dtype(pred, target, semantics)),
         "LABELS": semantics is not None and not semantics.is_floating_point(),
@@ -232,8 +234,8 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Sums and windows of the depth and of the semantic term, per image."""
     batch = pred.shape[0]
-    p, g, m, s = fastest_axis_last(pred, target, mask, semantics)
-    height, width = g.shape[1:]
+    p, (g, m, s) = fastest_axis_last(pred, target, mask, semantics)
+    height, width = p.shape[1:]
     strips = triton.cdiv(height - 2, _ROWS) * triton.cdiv(width - 2, _COLUMNS)
     options = _options(pred, target, semantics)
     terms = 1 if semantics is None else 2
@@ -261,8 +263,8 @@ def backward(
     to_semantics = None
     if semantics is not None and differentiate_semantics:
         to_semantics = semantics.new_empty(semantics.shape)
-    p, g, m, s, out, out_s = fastest_axis_last(pred, target, mask, semantics, to_pred, to_semantics)
-    height, width = g.shape[1:]
+    p, (g, m, s, out, out_s) = fastest_axis_last(pred, target, mask, semantics, to_pred, to_semantics)
+    height, width = p.shape[1:]
     strips = triton.cdiv(height, _ROWS) * triton.cdiv(width, _COLUMNS)
     launch(
         _backward_kernel, pred.shape[0] * strips, pred, depth_scale, semantic_scale,

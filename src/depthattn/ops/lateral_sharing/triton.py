@@ -37,9 +37,8 @@ def _locate(channels, pixels, CHANNELS: tl.constexpr, PIXELS: tl.constexpr):
 
 @triton.jit
 def _address(pointer, strides, image, channel, pixel, width, JOINED: tl.constexpr):
-    if JOINED:
-        inner = pixel * strides[3]
-    else:
+    inner = pixel * strides[3]
+    if not JOINED:
         inner = (pixel // width) * strides[2] + (pixel % width) * strides[3]
     return pointer + image * strides[0] + channel[:, None] * strides[1] + inner[None, :]
 

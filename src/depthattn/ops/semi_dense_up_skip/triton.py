@@ -204,7 +204,7 @@ def forward(features: list[Tensor], height: int, width: int, mode: str) -> Tenso
 def _touched(size: int, level_size: int, mode: str) -> int:
     """The most pixels of the output, along one axis, that a pixel of a level reaches."""
     reach = 1 if mode == "nearest" else 2
-    return min(triton.cdiv(reach * size, level_size), size)
+    return min(-(-reach * size // level_size), size)
 
 
 def backward(grad: Tensor, heights: list[int], widths: list[int], mode: str) -> list[Tensor]:
