@@ -1,13 +1,17 @@
 """Train SynergyNet with the attention-driven loss, on SyntheticRooms or on NYU Depth v2.
 
-python examples/train_nyu.py --help
+    python examples/train_nyu.py --help
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
-from training.app import main
-
 if __name__ == "__main__":
+    # On cores shared with other work, threads that wait by spinning make a step five to ten times longer. OpenMP reads
+    # this as torch is loaded, hence the import below.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from training.app import main
+
     sys.exit(main())
