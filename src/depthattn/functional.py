@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.autograd import Function
+from torch.nn.functional import pad
 
 from depthattn.ops import checks
 from depthattn.ops.backend import exporting, keeps_gradient, resolve
@@ -26,6 +27,8 @@ from depthattn.ops.masking import compute_dtype, image_maximum
 from depthattn.ops.reduce import reduce_sums
 from depthattn.ops.semantic_focal import SemanticFocal
 from depthattn.ops.semantic_focal import reference as semantic_focal_reference
+from depthattn.ops.semantic_focal_upsample import SemanticFocalUpsample
+from depthattn.ops.semantic_focal_upsample import reference as semantic_focal_upsample_reference
 from depthattn.ops.semi_dense_up_skip import SemiDenseUpSkip
 from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
 
@@ -243,7 +246,7 @@ def semantic_focal_loss(
         normalize_by: what ``"mean"`` and ``"per_image"`` divide by: ``"pixels"``, the number of pixels that count, or
             ``"weight"``, the sum of their class weights, as torch's cross entropy does.
         upsample: ``"bilinear"`` takes logits (B,K,h,w) to the size (H,W) of the target first, without aligned
-            corners.
+            corners. They never exist at that size, but for ``reduction="none"``.
         reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Returns:
@@ -275,20 +278,21 @@ def semantic_focal_loss(
     checks.check_reduction(name, reduction)
     checks.semantic_focal_options(name, gamma, ignore_index, normalize_by, upsample)
     checks.focal_tensors(name, logits, target, weight, upsample)
+    operation: type[Function] = SemanticFocal
+    per_pixel = semantic_focal_reference.per_pixel
+    shape = target.shape
     if upsample is not None and logits.shape[2:] != target.shape[1:]:
-        wide = logits.to(compute_dtype(logits))
-        logits = interpolate(wide, target.shape[1:], mode=upsample, align_corners=False)
-    flat_logits, flat_target = logits.flatten(2), target.flatten(1)
-    if logits.ndim == 2:
-        flat_logits, flat_target = logits.unsqueeze(2), target.unsqueeze(1)
+        operation, per_pixel = SemanticFocalUpsample, semantic_focal_upsample_reference.per_pixel
+    elif logits.ndim == 2:
+        logits, target = logits.unsqueeze(2), target.unsqueeze(1)
+    else:
+        logits, target = logits.flatten(2), target.flatten(1)
     if reduction == "none":
-        labels = torch.ops.depthattn.checked_labels(flat_target, logits.shape[1], ignore_index)
-        return semantic_focal_reference.per_pixel(flat_logits, labels, weight, gamma, ignore_index).view(target.shape)
+        labels = torch.ops.depthattn.checked_labels(target, logits.shape[1], ignore_index)
+        return per_pixel(logits, labels, weight, gamma, ignore_index).view(shape)
     backend = resolve(logits.device)
     keep = torch.is_grad_enabled() and logits.requires_grad and keeps_gradient(backend, logits.dtype)
-    sums, counts, weight_sums, _ = run_forward(
-        SemanticFocal, flat_logits, flat_target, weight, gamma, ignore_index, keep, backend
-    )
+    sums, counts, weight_sums, _ = run_forward(operation, logits, target, weight, gamma, ignore_index, keep, backend)
     return reduce_sums(sums, counts if normalize_by == "pixels" else weight_sums, reduction)
 
 

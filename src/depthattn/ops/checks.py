@@ -199,6 +199,11 @@ def focal_tensors(function: str, logits: Tensor, target: Tensor, weight: Tensor 
         raise ValueError(
             f"{function}: wanted logits of shape (B,K,h,w) for upsample={upsample!r}, got {shape_of(logits)}"
         )
+    if upsample is not None and 0 in (*sizes[0], *sizes[1]):
+        raise ValueError(
+            f"{function}: wanted logits and target of at least one pixel for upsample={upsample!r}, got logits "
+            f"{sizes[0]} and target {sizes[1]}"
+        )
     if upsample is None and sizes[0] != sizes[1]:
         raise ValueError(
             f"{function}: wanted logits and target of one size, got logits {sizes[0]} and target {sizes[1]}; "

@@ -23,10 +23,14 @@ def tile_elements(like: Tensor, buffers: int, dtype: torch.dtype | None = None) 
 
     They stay in cache, too; without ``dtype`` they are of that of ``like``.
     """
-    largest = _CPU_TILE * max(torch.get_num_threads(), 2) if like.device.type == "cpu" else _DEVICE_TILE
     bytes_each = like.element_size() if dtype is None else dtype.itemsize
     share = like.numel() * like.element_size() // (SCRATCH_PART * max(buffers, 1) * bytes_each)
-    return min(max(share, SMALLEST_TILE), largest)
+    return min(max(share, SMALLEST_TILE), largest_tile(like.device))
+
+
+def largest_tile(device: torch.device, per_thread: int = _CPU_TILE) -> int:
+    """The most elements of a tile on ``device``; ``per_thread`` speaks of the CPU."""
+    return per_thread * max(torch.get_num_threads(), 2) if device.type == "cpu" else _DEVICE_TILE
 
 
 def tiles(batch: int, length: int, width: int, elements: int) -> Iterator[tuple[slice, slice]]:

@@ -13,7 +13,7 @@ from depthattn.ops.semantic_focal import tiled
 
 
 def _tile(
-    logits: Tensor,
+    logits: Tensor | None,
     labels: Tensor,
     classes: Tensor,
     own_weight: Tensor | None,
@@ -21,7 +21,7 @@ def _tile(
     *,
     gamma: float,
 ) -> Tensor:
-    z = logits.to(compute_dtype(logits))
+    z = rows if logits is None else logits.to(compute_dtype(logits))
     valid = labels >= 0
     # Comparing beats addressing: these selections vectorise along with the sums and the exponentials.
     is_own = classes == labels.unsqueeze(1)
@@ -53,7 +53,9 @@ def focal_tile(
     """See :class:`depthattn.ops.semantic_focal.tiled.FocalTile`."""
     narrow = torch.where(valid, labels, -1).int()
     classes = torch.arange(logits.shape[1], dtype=torch.int32, device=logits.device).unsqueeze(1)
-    value: Tensor = _compiled(logits, narrow, classes, own_weight, rows if with_gradient else None, gamma=gamma)
+    # One name for one tensor: torch.compile keeps its promises about aliases by copying.
+    z = None if logits is rows and with_gradient else logits
+    value: Tensor = _compiled(z, narrow, classes, own_weight, rows if with_gradient else None, gamma=gamma)
     return value
 
 

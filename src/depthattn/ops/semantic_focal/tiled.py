@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype, valid_labels
-from depthattn.ops.tiling import SCRATCH_PART, SMALLEST_TILE, Scratch, add_up, tile_elements, tiles
+from depthattn.ops.tiling import SCRATCH_PART, SMALLEST_TILE, Scratch, add_up, largest_tile, tiles
 
 # Per thread: few enough tiles that starting an operator on each is cheap, small enough for the caches.
 _TILE = 1 << 18
+
+
+Sums = tuple[Tensor, Tensor, Tensor]
 
 
 class FocalTile(Protocol):
@@ -35,19 +39,34 @@ class FocalTile(Protocol):
 
 
 def _tile_elements(logits: Tensor) -> int:
-    if logits.device.type != "cpu":
-        return tile_elements(logits, 1)
-    return min(max(logits.numel() // SCRATCH_PART, SMALLEST_TILE), _TILE * torch.get_num_threads())
+    return min(max(logits.numel() // SCRATCH_PART, SMALLEST_TILE), largest_tile(logits.device, _TILE))
 
 
-def label_tile(
-    target: Tensor, weight: Tensor | None, num_classes: int, ignore_index: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Labels that are safe as addresses, validity, and the weight of each pixel's class."""
+def focal_sums(
+    focal_tile: FocalTile,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    gamma: float,
+    ignore_index: int,
+    rows: Tensor,
+    with_gradient: bool,
+) -> Sums:
+    """Sums of values, labelled pixels and sums of their weights, each (b,), of a tile with logits (b,K,n)."""
     labels = target.long()
-    valid = valid_labels(labels, num_classes, ignore_index)
+    valid = valid_labels(labels, logits.shape[1], ignore_index)
     labels = torch.where(valid, labels, 0)
-    return labels, valid, None if weight is None else weight.to(dtype)[labels].masked_fill_(~valid, 0)
+    own_weight = None if weight is None else weight.to(rows.dtype)[labels].masked_fill_(~valid, 0)
+    value = focal_tile(logits, labels, valid, own_weight, rows, gamma, with_gradient)
+    counts = valid.sum(1)
+    return value.sum(1), counts, counts.to(rows.dtype) if own_weight is None else own_weight.sum(1)
+
+
+def add_up_sums(parts: Sequence[Sums], like: Tensor) -> Sums:
+    """Per image of ``like`` what :func:`focal_sums` gave per tile."""
+    values, counts, weights = zip(*parts, strict=True) if parts else ((), (), ())
+    dtype = compute_dtype(like)
+    return add_up(values, like, dtype), add_up(counts, like, torch.int64), add_up(weights, like, dtype)
 
 
 def pixel_terms(own: Tensor, others: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
@@ -84,18 +103,12 @@ def forward(
     gradient = logits.new_empty(logits.shape if keep_gradient else 0)
     elements = _tile_elements(logits)
     scratch = None if keep_gradient else Scratch(logits, 1, max(elements, classes), dtype)
-    sums, counts, weights = [], [], []
+    parts = []
     for images, span in tiles(batch, length, classes, elements):
         z = logits[images, :, span]
-        labels, valid, own_weight = label_tile(target[images, span], weight, classes, ignore_index, dtype)
         rows = gradient[images, :, span] if scratch is None else scratch.shaped(*z.shape)[0]
-        sums.append(focal_tile(z, labels, valid, own_weight, rows, gamma, keep_gradient).sum(1))
-        counts.append(valid.sum(1))
-        if own_weight is not None:
-            weights.append(own_weight.sum(1))
-    count = add_up(counts, logits, torch.int64)
-    weight_sum = count.to(dtype) if weight is None else add_up(weights, logits, dtype)
-    return add_up(sums, logits, dtype), count, weight_sum, gradient
+        parts.append(focal_sums(focal_tile, z, target[images, span], weight, gamma, ignore_index, rows, keep_gradient))
+    return *add_up_sums(parts, logits), gradient
 
 
 def backward(
@@ -114,9 +127,8 @@ def backward(
     scratch = None if dtype == logits.dtype else Scratch(logits, 1, max(elements, classes), dtype)
     for images, span in tiles(batch, length, classes, elements):
         z, out = logits[images, :, span], gradient[images, :, span]
-        labels, valid, own_weight = label_tile(target[images, span], weight, classes, ignore_index, dtype)
         rows = out if scratch is None else scratch.shaped(*z.shape)[0]
-        focal_tile(z, labels, valid, own_weight, rows, gamma, True)
+        focal_sums(focal_tile, z, target[images, span], weight, gamma, ignore_index, rows, True)
         rows.mul_(scale[images].view(-1, 1, 1))
         if scratch is not None:
             out.copy_(rows)
