@@ -20,8 +20,8 @@ def forward(features: list[Tensor], gates: Tensor) -> list[Tensor]:
         return outputs
     tasks = len(features)
     blocks, targets = as_blocks(gates.ndim == 3, features, outputs)
-    shape = tile_shape(blocks[0], tasks)
     weights = block_weights(gates, compute_dtype(*features, gates), blocks[0])
+    shape = tile_shape(blocks[0], _buffers(0, tasks + 2, weights, features))
     for span, rows in zip(cut(blocks + targets, shape), torch.split(weights, shape[1], 2), strict=True):
         mix = [row.unbind() for row in rows]
         for tile in span:
@@ -35,8 +35,8 @@ def backward(grads: list[Tensor], features: list[Tensor], gates: Tensor) -> tupl
         return to_features, gates.new_zeros(gates.shape)
     tasks = len(features)
     incoming, blocks, targets = as_blocks(gates.ndim == 3, grads, features, to_features)
-    shape = tile_shape(blocks[0], tasks * tasks)
     weights = block_weights(gates, compute_dtype(*features, gates), blocks[0])
+    shape = tile_shape(blocks[0], _buffers(tasks * tasks, 2 * tasks + 2, weights, features))
     to_gates = []
     for span, rows in zip(
         cut(incoming + blocks + targets, shape), torch.split(weights.transpose(0, 1), shape[1], 2), strict=True
@@ -63,6 +63,12 @@ def block_weights(gates: Tensor, dtype: torch.dtype, block: Tensor) -> Tensor:
     identity = torch.eye(tasks, dtype=dtype, device=gates.device)
     weights = gates.to(dtype).reshape(tasks, tasks, -1) + identity.unsqueeze(2)
     return weights.expand(-1, -1, block.shape[1])[(..., *(None,) * (block.ndim - 2))]
+
+
+def _buffers(sums: int, copies: int, weights: Tensor, features: list[Tensor]) -> int:
+    """Tiles that a tile needs beside itself: its sums, and copies where it computes in a wider dtype."""
+    ratio = weights.element_size() // features[0].element_size()
+    return sums if ratio == 1 else ratio * (sums + copies)
 
 
 def _mix(tiles: Sequence[Tensor], weights: Sequence[Sequence[Tensor]], targets: Sequence[Tensor]) -> None:

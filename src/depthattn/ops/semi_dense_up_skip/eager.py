@@ -40,31 +40,44 @@ def forward(features: list[Tensor], height: int, width: int, mode: str) -> Tenso
     levels = [x for x in features if x.shape[2:] != (height, width)]
     heights = [x.shape[2] for x in levels]
     # Alive at once: all levels with their rows resized, and the result or the last level on its way there.
-    scratch = (sum(heights) + height) * width + max((x.shape[2] * x.shape[3] for x in levels), default=0)
-    cuts, span, planes = _tiling(out, scratch)
+    scratch = (sum(heights) + height) * width + max((2 * x.shape[2] * x.shape[3] for x in levels), default=0)
+    cuts, span, planes = _tiling(out, like, scratch)
     across = [axis(x.shape[3], width, mode, like) for x in levels]
     merges = [_merge(rows, heights, height, mode, like, planes) for rows in _spans(height, span)]
     for images, channels in cuts:
         for rows, sources, matrix in merges:
             target = out[images, channels, rows]
-            part = target.shape[0] * target.shape[1]
-            if levels:
-                stage = like.new_empty(matrix.width, width)
-                start = 0
-                for x, matrix_across, source in zip(levels, across, sources, strict=True):
-                    tile = _as_rows(x[images, channels, source], like)
-                    stage[start : start + len(tile)] = (matrix_across @ tile.t().contiguous()).t()
-                    start += planes * (source.stop - source.start)
-                total = (matrix.first(part, planes) @ stage).view(target.shape)
-            else:
-                total = torch.zeros_like(target, dtype=like.dtype)
-            for x in equal[1:]:
-                total += x[images, channels, rows]
-            if equal:
-                torch.add(total, equal[0][images, channels, rows], out=target)
-            else:
-                target.copy_(total)
+            parts = [x[images, channels, source] for x, source in zip(levels, sources, strict=True)]
+            _write_sum(target, parts, [x[images, channels, rows] for x in equal], across, matrix, planes)
     return out
+
+
+def _write_sum(
+    target: Tensor,
+    levels: list[Tensor],
+    equal: list[Tensor],
+    across: list[SparseRows],
+    matrix: SparseRows,
+    planes: int,
+) -> None:
+    """Write the sum of a tile's levels, and of those that need no resizing, to its part of the result."""
+    width, part = target.shape[3], target.shape[0] * target.shape[1]
+    if levels:
+        stage = matrix.values.new_empty(matrix.width, width)
+        start = 0
+        for level, rows in zip(levels, across, strict=True):
+            tile = rows @ _as_rows(level, stage.dtype).t().contiguous()
+            stage[start : start + tile.shape[1]] = tile.t()
+            start += planes * level.shape[2]
+        total = (matrix.first(part, planes) @ stage).view(target.shape)
+    else:
+        total = torch.zeros_like(target, dtype=matrix.values.dtype)
+    for tile in equal[1:]:
+        total += tile
+    if equal:
+        torch.add(total, equal[0], out=target)
+    else:
+        target.copy_(total)
 
 
 def backward(grad: Tensor, heights: list[int], widths: list[int], mode: str) -> list[Tensor]:
@@ -73,7 +86,8 @@ def backward(grad: Tensor, heights: list[int], widths: list[int], mode: str) -> 
     grads = [grad.new_empty(*grad.shape[:2], h, w) for h, w in zip(heights, widths, strict=True)]
     levels = [x for x in grads if x.shape[2:] != (height, width)]
     # Alive at once: one level with its columns reduced, the same transposed, and its gradient.
-    cuts, span, planes = _tiling(grad, max((x.shape[2] * (2 * width + x.shape[3]) for x in levels), default=1))
+    scratch = max((x.shape[2] * (2 * width + x.shape[3]) for x in levels), default=0)
+    cuts, span, planes = _tiling(grad, like, scratch + height * width * (grad.dtype != like.dtype))
     across = [axis(x.shape[3], width, mode, like).transposed() for x in levels]
     spreads = [
         [
@@ -83,24 +97,31 @@ def backward(grad: Tensor, heights: list[int], widths: list[int], mode: str) -> 
         for x in levels
     ]
     for images, channels in cuts:
-        for x, matrix_across, blocks in zip(levels, across, spreads, strict=True):
+        for x, rows_across, blocks in zip(levels, across, spreads, strict=True):
             for rows, sources, matrix, skipped in blocks:
                 target = x[images, channels, rows]
-                part = target.shape[0] * target.shape[1]
-                tile = matrix.first(part, planes) @ _as_rows(grad[images, channels, sources], like)
-                tile = tile.view(part, -1, width)[:, skipped : skipped + target.shape[2]].reshape(-1, width)
-                target.view(-1, target.shape[3]).copy_((matrix_across @ tile.t().contiguous()).t())
+                _write_gradient(target, grad[images, channels, sources], rows_across, matrix, skipped, planes)
     for x in grads:
         if x.shape[2:] == (height, width):
             x.copy_(grad)
     return grads
 
 
-def _tiling(out: Tensor, scratch: int) -> tuple[list[tuple[slice, slice]], int, int]:
+def _write_gradient(
+    target: Tensor, grad: Tensor, across: SparseRows, matrix: SparseRows, skipped: int, planes: int
+) -> None:
+    """Write what a tile of the incoming gradient gives to some rows of a level."""
+    part, width = target.shape[0] * target.shape[1], grad.shape[3]
+    tile = matrix.first(part, planes) @ _as_rows(grad, across.values.dtype)
+    tile = tile.view(part, -1, width)[:, skipped : skipped + target.shape[2]].reshape(-1, width)
+    target.view(-1, target.shape[3]).copy_((across @ tile.t().contiguous()).t())
+
+
+def _tiling(out: Tensor, like: Tensor, scratch: int) -> tuple[list[tuple[slice, slice]], int, int]:
     """Tiles of (B,C), rows of a map per tile, most planes per tile, where a plane needs ``scratch`` elements."""
     batch, channels, height, width = out.shape
     # Two buffers' worth, because the result and what it is made of take turns in the cache.
-    elements = 2 * tile_elements(out, 2)
+    elements = 2 * tile_elements(out, 2) * out.element_size() // like.element_size()
     scratch = max(scratch, height * width)
     cuts = list(tiles(batch, channels, scratch, elements))
     planes = max(((i.stop - i.start) * (c.stop - c.start) for i, c in cuts), default=0)
@@ -111,8 +132,8 @@ def _spans(length: int, span: int) -> list[slice]:
     return [slice(start, min(start + span, length)) for start in range(0, length, span)]
 
 
-def _as_rows(tile: Tensor, like: Tensor) -> Tensor:
-    return tile.reshape(-1, tile.shape[3]).to(like.dtype)
+def _as_rows(tile: Tensor, dtype: torch.dtype) -> Tensor:
+    return tile.reshape(-1, tile.shape[3]).to(dtype)
 
 
 def _merge(rows: slice, heights: list[int], height: int, mode: str, like: Tensor, planes: int) -> _Merge:
