@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -144,32 +144,26 @@ def _minimal_bytes(case: Case, inputs: Inputs) -> dict[str, int]:
 
 def _targets(case: Case, rows: Sequence[Row], returned: int, device: torch.device) -> list[dict[str, Any]]:
     by_side = {row["side"]: row for row in rows}
-    judged = [_judge_speed(target, by_side) for target in case.targets.get(device.type, ())]
+    judged = [_judge(target, by_side) for target in case.targets.get(device.type, ())]
     if case.bounds_memory:
-        judged += [_judge_memory(row, returned) for row in rows if row["kind"] == OURS and row["status"] == "ok"]
+        ours = (row for row in rows if row["kind"] == OURS and row["status"] == "ok")
+        aim = Target("", "bytes returned", MEMORY_TARGET, "memory")
+        judged += [_verdict(replace(aim, side=row["side"]), row["peak_bytes"]["both"] / returned) for row in ours]
     return judged
 
 
-def _judge_speed(target: Target, by_side: dict[str, Row]) -> dict[str, Any]:
-    side, versus = (by_side[name].get("time_ms") for name in (target.side, target.versus))
-    measured = versus["both"]["median"] / side["both"]["median"] if side and versus else None
-    return {
-        "quantity": "speed",
-        "side": target.side,
-        "versus": target.versus,
-        "wanted": target.at_least,
-        "measured": measured,
-        "met": None if measured is None else measured >= target.at_least,
-    }
+def _judge(target: Target, by_side: dict[str, Row]) -> dict[str, Any]:
+    side, versus = by_side[target.side], by_side[target.versus]
+    if side["status"] != "ok" or versus["status"] != "ok":
+        return _verdict(target, None)
+    if target.quantity == "speed":
+        return _verdict(target, versus["time_ms"]["both"]["median"] / side["time_ms"]["both"]["median"])
+    return _verdict(target, side["peak_bytes"]["both"] / versus["peak_bytes"]["both"])
 
 
-def _judge_memory(row: Row, returned: int) -> dict[str, Any]:
-    measured = row["peak_bytes"]["both"] / returned
-    return {
-        "quantity": "memory",
-        "side": row["side"],
-        "versus": "bytes returned",
-        "wanted": MEMORY_TARGET,
-        "measured": measured,
-        "met": measured <= MEMORY_TARGET,
-    }
+def _verdict(target: Target, measured: float | None) -> dict[str, Any]:
+    if measured is None:
+        met = None
+    else:
+        met = measured >= target.wanted if target.quantity == "speed" else measured <= target.wanted
+    return {**asdict(target), "measured": measured, "met": met}

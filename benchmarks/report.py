@@ -112,11 +112,9 @@ def notes(case: dict[str, Any]) -> list[str]:
 
 
 def target_line(target: dict[str, Any]) -> list[str]:
-    if target["quantity"] == "speed":
-        aim, got = f">= {target['wanted']:g}x {target['versus']}", "{:.2f}x"
-    else:
-        aim, got = f"peak <= {target['wanted']:g}x {target['versus']}", "{:.2f}x"
-    measured = "not measured" if target["measured"] is None else got.format(target["measured"])
+    relation = ">=" if target["quantity"] == "speed" else "peak <="
+    aim = f"{relation} {target['wanted']:g}x {target['versus']}"
+    measured = "not measured" if target["measured"] is None else f"{target['measured']:.2f}x"
     verdict = {True: "met", False: "**missed**", None: ""}[target["met"]]
     return [target["side"], aim, measured, verdict]
 

@@ -130,6 +130,18 @@ class TestExecute:
             }
         ]
 
+    def test_memory_targets_compare_peaks(self) -> None:
+        def lean(t: Tensors) -> tuple[Tensor, ...]:
+            return right(t)
+
+        def greedy(t: Tensors) -> tuple[Tensor, ...]:
+            return (right(t)[0] + 0 * torch.zeros(2**20).sum(),)
+
+        target = Target("lean", "greedy", 0.5, "memory")
+        (judged,) = run_case(peer("lean", lambda: lean), peer("greedy", lambda: greedy), targets=(target,))["targets"]
+        assert judged["met"]
+        assert 0 < judged["measured"] < 0.1
+
     def test_target_without_its_side_is_left_open(self) -> None:
         record = run_case(
             textbook(right), peer("x", lambda: lambda t: (t["pred"].sum(),)), targets=(Target("textbook", "x", 1),)
