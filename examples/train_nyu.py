@@ -1,6 +1,6 @@
 """Train SynergyNet with the attention-driven loss, on SyntheticRooms or on NYU Depth v2.
 
-    python examples/train_nyu.py --help
+python examples/train_nyu.py --help
 """
 
 from __future__ import annotations

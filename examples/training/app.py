@@ -94,7 +94,7 @@ class Run:
         self.epoch = 1
         self.history: list[dict[str, float]] = []
         self._console = Console(highlight=False, quiet=not accelerator.is_main_process)
-        frames = len(source.train)  # type: ignore[arg-type]  # Dataset does not declare __len__
+        frames = len(source.train)
         batch_size = min(settings.batch_size, max(1, frames // accelerator.num_processes))
         loader = build_loader(source.train, settings, batch_size=batch_size, shuffle=True)
         self._engine = Engine(settings, accelerator, model, loader, len(source.class_names))
@@ -197,7 +197,7 @@ class Run:
 
     def _measure_baselines(self) -> Baselines:
         plain = self.source.train_plain
-        sample = Subset(plain, evenly(len(plain), _STATISTICS_FRAMES))  # type: ignore[arg-type]  # as above
+        sample = Subset(plain, evenly(len(plain), _STATISTICS_FRAMES))
         settings = self.settings
         training = build_loader(sample, settings, batch_size=settings.batch_size)
         statistics = training_statistics(training, len(self.source.class_names), settings.max_depth)

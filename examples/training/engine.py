@@ -71,7 +71,7 @@ def build_loader(
 
 def own_share(frames: Dataset[Sample], accelerator: Accelerator) -> Dataset[Sample]:
     """The frames this process scores, so that each frame is scored by exactly one."""
-    count = len(frames)  # type: ignore[arg-type]  # Dataset does not declare __len__
+    count = len(frames)
     return Subset(frames, range(accelerator.process_index, count, accelerator.num_processes))
 
 
@@ -194,7 +194,7 @@ class Engine:
 
     def _on_device(self, batches: Iterable[Sample]) -> Iterator[Sample]:
         for batch in batches:
-            yield {key: value.to(self.accelerator.device) for key, value in batch.items()}  # type: ignore[misc]  # same keys
+            yield {key: value.to(self.accelerator.device) for key, value in batch.items()}
 
 
 def _ignore_interrupt(worker: int) -> None:

@@ -62,7 +62,7 @@ def _has_points(panel: Panel, history: Sequence[Mapping[str, float]]) -> bool:
 def draw_contact_sheet(
     engine: Engine, validation: Dataset[Sample], class_names: Sequence[str], settings: Settings, path: Path
 ) -> None:
-    count = len(validation)  # type: ignore[arg-type]  # Dataset does not declare __len__
+    count = len(validation)
     samples = [validation[index] for index in evenly(count, _SHEET_ROWS)]
     depth, classes = engine.predict(torch.stack([sample["image"] for sample in samples]))
     if not class_names:

@@ -64,7 +64,7 @@ class Transformed(Dataset[Sample]):
         self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.frames)  # type: ignore[arg-type]  # Dataset does not declare __len__
+        return len(self.frames)
 
     def __getitem__(self, index: int) -> Sample:
         return self.transform(self.frames[index])
@@ -78,7 +78,7 @@ class Kept(Dataset[Sample]):
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
     def __len__(self) -> int:
-        return len(self.frames)  # type: ignore[arg-type]  # Dataset does not declare __len__
+        return len(self.frames)
 
     def __getitem__(self, index: int) -> Sample:
         if index not in self._kept:
@@ -119,23 +119,28 @@ def _nyu(settings: Settings, augmented: Transform, plain: Transform) -> Source:
 def _pictures(settings: Settings, augmented: Transform, plain: Transform) -> Source:
     path, validation_path = settings.list or settings.folder, settings.val_list or settings.val_folder
     open_frames: Callable[[Path, Settings, Transform], RGBDList] = _open_list if settings.list else _open_folder
-    train = open_frames(path, settings, augmented)
-    train_plain = open_frames(path, settings, plain)
-    if validation_path is not None:
-        parts = range(len(train)), open_frames(validation_path, settings, plain)
-    else:
-        if len(train) < 2:
-            raise DataError(f"{path}: wanted at least two frames, so that one can be held out, got one")
-        held_out = [i for i in range(len(train)) if i % _HELD_OUT_EVERY == min(_HELD_OUT_EVERY, len(train)) - 1]
-        kept = [i for i in range(len(train)) if i not in set(held_out)]
-        parts = kept, Subset(train_plain, held_out)
-    kept, validation = parts
-    chosen = _first(Subset(train, kept), settings.train_frames)
-    validation = _first(validation, settings.val_frames)
-    held = "" if validation_path is not None else " (every tenth frame)"
-    title = f"{path}, {len(chosen)} frames to train on, {len(validation)} to score{held}"
+    train, train_plain = (open_frames(path, settings, transform) for transform in (augmented, plain))
     names = tuple(train.class_names)
-    return Source(title, chosen, _first(Subset(train_plain, kept), settings.train_frames), validation, names)
+    if validation_path is None:
+        kept, held_out = _hold_out(path, len(train))
+        validation = Subset(train_plain, held_out)
+        train, train_plain = Subset(train, kept), Subset(train_plain, kept)
+    else:
+        validation = open_frames(validation_path, settings, plain)
+    train, train_plain = (_first(frames, settings.train_frames) for frames in (train, train_plain))
+    validation = _first(validation, settings.val_frames)
+    held = " (every tenth frame)" if validation_path is None else ""
+    title = f"{path}, {len(train)} frames to train on, {len(validation)} to score{held}"
+    return Source(title, train, train_plain, validation, names)
+
+
+def _hold_out(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Indices to train on and to score: every tenth frame is scored, or the last of fewer."""
+    if count < 2:
+        raise DataError(f"{path}: wanted at least two frames, so that one can be held out, got one")
+    step = min(_HELD_OUT_EVERY, count)
+    held_out = range(step - 1, count, step)
+    return [index for index in range(count) if index not in held_out], held_out
 
 
 def _open_list(path: Path, settings: Settings, transform: Transform) -> RGBDList:

@@ -40,7 +40,7 @@ def test_every_frame_is_scored_by_one_process() -> None:
     from training.engine import own_share
 
     frames: Any = list(range(7))
-    shares = [list(own_share(frames, _Process(index, 3))) for index in range(3)]  # type: ignore[arg-type]  # stands in
+    shares = [list(own_share(frames, _Process(index, 3))) for index in range(3)]
     assert sorted(itertools.chain(*shares)) == frames
 
 

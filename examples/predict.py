@@ -1,0 +1,13 @@
+"""Depth and labels of photos, from a checkpoint of train_nyu.py.
+
+python examples/predict.py --help
+"""
+
+from __future__ import annotations
+
+import sys
+
+from prediction.app import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""From photos on the command line to pictures on disk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.nn.functional import interpolate
+
+from depthattn import SynergyNet
+from depthattn.data import DataError
+from prediction.pictures import write_depth, write_depth_colours, write_labels
+from prediction.settings import PROGRAM, Settings, parse
+from training import checkpoint
+
+BAD_INPUT, INTERRUPTED = 2, 130
+_RUN_CONFIG = "config.json"
+_MULTIPLE = 32
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Predict as the command line says; returns the exit status."""
+    try:
+        settings = parse(argv)
+        predictor = Predictor(settings)
+        made = not settings.output.exists()
+        settings.output.mkdir(parents=True, exist_ok=True)
+        try:
+            predictor.run()
+        finally:
+            if made and not any(settings.output.iterdir()):
+                settings.output.rmdir()
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted; the finished photos are in {settings.output}", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        _fail(error)
+    return 0
+
+
+class Predictor:
+    """A network from a checkpoint, ready for photos.
+
+    Args:
+        settings: from the command line.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        folder = _checkpoint_folder(settings.checkpoint)
+        saved = checkpoint.load(folder)
+        self.class_names: tuple[str, ...] = tuple(saved.info.get("class_names", ()))
+        self.size = settings.size or _trained_size(folder)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net = _network(saved, folder).optimize_for_inference().to(self.device)
+
+    def run(self) -> None:
+        """Write the pictures of every photo; a bar shows how far it is."""
+        settings = self.settings
+        console = Console(highlight=False)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            task = progress.add_task("", total=len(settings.photos))
+            for photo in settings.photos:
+                progress.update(task, description=photo.name)
+                depth, labels = self.predict(read_photo(photo))
+                write_depth(depth, settings.output / f"{photo.stem}_depth.png")
+                write_depth_colours(
+                    depth, settings.output / f"{photo.stem}_depth_colour.png", max_depth=settings.max_depth
+                )
+                if self.class_names:
+                    write_labels(labels, settings.output / f"{photo.stem}_labels.png", class_names=self.class_names)
+                progress.advance(task)
+        count = len(settings.photos)
+        console.print(f"{count} photo{'s' * (count > 1)}, pictures in {settings.output}", markup=False, soft_wrap=True)
+
+    @torch.inference_mode()
+    def predict(self, photo: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Depth in metres and classes, both (H, W), of an RGB photo (H, W, 3)."""
+        image = torch.from_numpy(photo).to(self.device).permute(2, 0, 1).unsqueeze(0).float() / 255
+        seen = interpolate(image, self._seen_size(image), mode="bilinear", antialias=True)
+        output = self.net(seen.contiguous(memory_format=torch.channels_last))
+        depth, logits = (interpolate(part, image.shape[-2:], mode="bilinear", align_corners=False) for part in output)
+        return depth[0, 0].float().cpu().numpy(), logits[0].argmax(0).cpu().numpy()
+
+    def _seen_size(self, image: torch.Tensor) -> tuple[int, int]:
+        """Where training's size is not known either, the photo's own, to the next multiple of the encoder's stride."""
+        if self.size is not None:
+            return self.size
+        height, width = (max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE) for side in image.shape[-2:])
+        return height, width
+
+
+def read_photo(path: Path) -> npt.NDArray[np.uint8]:
+    """RGB pixels (H, W, 3), upright as the camera's orientation tag says.
+
+    Raises:
+        DataError: the file is no picture that Pillow reads.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: wanted a photo, got a file that does not decode ({error})") from error
+
+
+def _checkpoint_folder(given: Path) -> Path:
+    """The checkpoint itself, or the best one of a run."""
+    best = given / "checkpoints" / "best"
+    return best if best.is_dir() else given
+
+
+def _network(saved: checkpoint.Checkpoint, folder: Path) -> SynergyNet:
+    config = saved.info.get("model")
+    if not isinstance(config, dict) or config.get("encoder") is None:
+        raise checkpoint.CheckpointError(f"{folder / checkpoint.INFO}: wanted the network under 'model', got {config}")
+    net = SynergyNet(**config)
+    try:
+        net.load_state_dict(saved.tensors["model"])
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).partition("\n")[2].strip().partition("\n")[0] or f"no {error}"
+        raise checkpoint.CheckpointError(
+            f"{folder}: wanted the weights of the network in {checkpoint.INFO}: {reason}"
+        ) from error
+    return net
+
+
+def _trained_size(folder: Path) -> tuple[int, int] | None:
+    """The picture size of the run that the checkpoint lies in, if it lies in one."""
+    try:
+        config: dict[str, Any] = json.loads((folder.parent.parent / _RUN_CONFIG).read_text(encoding="utf-8"))
+        height, width = config["settings"]["size"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return int(height), int(width)
+
+
+def _fail(error: Exception) -> NoReturn:
+    print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    raise SystemExit(BAD_INPUT)

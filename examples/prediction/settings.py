@@ -1,0 +1,91 @@
+"""The command line of predict.py."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from depthattn.data.images import SUFFIXES
+
+PROGRAM = "predict.py"
+
+# The encoders halve the picture five times.
+_SMALLEST = 32
+
+_DESCRIPTION = """\
+Predict depth and semantic labels of photos. For PHOTO.jpg the output folder gets
+
+  PHOTO_depth.png          depth in millimetres, 16 bit
+  PHOTO_depth_colour.png   depth as a coloured picture with its colour bar
+  PHOTO_labels.png         the classes as a coloured picture with their names
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to predict, with what, and where to."""
+
+    photos: tuple[Path, ...]
+    checkpoint: Path
+    output: Path
+    size: tuple[int, int] | None
+    max_depth: float
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # One line, like every other error of the script; argparse would print the whole usage first.
+        self.exit(2, f"{PROGRAM}: error: {message} (see --help)\n")
+
+
+def parse(argv: Sequence[str] | None = None) -> Settings:
+    """Read the command line; exits with status 2 and one line where it does not hold together.
+
+    Raises:
+        ValueError: a photo or a folder of photos is not there, or two photos would have one name.
+    """
+    parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("images", nargs="+", type=Path, metavar="IMAGE", help="photos, or folders of photos")
+    add("--checkpoint", type=Path, default=Path("runs/train/checkpoints/best"), metavar="DIR",
+        help="a checkpoint of train_nyu.py, or the folder of its run (runs/train/checkpoints/best)")  # fmt: skip
+    add("-o", "--output", type=Path, default=Path("predictions"), metavar="DIR", help="folder of the results")
+    add("--size", type=int, nargs=2, metavar=("H", "W"), help="pixels that the network sees (those of its training)")
+    add("--max-depth", type=float, default=10.0, metavar="M", help="metres of the brightest colour (10)")
+    arguments = parser.parse_args(argv)
+    if arguments.size is not None and min(arguments.size) < _SMALLEST:
+        got = " ".join(map(str, arguments.size))
+        parser.error(f"--size: wanted at least {_SMALLEST} pixels each way, got {got}")
+    # The colours begin at half a metre.
+    if not 0.5 < arguments.max_depth < float("inf"):
+        parser.error(f"--max-depth: wanted more than 0.5 metres, got {arguments.max_depth:g}")
+    return Settings(
+        photos=_photos(arguments.images),
+        checkpoint=arguments.checkpoint,
+        output=arguments.output,
+        size=None if arguments.size is None else tuple(arguments.size),
+        max_depth=arguments.max_depth,
+    )
+
+
+def _photos(given: Sequence[Path]) -> tuple[Path, ...]:
+    photos: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES and entry.is_file())
+            if not found:
+                raise ValueError(f"{path}: wanted a folder with photos, got none ({', '.join(sorted(SUFFIXES))})")
+            photos += found
+        elif path.is_file():
+            photos.append(path)
+        else:
+            raise ValueError(f"{path}: wanted a photo or a folder of photos, got neither")
+    by_name: dict[str, Path] = {}
+    for photo in photos:
+        other = by_name.setdefault(photo.stem.casefold(), photo)
+        if other is not photo:
+            raise ValueError(f"{photo}: wanted photos of different names, got {other} as well")
+    return tuple(photos)
