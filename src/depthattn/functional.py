@@ -51,6 +51,7 @@ def depth_aware_loss(
     max_depth: float | None = None,
     log_offset: float = 1.0,
     detach_weight: bool = False,
+    upsample: str | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Weight a depth distance by how far a pixel is and by how wrong the prediction is there.
@@ -78,6 +79,8 @@ def depth_aware_loss(
         log_offset: o. 1 keeps :math:`\lambda` in [0, 1] at every depth; 0 is the formula as printed, which leaves
             that range below one metre and is clamped back to it.
         detach_weight: stop the gradient through :math:`\lambda`, so that it only weights.
+        upsample: ``"bilinear"`` resizes a prediction of another size to the target's first, without aligned corners,
+            as decoders that predict at half or quarter size want it.
         reduction: ``"mean"`` over the valid pixels of the batch, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Returns:
@@ -107,8 +110,9 @@ def depth_aware_loss(
     """
     name = "depth_aware_loss"
     checks.check_reduction(name, reduction)
-    checks.depth_aware_options(name, distance, beta, max_depth, log_offset, detach_weight)
-    pred, target, mask = checks.depth_maps(name, pred, target, mask)
+    checks.depth_aware_options(name, distance, beta, max_depth, log_offset, detach_weight, upsample)
+    pred, target, mask = checks.depth_maps(name, pred, target, mask, upsample)
+    pred = _upsampled(pred, target, upsample)
     if reduction == "none":
         dtype = compute_dtype(pred, target)
         norm = (
@@ -133,6 +137,7 @@ def joint_gradient_loss(
     mask: Tensor | None = None,
     semantic_weight: float = 1.0,
     ignore_index: int = -100,
+    upsample: str | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Compare Sobel gradients of the predicted depth with those of the true depth and of a semantic map.
@@ -158,6 +163,7 @@ def joint_gradient_loss(
             term, set their label to ``ignore_index`` or their float value to NaN.
         semantic_weight: w.
         ignore_index: the label that stands for no class.
+        upsample: ``"bilinear"`` resizes a prediction of another size to the target's first, without aligned corners.
         reduction: ``"mean"`` over the windows of the batch, each term by its own number; ``"per_image"``; ``"sum"``,
             both terms plainly added; or ``"none"``.
 
@@ -187,10 +193,11 @@ def joint_gradient_loss(
     """
     name = "joint_gradient_loss"
     checks.check_reduction(name, reduction)
-    checks.joint_gradient_options(name, semantic_weight, ignore_index)
-    pred, target, mask = checks.depth_maps(name, pred, target, mask)
+    checks.joint_gradient_options(name, semantic_weight, ignore_index, upsample)
+    pred, target, mask = checks.depth_maps(name, pred, target, mask, upsample)
     if semantics is not None:
-        semantics = checks.semantic_maps(name, semantics, pred)
+        semantics = checks.semantic_maps(name, semantics, target)
+    pred = _upsampled(pred, target, upsample)
     height, width = pred.shape[1:]
     if height < 3 or width < 3:
         pred, target, mask, semantics = _padded_to_window(pred, target, mask, semantics, ignore_index)
@@ -206,6 +213,15 @@ def joint_gradient_loss(
     return reduce_sums(depth, depth_windows, reduction) + semantic_weight * reduce_sums(
         semantic, semantic_windows, reduction
     )
+
+
+def _upsampled(pred: Tensor, target: Tensor, mode: str | None) -> Tensor:
+    """The prediction (B,h,w) at the size of the target, in the dtype of the arithmetic where it had another size."""
+    if mode is None or pred.shape == target.shape:
+        return pred
+    wide = pred.to(compute_dtype(pred)).unsqueeze(1)
+    resized: Tensor = run_forward(SemiDenseUpSkip, *target.shape[1:], mode, resolve(pred.device), wide)
+    return resized.squeeze(1)
 
 
 def _padded_to_window(

@@ -66,10 +66,10 @@ def test_names_and_defaults_are_those_of_the_function(module: type[nn.Module]) -
 def test_repr_names_every_option() -> None:
     assert repr(MODULES["depth_aware"][0]) == (
         "DepthAwareLoss(distance='l1', beta=0.5, max_depth=10.0, log_offset=0, detach_weight=True, "
-        "reduction='per_image')"
+        "upsample=None, reduction='per_image')"
     )
     assert repr(MODULES["joint_gradient"][0]) == (
-        "JointGradientLoss(semantic_weight=0.25, ignore_index=3, reduction='sum')"
+        "JointGradientLoss(semantic_weight=0.25, ignore_index=3, upsample=None, reduction='sum')"
     )
     assert repr(MODULES["semantic_focal"][0]) == (
         "SemanticFocalLoss(weight=(5,), gamma=1.5, ignore_index=-100, normalize_by='weight', upsample=None, "

@@ -21,7 +21,7 @@ PYRAMID = [torch.ones(1, 2, 3, 3), torch.ones(1, 2, 4, 4)]
 VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "sizes": (
         lambda: F.depth_aware_loss(MAP, MAP[:, 1:]),
-        r"target of the same size as pred.*\(2, 3, 5\)",
+        r"one size, got pred.*\(2, 4, 5\) and target \(2, 3, 5\)",
     ),
     "rank": (lambda: F.depth_aware_loss(MAP[None, None], MAP), r"pred of shape \(B,1,H,W\).*got \(1, 1, 2, 4, 5\)"),
     "channels": (lambda: F.joint_gradient_loss(LOGITS, MAP), r"joint_gradient_loss: wanted pred of shape"),

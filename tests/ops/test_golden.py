@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests import oracle
+from tests.ops.cases import LABELS, MASK, SIZE, TARGET, blocks_of_labels, depth, labels_for, random
 from torch import Tensor
 
 from depthattn import functional as F
-from tests import oracle
-from tests.ops.cases import LABELS, MASK, SIZE, TARGET, blocks_of_labels, depth, labels_for, random
 
 REDUCTIONS = ("mean", "per_image", "sum", "none")
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["fp64", "fp32"])
@@ -127,6 +127,36 @@ def test_semi_dense_up_skip(dtype: torch.dtype) -> None:
     assert_matches(
         F.semi_dense_up_skip(features, (8, 9)), oracle.semi_dense_up_skip([x.numpy() for x in features], (8, 9))
     )
+
+
+@DTYPES
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("size", [(4, 5), (3, 11), (13, 7)], ids=str)
+def test_depth_losses_on_a_prediction_of_another_size(
+    size: tuple[int, int], reduction: str, dtype: torch.dtype
+) -> None:
+    small = depth(2, *size, seed=1).to(dtype)
+    target = TARGET.to(dtype)
+    large = oracle.resize(small.numpy().astype(float)[:, None], SIZE[1:])[:, 0]
+    values, valid = oracle.depth_aware(large, target.numpy().astype(float), MASK.numpy())
+    ours = F.depth_aware_loss(small, target, mask=MASK, upsample="bilinear", reduction=reduction)
+    assert_matches(ours, oracle.reduced(values, valid, reduction))
+    values, windows, semantic_values, semantic_windows = oracle.joint_gradient(
+        large, target.numpy(), LABELS.numpy(), MASK.numpy()
+    )
+    wanted = oracle.reduced(values, windows, reduction) + oracle.reduced(semantic_values, semantic_windows, reduction)
+    ours = F.joint_gradient_loss(small, target, LABELS, mask=MASK, upsample="bilinear", reduction=reduction)
+    assert_matches(ours, wanted)
+
+
+def test_the_gradient_of_a_prediction_of_another_size() -> None:
+    def loss(small: Tensor) -> Tensor:
+        aware = F.depth_aware_loss(small, TARGET, upsample="bilinear", reduction="per_image")
+        return aware + F.joint_gradient_loss(small, TARGET, LABELS, upsample="bilinear", reduction="per_image")
+
+    small = depth(2, 4, 5, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(loss, small)
+    assert torch.autograd.gradgradcheck(loss, small)
 
 
 def test_class_windows_do_not_depend_on_the_numbering() -> None:

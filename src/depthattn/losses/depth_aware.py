@@ -17,6 +17,7 @@ class DepthAwareLoss(nn.Module):
         max_depth: what normalises the true depth, in metres; None takes each image's own maximum.
         log_offset: added inside the logarithms of lambda; 0 is the printed formula, clamped.
         detach_weight: stop the gradient through the weight.
+        upsample: ``"bilinear"`` resizes a prediction of another size to the target's.
         reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Shape:
@@ -54,16 +55,18 @@ class DepthAwareLoss(nn.Module):
         max_depth: float | None = None,
         log_offset: float = 1.0,
         detach_weight: bool = False,
+        upsample: str | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        checks.depth_aware_options(type(self).__name__, distance, beta, max_depth, log_offset, detach_weight)
+        checks.depth_aware_options(type(self).__name__, distance, beta, max_depth, log_offset, detach_weight, upsample)
         checks.check_reduction(type(self).__name__, reduction)
         self.distance = distance
         self.beta = beta
         self.max_depth = max_depth
         self.log_offset = log_offset
         self.detach_weight = detach_weight
+        self.upsample = upsample
         self.reduction = reduction
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -76,11 +79,13 @@ class DepthAwareLoss(nn.Module):
             max_depth=self.max_depth,
             log_offset=self.log_offset,
             detach_weight=self.detach_weight,
+            upsample=self.upsample,
             reduction=self.reduction,
         )
 
     def extra_repr(self) -> str:
         return (
             f"distance={self.distance!r}, beta={self.beta:g}, max_depth={self.max_depth}, "
-            f"log_offset={self.log_offset:g}, detach_weight={self.detach_weight}, reduction={self.reduction!r}"
+            f"log_offset={self.log_offset:g}, detach_weight={self.detach_weight}, upsample={self.upsample!r}, "
+            f"reduction={self.reduction!r}"
         )

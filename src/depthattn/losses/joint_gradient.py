@@ -14,6 +14,7 @@ class JointGradientLoss(nn.Module):
     Args:
         semantic_weight: weight of the semantic term.
         ignore_index: the label that stands for no class.
+        upsample: ``"bilinear"`` resizes a prediction of another size to the target's.
         reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Shape:
@@ -39,12 +40,20 @@ class JointGradientLoss(nn.Module):
         0.0
     """
 
-    def __init__(self, *, semantic_weight: float = 1.0, ignore_index: int = -100, reduction: str = "mean") -> None:
+    def __init__(
+        self,
+        *,
+        semantic_weight: float = 1.0,
+        ignore_index: int = -100,
+        upsample: str | None = None,
+        reduction: str = "mean",
+    ) -> None:
         super().__init__()
-        checks.joint_gradient_options(type(self).__name__, semantic_weight, ignore_index)
+        checks.joint_gradient_options(type(self).__name__, semantic_weight, ignore_index, upsample)
         checks.check_reduction(type(self).__name__, reduction)
         self.semantic_weight = semantic_weight
         self.ignore_index = ignore_index
+        self.upsample = upsample
         self.reduction = reduction
 
     def forward(
@@ -57,10 +66,12 @@ class JointGradientLoss(nn.Module):
             mask=mask,
             semantic_weight=self.semantic_weight,
             ignore_index=self.ignore_index,
+            upsample=self.upsample,
             reduction=self.reduction,
         )
 
     def extra_repr(self) -> str:
         return (
-            f"semantic_weight={self.semantic_weight:g}, ignore_index={self.ignore_index}, reduction={self.reduction!r}"
+            f"semantic_weight={self.semantic_weight:g}, ignore_index={self.ignore_index}, "
+            f"upsample={self.upsample!r}, reduction={self.reduction!r}"
         )

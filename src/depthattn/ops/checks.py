@@ -103,6 +103,11 @@ def check_index(function: str, name: str, value: int) -> None:
         raise TypeError(f"{function}: wanted {name} as an int, got {type(value).__name__}")
 
 
+def check_upsample(function: str, upsample: str | None) -> None:
+    if upsample is not None:
+        check_choice(function, "upsample", upsample, UPSAMPLING)
+
+
 def check_reduction(function: str, reduction: object) -> None:
     check_choice(function, "reduction", reduction, REDUCTIONS)
 
@@ -118,36 +123,46 @@ def as_maps(function: str, name: str, value: Tensor) -> Tensor:
     raise ValueError(f"{function}: wanted {name} of shape (B,1,H,W), (B,H,W) or (H,W), got {shape_of(value)}")
 
 
-def check_same_maps(function: str, name: str, value: Tensor, like: Tensor) -> None:
-    if value.shape != like.shape:
+def check_same_maps(function: str, name: str, value: Tensor, target: Tensor) -> None:
+    if value.shape != target.shape:
         raise ValueError(
-            f"{function}: wanted {name} of the same size as pred, (B,H,W) = {shape_of(like)}, got {shape_of(value)}"
+            f"{function}: wanted {name} of the same size as target, (B,H,W) = {shape_of(target)}, got {shape_of(value)}"
         )
 
 
 def depth_maps(
-    function: str, pred: Tensor, target: Tensor, mask: Tensor | None
+    function: str, pred: Tensor, target: Tensor, mask: Tensor | None, upsample: str | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Check a prediction, its target and mask, and view all three as (B,H,W)."""
+    """Check a prediction, its target and mask, and view all three as (B,H,W); ``upsample`` lets ``pred`` be smaller."""
     check_float(function, "pred", pred)
     check_float(function, "target", target)
     check_device(function, "target", target, pred.device)
     check_constant(function, "target", target)
     pred = as_maps(function, "pred", pred)
     target = as_maps(function, "target", target)
-    check_same_maps(function, "target", target, pred)
+    if pred.shape != target.shape and (upsample is None or pred.shape[0] != target.shape[0] or pred.numel() == 0):
+        raise ValueError(
+            f"{function}: wanted pred and target of one size, got pred (B,H,W) = {shape_of(pred)} and target "
+            f"{shape_of(target)}"
+        )
     if mask is not None:
         check_tensor(function, "mask", mask)
         if mask.dtype != torch.bool:
             raise TypeError(f"{function}: wanted mask as a bool tensor (True = use), got {mask.dtype}")
         check_device(function, "mask", mask, pred.device)
         mask = as_maps(function, "mask", mask)
-        check_same_maps(function, "mask", mask, pred)
+        check_same_maps(function, "mask", mask, target)
     return pred, target, mask
 
 
 def depth_aware_options(
-    function: str, distance: str, beta: float, max_depth: float | None, log_offset: float, detach_weight: bool
+    function: str,
+    distance: str,
+    beta: float,
+    max_depth: float | None,
+    log_offset: float,
+    detach_weight: bool,
+    upsample: str | None,
 ) -> None:
     check_choice(function, "distance", distance, DISTANCES)
     check_number(function, "beta", beta, above=0)
@@ -155,11 +170,13 @@ def depth_aware_options(
         check_number(function, "max_depth", max_depth, above=0)
     check_number(function, "log_offset", log_offset, at_least=0)
     check_bool(function, "detach_weight", detach_weight)
+    check_upsample(function, upsample)
 
 
-def joint_gradient_options(function: str, semantic_weight: float, ignore_index: int) -> None:
+def joint_gradient_options(function: str, semantic_weight: float, ignore_index: int, upsample: str | None) -> None:
     check_number(function, "semantic_weight", semantic_weight, at_least=0)
     check_index(function, "ignore_index", ignore_index)
+    check_upsample(function, upsample)
 
 
 def semantic_focal_options(
@@ -168,18 +185,17 @@ def semantic_focal_options(
     check_number(function, "gamma", gamma, at_least=0)
     check_index(function, "ignore_index", ignore_index)
     check_choice(function, "normalize_by", normalize_by, NORMALIZERS)
-    if upsample is not None:
-        check_choice(function, "upsample", upsample, UPSAMPLING)
+    check_upsample(function, upsample)
 
 
-def semantic_maps(function: str, semantics: Tensor, pred: Tensor) -> Tensor:
+def semantic_maps(function: str, semantics: Tensor, target: Tensor) -> Tensor:
     """Check a semantic map, integer labels or floats, and view it as (B,H,W)."""
     check_tensor(function, "semantics", semantics)
     if semantics.dtype not in _FLOATS + _INTEGERS:
         raise TypeError(f"{function}: wanted semantics as integer labels or a float map, got {semantics.dtype}")
-    check_device(function, "semantics", semantics, pred.device)
+    check_device(function, "semantics", semantics, target.device)
     semantics = as_maps(function, "semantics", semantics)
-    check_same_maps(function, "semantics", semantics, pred)
+    check_same_maps(function, "semantics", semantics, target)
     return semantics
 
 
