@@ -212,7 +212,7 @@ def test_ranges_that_do_not_fit(metric: Any, options: dict[str, float], reason: 
 
 def test_shapes_that_do_not_fit() -> None:
     metrics = DepthMetrics()
-    with pytest.raises(ValueError, match="DepthMetrics: wanted target of the same size as pred"):
+    with pytest.raises(ValueError, match="DepthMetrics: wanted pred and target of one size"):
         metrics.update(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 5))
     with pytest.raises(TypeError, match="DepthMetrics: wanted mask as a bool tensor"):
         metrics.update(torch.ones(4, 4), torch.ones(4, 4), torch.ones(4, 4))
