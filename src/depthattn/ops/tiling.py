@@ -70,8 +70,12 @@ class Scratch:
 
     def __init__(self, like: Tensor, buffers: int, elements: int, dtype: torch.dtype) -> None:
         self._buffers = [like.new_empty(elements, dtype=dtype) for _ in range(buffers)]
+        self._shape: tuple[int, ...] = ()
+        self._views: list[Tensor] = []
 
     def shaped(self, *shape: int) -> list[Tensor]:
         """All buffers as contiguous tensors of ``shape``, with whatever the last tile left in them."""
-        numel = math.prod(shape)
-        return [buffer[:numel].view(shape) for buffer in self._buffers]
+        if shape != self._shape:
+            numel = math.prod(shape)
+            self._shape, self._views = shape, [buffer[:numel].view(shape) for buffer in self._buffers]
+        return self._views
