@@ -63,18 +63,21 @@ def write_labels(labels: npt.NDArray[np.int64], path: Path, *, class_names: Sequ
     present = present[np.argsort(-counts, kind="stable")]
     columns = int(_WIDTH // _COLUMN)
     figure, _ = _page(pixels, _ROW * math.ceil(len(present) / columns))
+    # A legend fills its columns one after the other; the names are to read along the rows.
+    present = np.concatenate([present[column::columns] for column in range(columns)])
     palette = label_palette(len(class_names)) / 255.0
     legend = figure.legend(
         handles=[Patch(color=palette[label], label=class_names[label]) for label in present],
         loc="lower left",
-        bbox_to_anchor=(0.0, 0.0),
+        bbox_to_anchor=(_MARGIN / figure.get_figwidth(), _MARGIN / figure.get_figheight()),
         ncols=columns,
         fontsize=8,
         frameon=False,
         handlelength=1.2,
         handleheight=1.0,
         labelspacing=0.35,
-        borderaxespad=0.2,
+        borderaxespad=0.0,
+        borderpad=0.0,
     )
     legend.set_in_layout(False)
     _write(path, lambda file: figure.savefig(file, format="png"))

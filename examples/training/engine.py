@@ -39,6 +39,8 @@ def build_model(settings: Settings, num_classes: int) -> SynergyNet:
         decoder_channels=settings.decoder_channels,
         sharing=settings.sharing,
         up_skip=settings.up_skip,
+        # The loss takes the decoder's logits as they are, so that training never holds full-size ones.
+        upsample_semantics="eval",
         encoder_weights=settings.encoder_weights,
     )
     return model.to(memory_format=torch.channels_last)
@@ -48,7 +50,7 @@ def build_loss(settings: Settings) -> AttentionDrivenLoss:
     return AttentionDrivenLoss(
         DepthAwareLoss(distance=settings.distance, max_depth=settings.max_depth, log_offset=settings.log_offset),
         JointGradientLoss(),
-        SemanticFocalLoss(gamma=settings.gamma),
+        SemanticFocalLoss(gamma=settings.gamma, upsample="bilinear"),
         weights=settings.loss_weights,
     )
 

@@ -1,0 +1,167 @@
+"""torch.export and ONNX: programs that run without this library and give what the network gives."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, export
+
+from depthattn import SynergyNet
+from depthattn.models import export as export_module
+
+SIZES = [(2, 64, 96), (1, 65, 97), (3, 33, 64), (1, 100, 36)]
+
+
+class Stem(nn.Module):
+    """An encoder of stride 8 that traces in no time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+            for a, b in pairwise((3, 4, 8, 16))
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+def network(encoder: str | nn.Module, sharing: str = "scalar") -> SynergyNet:
+    torch.manual_seed(0)
+    model = SynergyNet(encoder, 5, decoder_channels=(16, 8, 8), sharing=sharing).eval()
+    for unit in model.sharing_units:
+        for row in unit.weight:
+            row.data.uniform_(-0.5, 0.5)
+    return model
+
+
+def check_equal(ours: Any, model: SynergyNet, image: Tensor) -> None:
+    with torch.no_grad():
+        expected = model(image)
+    for name, mine, theirs in zip(expected._fields, ours, expected, strict=True):
+        assert mine.shape == theirs.shape
+        assert np.abs(np.asarray(mine) - theirs.numpy()).max() <= 1e-5 * float(theirs.abs().max()), name
+
+
+@pytest.mark.parametrize("sharing", ["scalar", "channel"])
+def test_exported_program_has_no_operator_of_this_library(sharing: str) -> None:
+    model = network(Stem(), sharing)
+    image = torch.rand(1, 3, 65, 97)
+    program = export(model, (image,))
+    targets = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert "aten.conv_transpose2d.input" in targets
+    assert [target for target in targets if "depthattn" in target or "autocast" in target] == []
+    with torch.no_grad():
+        check_equal(program.module()(image), model, image)
+
+
+def test_exported_at_one_size_runs_at_any() -> None:
+    model = network("resnet18")
+    free = {0: Dim("batch"), 2: Dim("height", min=33), 3: Dim("width", min=33)}
+    program = export(model, (torch.rand(2, 3, 65, 97),), dynamic_shapes=(free,)).module()
+    for batch, height, width in SIZES:
+        image = torch.rand(batch, 3, height, width)
+        with torch.no_grad():
+            check_equal(program(image), model, image)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "module"])
+def test_onnx_of_any_size(encoder: str, tmp_path: Path) -> None:
+    model = network("resnet18" if encoder == "resnet18" else Stem())
+    # 32 is a size where the encoder's last map has one pixel, which tracers like to take for a constant.
+    check_file(model, tmp_path, None, [*SIZES, (1, 32, 32)])
+
+
+def test_onnx_of_one_size(tmp_path: Path) -> None:
+    path = check_file(network(Stem(), "channel"), tmp_path, (65, 97), [(1, 65, 97), (3, 65, 97)])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["batch", 3, 65, 97]
+    assert [output.shape for output in session.get_outputs()] == [["batch", 1, 65, 97], ["batch", 5, 65, 97]]
+
+
+def check_file(
+    model: SynergyNet, folder: Path, size: tuple[int, int] | None, images: list[tuple[int, int, int]]
+) -> Path:
+    path = folder / "net.onnx"
+    path.write_text("an older file")
+    model.train()
+    model.export_onnx(path, size=size)
+    assert model.training
+    model.eval()
+    assert [entry.name for entry in folder.iterdir()] == ["net.onnx"]
+    program = onnx.load(path)
+    onnx.checker.check_model(program, full_check=True)
+    assert {entry.domain for entry in program.opset_import} == {""}
+    assert "BatchNormalization" not in {node.op_type for node in program.graph.node}
+    # Neither the folders nor the lines of the machine that wrote it.
+    assert str(Path(export_module.__file__).parent).encode() not in path.read_bytes()
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == ["depth", "semantics"]
+    for batch, height, width in images:
+        image = torch.rand(batch, 3, height, width)
+        check_equal(session.run(None, {"image": image.numpy()}), model, image)
+    return path
+
+
+def test_a_failure_while_writing_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(self: object, destination: Path, **_: object) -> None:
+        Path(destination).write_text("half")
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "net.onnx"
+    path.write_text("an older file")
+    monkeypatch.setattr(torch.onnx.ONNXProgram, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        network(Stem()).export_onnx(path, size=(32, 32))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net.onnx"]
+    assert path.read_text() == "an older file"
+
+
+def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(ImportError, match=r'SynergyNet.export_onnx needs onnxscript: pip install "depthattn\[onnx\]"'):
+        network(Stem()).export_onnx(tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Deciding(Stem):
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return super().forward(x if bool(x.sum() > 0) else -x)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "size", "error", "reason"),
+    [
+        (network(Stem()), "net.onnx", (31, 64), ValueError, r"wanted a finite size\[0\] >= 32, got 31"),
+        (network(Stem()), "net.onnx", (64.0, 64), TypeError, r"wanted size\[0\] as"),
+        (network(Stem()), "net.onnx", 64, ValueError, r"wanted size as \(H, W\), got 64"),
+        (network(Stem()).double(), "net.onnx", None, ValueError, "wanted a model in float32, got torch.float64"),
+        (network(Stem()), "absent/net.onnx", None, FileNotFoundError, "in a folder that exists, got no .*absent"),
+        (network(Stem()), "", None, IsADirectoryError, "wanted a file, got the folder"),
+        (
+            network(Deciding()),
+            "net.onnx",
+            (32, 32),
+            ValueError,
+            "wanted a network that torch.export can trace, got Mod",
+        ),
+    ],
+)
+def test_what_does_not_fit(
+    model: SynergyNet, name: str, size: Any, error: type[Exception], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=f"SynergyNet.export_onnx: {reason}"):
+        model.export_onnx(tmp_path / name, size=size)
+    assert list(tmp_path.iterdir()) == []
