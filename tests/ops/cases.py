@@ -15,6 +15,7 @@ from depthattn.ops.joint_gradient import reference as joint_gradient_reference
 from depthattn.ops.lateral_sharing import reference as lateral_sharing_reference
 from depthattn.ops.masking import image_maximum
 from depthattn.ops.semantic_focal import reference as semantic_focal_reference
+from depthattn.ops.semantic_focal_upsample import reference as semantic_focal_upsample_reference
 from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
 
 
@@ -140,6 +141,22 @@ def _semantic_focal(gamma: float, weight: Tensor | None = None) -> Case:
     return Case(name, lambda dtype: (random(2, 5, 4, 5, seed=6, low=-3, high=3),), run, formula)
 
 
+def _semantic_focal_upsample(gamma: float, height: int, width: int) -> Case:
+    """Logits at (height,width) with labels at (4,5)."""
+
+    def run(logits: Tensor) -> Tensor:
+        return F.semantic_focal_loss(
+            logits, CLASSES, weight=WEIGHT.to(logits.dtype), gamma=gamma, upsample="bilinear", reduction="per_image"
+        )
+
+    def formula(logits: Tensor) -> Tensor:
+        values = semantic_focal_upsample_reference.per_pixel(logits, CLASSES, WEIGHT.to(logits.dtype), gamma, -100)
+        return values.sum((1, 2)) / (CLASSES != -100).sum((1, 2))
+
+    name = f"semantic_focal_upsample-{height}x{width}-gamma={gamma:g}"
+    return Case(name, lambda dtype: (random(2, 5, height, width, seed=6, low=-3, high=3),), run, formula)
+
+
 def _lateral_sharing(tasks: int, per_channel: bool) -> Case:
     def make(dtype: torch.dtype) -> tuple[Tensor, ...]:
         gates = random(tasks, tasks, *([3] if per_channel else []), seed=20, low=-1)
@@ -178,5 +195,7 @@ CASES = [
     _lateral_sharing(3, True),
     _semi_dense_up_skip("bilinear"),
     _semi_dense_up_skip("nearest"),
+    _semantic_focal_upsample(2.0, 3, 2),
+    _semantic_focal_upsample(0.5, 7, 4),
 ]
-ONE_OF_EACH = [CASES[0], CASES[6], CASES[9], CASES[10], CASES[12]]
+ONE_OF_EACH = [CASES[0], CASES[6], CASES[9], CASES[14], CASES[10], CASES[12]]

@@ -10,6 +10,7 @@ from depthattn import functional  # noqa: F401  (registers the operators)
 
 PRED, FOCAL_TARGET = depth(*SIZE, seed=1), labels_for(2, 20, classes=5)
 LOGITS, SCALE = random(2, 5, 20, seed=3, low=-2), random(2, seed=4)
+COARSE, FINE_TARGET = random(2, 5, 3, 4, seed=3, low=-2), labels_for(2, 7, 5, classes=5)
 FEATURES = [random(2, 3, 4, 5, seed=s) for s in (5, 6)]
 PYRAMID = [random(2, 3, 2, 3, seed=7), random(2, 3, 5, 4, seed=8)]
 DEPTH_OPTIONS = ("smooth_l1", 1.0)
@@ -22,6 +23,8 @@ CALLS = {
     "joint_gradient_backward": (SCALE, SCALE, PRED, TARGET, None, PRED, -100, True, "eager"),
     "semantic_focal": (LOGITS, FOCAL_TARGET, WEIGHT, 2.0, -100, True, "eager"),
     "semantic_focal_backward": (SCALE, LOGITS, FOCAL_TARGET, None, 2.0, -100, "eager"),
+    "semantic_focal_upsample": (COARSE, FINE_TARGET, WEIGHT, 2.0, -100, True, "eager"),
+    "semantic_focal_upsample_backward": (SCALE, COARSE, FINE_TARGET, None, 2.0, -100, "eager"),
     "checked_labels": (FOCAL_TARGET, 5, -100),
     "lateral_sharing": (FEATURES, random(2, 2, seed=9), "eager"),
     "lateral_sharing_backward": (FEATURES, FEATURES, random(2, 2, 3, seed=9), "eager"),
