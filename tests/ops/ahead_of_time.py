@@ -1,15 +1,14 @@
 """Compile the kernels for GPUs that need not be there: ``python -m tests.ops.ahead_of_time [operation ...]``.
 
 The library's own functions run on tensors without memory, with the launches replaced by compilations, so that
-what is compiled is what a user's call would launch. Prints one JSON object per kernel, with the registers and the
-bytes of local memory of a thread, where spilled registers go.
+what is compiled is what a user's call would launch. Prints one JSON object per kernel, with its loads from global memory
+and with the registers and the bytes of local memory of a thread, where spilled registers go.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -77,11 +76,7 @@ def _resources(cubin: bytes) -> dict[str, int]:
         file.flush()
         command = [str(tool), "--dump-resource-usage", file.name]
         report = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        if directory := os.environ.get("DEPTHATTN_SASS"):
-            code = subprocess.run([str(tool), "-sass", file.name], check=True, capture_output=True, text=True).stdout
-            name = re.search(r"Function (\w+):", report)[1]  # type: ignore[index]
-            Path(directory, f"{name}-{len(os.listdir(directory))}.sass").write_text(code)
-    used = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL|SHARED):(\d+)", report)}
+        used = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL|SHARED):(\d+)", report)}
     return {"registers": used["REG"], "local": used["STACK"] + used["LOCAL"], "shared": used["SHARED"]}
 
 
@@ -102,15 +97,20 @@ def compile_call(operation: str, call: Callable[[Any], object], architecture: in
     for kernel, source, num_warps in kernels:
         options = {"num_warps": num_warps, "enable_fp_fusion": True}
         compiled = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
-        yield {"kernel": kernel.__name__, "architecture": architecture} | _resources(compiled.asm["cubin"])
+        yield {
+            "kernel": kernel.__name__,
+            "architecture": architecture,
+            "loads": compiled.asm["ptx"].count("ld.global"),
+        } | _resources(compiled.asm["cubin"])
 
 
 def main(operations: list[str]) -> None:
     for operation, calls in CALLS.items():
-        for label, call in calls.items():
+        for number, (label, call) in enumerate(calls.items()):
             if operations and operation not in operations:
                 continue
-            for architecture in ARCHITECTURES:
+            # The first call, the common one, for every architecture, and the others for one in turn.
+            for architecture in ARCHITECTURES if number == 0 else ARCHITECTURES[number % 2 :: 2]:
                 for row in compile_call(operation, call, architecture):
                     print(json.dumps({"operation": operation, "call": label} | row), flush=True)
 

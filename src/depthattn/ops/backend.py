@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -15,7 +16,23 @@ BACKENDS = ("auto", "eager", "inductor", "triton")
 
 # A plain global on purpose: torch.compile guards on it, so that a compiled step notices a change.
 _selected = "auto"
-_triton_installed = importlib.util.find_spec("triton") is not None
+
+
+def _triton_obstacle() -> str | None:
+    """What keeps the kernels from being compiled here, if anything does."""
+    if importlib.util.find_spec("triton") is None:
+        return "an environment without it"
+    try:
+        version = importlib.metadata.version("triton")
+    except importlib.metadata.PackageNotFoundError:
+        # Nightly builds of PyTorch bring it under another name.
+        return None
+    major, minor = (int(part) for part in version.split(".")[:2])
+    # Tuples of tensors as arguments of a kernel.
+    return None if (major, minor) >= (3, 3) else f"Triton {version}"
+
+
+_obstacle = _triton_obstacle()
 # Triton reads it once, at its import, and then runs kernels in NumPy on tensors of any device.
 _triton_interprets = os.environ.get("TRITON_INTERPRET") == "1"
 
@@ -58,7 +75,7 @@ def resolve(device: torch.device) -> str:
         raise ValueError(f"use_backend('triton'): wanted tensors on a CUDA device, got tensors on {device}")
     if _selected != "auto":
         return _selected
-    return "triton" if device.type == "cuda" and _triton_installed else "eager"
+    return "triton" if device.type == "cuda" and _obstacle is None else "eager"
 
 
 def exporting() -> bool:
@@ -72,9 +89,10 @@ def exporting() -> bool:
 
 def load(operation: str, backend: str) -> ModuleType:
     """Import the implementation of ``operation`` for ``backend``; the first call pays, later ones look up."""
-    if backend == "triton" and not _triton_installed:
+    if backend == "triton" and _obstacle is not None:
         raise ValueError(
-            f"{operation}: wanted Triton for use_backend('triton'), got an environment without it (pip install triton)"
+            f"{operation}: wanted Triton 3.3 or newer for use_backend('triton'), got {_obstacle} "
+            "(pip install 'triton>=3.3')"
         )
     return importlib.import_module(f"depthattn.ops.{operation}.{backend}")
 

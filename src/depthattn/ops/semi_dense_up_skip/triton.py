@@ -61,22 +61,6 @@ def _weight_on(index, position, size, level_size, NEAREST: tl.constexpr, WIDE: t
 
 
 @triton.jit
-def _locate(program, channels, pixels, CHANNELS: tl.constexpr, PIXELS: tl.constexpr):
-    """The image, channels and pixels of a program, 64 bits wide."""
-    across = tl.cdiv(pixels, PIXELS)
-    blocks = tl.cdiv(channels, CHANNELS) * across
-    block = program % blocks
-    channel = (block // across) * CHANNELS + tl.arange(0, CHANNELS)
-    return program // blocks, channel, (block % across) * PIXELS + tl.arange(0, PIXELS)
-
-
-@triton.jit
-def _row_of(pointer, strides, image, channel, row):
-    """Addresses of the first column, (channels, pixels)."""
-    return pointer + image * strides[0] + channel[:, None] * strides[1] + (row.to(tl.int64) * strides[2])[None, :]
-
-
-@triton.jit
 def _offsets(strides, row, column):
     return row.to(tl.int64) * strides[2] + column.to(tl.int64) * strides[3]
 
@@ -84,7 +68,7 @@ def _offsets(strides, row, column):
 @triton.jit
 def _forward_kernel(
     features, strides, sizes, merged, channels, height, width,
-    NEAREST: tl.constexpr, SAME: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
+    NEAREST: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
     WALKED: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     across = tl.cdiv(height * width, PIXELS)
@@ -98,7 +82,7 @@ def _forward_kernel(
     column = (pixel % width).to(INDEX)
     taps = ()
     for j in tl.static_range(len(features)):
-        if SAME[j]:
+        if sizes[j] is None:
             taps = taps + ((_offsets(strides[j], row, column),),)
         else:
             y0, y1, down = _taps(row, height, sizes[j][0], NEAREST, WIDE)
@@ -114,7 +98,9 @@ def _forward_kernel(
         for j in tl.static_range(len(features)):
             plane = features[j] + image * strides[j][0] + channel * strides[j][1]
             a = tl.load(plane + taps[j][0], mask=inside, other=0).to(WIDE)
-            if NEAREST or SAME[j]:
+            if sizes[j] is None:
+                total += a
+            elif NEAREST:
                 total += a
             else:
                 b = tl.load(plane + taps[j][1], mask=inside, other=0).to(WIDE)
@@ -130,30 +116,38 @@ def _forward_kernel(
 
 @triton.jit
 def _gather_level(
-    program, grad, grad_strides, to_level, channels, height, width, level_height, level_width, taps_y, chunks_x,
-    NEAREST: tl.constexpr, SAME: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
-    CHANNELS: tl.constexpr, PIXELS: tl.constexpr, TAPS: tl.constexpr,
+    program, grad, grad_strides, to_level, size, taps, channels, height, width,
+    NEAREST: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
+    CHANNELS: tl.constexpr, GATHERED: tl.constexpr, LOG_LANES: tl.constexpr, LEVEL: tl.constexpr,
 ):  # fmt: skip
+    LANES: tl.constexpr = 1 << (LOG_LANES >> 4 * LEVEL & 15)
+    PIXELS: tl.constexpr = GATHERED // LANES
+    level_height, level_width = height, width
+    if size is not None:
+        level_height, level_width = size[0], size[1]
     pixels = level_height * level_width
-    image, channel, pixel = _locate(program, channels, pixels, CHANNELS, PIXELS)
+    across = tl.cdiv(pixels, PIXELS)
+    blocks = tl.cdiv(channels, CHANNELS) * across
+    image = program // blocks
+    channel = (program % blocks) // across * CHANNELS + tl.arange(0, CHANNELS)
+    pixel = (program % across) * PIXELS + tl.arange(0, PIXELS)
     inside = (channel < channels)[:, None] & (pixel < pixels)[None, :]
     y = (pixel // level_width).to(INDEX)
     x = (pixel % level_width).to(INDEX)
-    if SAME:
-        address = _row_of(grad, grad_strides, image, channel, y) + (x.to(tl.int64) * grad_strides[3])[None, :]
-        value = tl.load(address, mask=inside, other=0)
+    planes = grad + image * grad_strides[0] + channel[:, None] * grad_strides[1]
+    if size is None:
+        value = tl.load(planes + _offsets(grad_strides, y, x)[None, :], mask=inside, other=0)
     else:
         first_row = _first_touched(y, height, level_height, NEAREST)
         first_column = _first_touched(x, width, level_width, NEAREST)
-        total = tl.zeros([CHANNELS, PIXELS, TAPS], WIDE)
-        for chunk in range(chunks_x):
-            column = first_column[:, None] + chunk * TAPS + tl.arange(0, TAPS)[None, :]
-            across = _weight_on(x[:, None], column, width, level_width, NEAREST, WIDE)
-            for k in range(taps_y):
+        total = tl.zeros([CHANNELS, PIXELS, LANES], WIDE)
+        for turn in range(taps[1]):
+            column = first_column[:, None] + turn * LANES + tl.arange(0, LANES)[None, :]
+            across_weight = _weight_on(x[:, None], column, width, level_width, NEAREST, WIDE)
+            for k in range(taps[0]):
                 row = first_row + k
-                weight = _weight_on(y, row, height, level_height, NEAREST, WIDE)[:, None] * across
-                address = _row_of(grad, grad_strides, image, channel, row)[:, :, None]
-                address += (column.to(tl.int64) * grad_strides[3])[None, :, :]
+                weight = _weight_on(y, row, height, level_height, NEAREST, WIDE)[:, None] * across_weight
+                address = planes[:, :, None] + _offsets(grad_strides, row[:, None], column)[None, :, :]
                 g = tl.load(address, mask=inside[:, :, None] & (weight != 0)[None, :, :], other=0).to(WIDE)
                 total += weight[None, :, :] * g
         value = tl.sum(total, 2)
@@ -164,21 +158,21 @@ def _gather_level(
 @triton.jit
 def _backward_kernel(
     grad, grad_strides, to_levels, sizes, taps, starts, channels, height, width,
-    NEAREST: tl.constexpr, SAME: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr, SHAPES: tl.constexpr,
+    NEAREST: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
+    CHANNELS: tl.constexpr, GATHERED: tl.constexpr, LOG_LANES: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
     for j in tl.static_range(len(to_levels)):
         if (program >= starts[j]) & (program < starts[j + 1]):
             _gather_level(
-                program - starts[j], grad, grad_strides, to_levels[j], channels, height, width,
-                sizes[j][0], sizes[j][1], taps[j][0], taps[j][1],
-                NEAREST, SAME[j], WIDE, INDEX, SHAPES[j][0], SHAPES[j][1], SHAPES[j][2],
+                program - starts[j], grad, grad_strides, to_levels[j], sizes[j], taps[j], channels, height, width,
+                NEAREST, WIDE, INDEX, CHANNELS, GATHERED, LOG_LANES, j,
             )  # fmt: skip
 
 
-def _same(sizes: list[tuple[int, int]], height: int, width: int) -> tuple[bool, ...]:
-    """Which levels have the size of the output already: their taps are one pixel of weight 1."""
-    return tuple(size == (height, width) for size in sizes)
+def _resized(sizes: list[tuple[int, int]], height: int, width: int) -> tuple[tuple[int, int] | None, ...]:
+    """The sizes of the levels, None for those that have the size of the output: their taps are one whole pixel."""
+    return tuple(None if size == (height, width) else size for size in sizes)
 
 
 def _positions(sizes: list[tuple[int, int]], height: int, width: int) -> tl.dtype:
@@ -194,8 +188,8 @@ def forward(features: list[Tensor], height: int, width: int, mode: str) -> Tenso
     merged = features[0].new_empty(batch, channels, height, width)
     programs = batch * triton.cdiv(channels, _WALKED) * triton.cdiv(height * width, _PIXELS)
     launch(
-        _forward_kernel, programs, merged, tuple(features), tuple(x.stride() for x in features), tuple(sizes), merged,
-        channels, height, width, NEAREST=mode == "nearest", SAME=_same(sizes, height, width),
+        _forward_kernel, programs, merged, tuple(features), tuple(x.stride() for x in features),
+        _resized(sizes, height, width), merged, channels, height, width, NEAREST=mode == "nearest",
         WIDE=wide_type(compute_dtype(merged)), INDEX=_positions(sizes, height, width), WALKED=_WALKED, PIXELS=_PIXELS,
     )  # fmt: skip
     return merged
@@ -211,20 +205,20 @@ def backward(grad: Tensor, heights: list[int], widths: list[int], mode: str) -> 
     """The gradient of each level, contiguous."""
     batch, channels, height, width = grad.shape
     sizes = list(zip(heights, widths, strict=True))
-    same = _same(sizes, height, width)
+    resized = _resized(sizes, height, width)
     to_levels = [grad.new_empty(batch, channels, *size) for size in sizes]
-    taps, shapes, starts = [], [], [0]
-    for (h, w), copied in zip(sizes, same, strict=True):
-        reached = 1 if copied else _touched(width, w, mode)
+    across = min(_CHANNELS, triton.next_power_of_2(max(channels, 1)))
+    taps, starts, log_lanes = [], [0], 0
+    for j, (h, w) in enumerate(sizes):
+        reached = 1 if resized[j] is None else _touched(width, w, mode)
         lanes = min(_TAPS, triton.next_power_of_2(reached))
-        pixels = _GATHERED // lanes
-        across = min(_CHANNELS, triton.next_power_of_2(max(channels, 1)))
+        # Powers of two in a row of digits: a tuple of constants is beyond older releases of Triton.
+        log_lanes |= (lanes.bit_length() - 1) << 4 * j
         taps.append((_touched(height, h, mode), triton.cdiv(reached, lanes)))
-        shapes.append((across, pixels, lanes))
-        starts.append(starts[-1] + batch * triton.cdiv(channels, across) * triton.cdiv(h * w, pixels))
+        starts.append(starts[-1] + batch * triton.cdiv(channels, across) * triton.cdiv(h * w, _GATHERED // lanes))
     launch(
-        _backward_kernel, starts[-1], grad, grad, grad.stride(), tuple(to_levels), tuple(sizes), tuple(taps),
-        tuple(starts), channels, height, width, NEAREST=mode == "nearest", SAME=same,
-        WIDE=wide_type(compute_dtype(grad)), INDEX=_positions(sizes, height, width), SHAPES=tuple(shapes),
+        _backward_kernel, starts[-1], grad, grad, grad.stride(), tuple(to_levels), resized, tuple(taps),
+        tuple(starts), channels, height, width, NEAREST=mode == "nearest", WIDE=wide_type(compute_dtype(grad)),
+        INDEX=_positions(sizes, height, width), CHANNELS=across, GATHERED=_GATHERED, LOG_LANES=log_lanes,
     )  # fmt: skip
     return to_levels
