@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, NoReturn
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from rich.console import Console
@@ -47,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train as the command line says; returns the exit status."""
     settings = parse(argv)
     try:
-        accelerator = Accelerator(mixed_precision=settings.precision)
+        # Said outright, as torchrun on a machine without accelerators would otherwise start unconnected processes.
+        cpu = not torch.accelerator.is_available()
+        accelerator = Accelerator(mixed_precision=settings.precision, cpu=cpu)
         set_seed(settings.seed)
         folder = RunFolder(settings.output, overwrite=settings.overwrite)
         source = open_source(settings)
