@@ -74,8 +74,8 @@ def test_pictures_of_a_photo(
     depth, labels = expected(net, pixels, size)
     with Image.open(output / names[0]) as picture:
         assert picture.mode == "I;16"
-        # Half a millimetre of rounding, and a hair of float32.
-        assert np.abs(np.asarray(picture) - 1000.0 * depth).max() <= 0.51
+        # Half a millimetre of rounding, and what folding promises for float32: 1e-5 of the largest.
+        assert np.abs(np.asarray(picture) - 1000.0 * depth).max() <= 0.5 + 1e-5 * 1000.0 * depth.max()
     with Image.open(output / names[2]) as picture:
         # The middle of each source pixel on the page, which begins 0.12 inches from the left and the top.
         scale, margin = 6.4 * 130 / 90, 0.12 * 130
@@ -95,7 +95,10 @@ def test_folder_of_photos_upright(predict: Predict, tmp_path: Path, capsys: pyte
     best = tmp_path / "run" / "checkpoints" / "best"
     assert predict(tmp_path / "photos", tmp_path / "c.png", "--checkpoint", best, "-o", tmp_path / "out") == 0
     assert len(list((tmp_path / "out").iterdir())) == 9
-    sizes = {name: Image.open(tmp_path / "out" / f"{name}_depth.png").size for name in "abc"}
+    sizes = {}
+    for name in "abc":
+        with Image.open(tmp_path / "out" / f"{name}_depth.png") as picture:
+            sizes[name] = picture.size
     assert sizes == {"a": (60, 90), "b": (90, 60), "c": (90, 60)}
     assert capsys.readouterr().out.replace("\n", "") == f"3 photos, pictures in {tmp_path / 'out'}"
 

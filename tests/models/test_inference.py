@@ -32,8 +32,9 @@ def trained(model: SynergyNet, gates: float = 0.5) -> SynergyNet:
     return model
 
 
-def tiny(sharing: str | None = "scalar", up_skip: bool = True) -> SynergyNet:
-    return trained(SynergyNet("resnet18", 5, decoder_channels=(16, 16, 8, 8), sharing=sharing, up_skip=up_skip))
+def tiny(encoder: str | None = None, sharing: str | None = "scalar", up_skip: bool = True) -> SynergyNet:
+    module = encoder or Chain(nn.Identity())
+    return trained(SynergyNet(module, 5, decoder_channels=(16, 8, 8), sharing=sharing, up_skip=up_skip))
 
 
 def check_equal(fast: SynergyNet, model: SynergyNet, bound: float, size: tuple[int, int] = (65, 97)) -> None:
@@ -47,12 +48,15 @@ def norms(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
-@pytest.mark.parametrize(("sharing", "up_skip"), [("scalar", True), ("channel", True), (None, False)])
+@pytest.mark.parametrize(
+    ("encoder", "sharing", "up_skip"),
+    [("resnet18", "scalar", True), (None, "scalar", True), (None, "channel", True), (None, None, False)],
+)
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_equal_outputs_without_batch_norms(
-    sharing: str | None, up_skip: bool, dtype: torch.dtype, bound: float
+    encoder: str | None, sharing: str | None, up_skip: bool, dtype: torch.dtype, bound: float
 ) -> None:
-    model = tiny(sharing, up_skip).to(dtype)
+    model = tiny(encoder, sharing, up_skip).to(dtype)
     fast = model.optimize_for_inference()
     assert norms(fast) == []
     assert not any(isinstance(module, LateralSharingUnit) for module in fast.modules())
@@ -72,13 +76,13 @@ def test_the_model_itself_stays_as_it_is() -> None:
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert not any(parameter.requires_grad for parameter in fast.parameters())
     assert fast.gates() == {}
-    assert fast.encoder.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert fast.depth_decoder.up_projections[0].conv.weight.is_contiguous(memory_format=torch.channels_last)
     # A second time there is nothing left to fold.
     check_equal(fast.optimize_for_inference(), fast, 0.0)
 
 
 def test_sharing_costs_nothing_where_no_gate_is_open() -> None:
-    model = trained(SynergyNet("resnet18", 5, decoder_channels=(8, 8)), gates=0.0)
+    model = trained(SynergyNet(Chain(nn.Identity()), 5, decoder_channels=(8, 8)), gates=0.0)
     unit = model.optimize_for_inference().sharing_units[0]
     depth, labels = torch.rand(1, 8, 4, 4), torch.rand(1, 8, 4, 4)
     assert isinstance(unit, FoldedSharing)
@@ -88,7 +92,7 @@ def test_sharing_costs_nothing_where_no_gate_is_open() -> None:
 
 
 def test_a_task_that_keeps_nothing_of_itself() -> None:
-    model = trained(SynergyNet("resnet18", 5, decoder_channels=(8, 8)))
+    model = trained(SynergyNet(Chain(nn.Identity()), 5, decoder_channels=(8, 8)))
     model.sharing_units[0].weight[0].data[0] = -1.0
     fast = model.optimize_for_inference()
     assert isinstance(fast.sharing_units[0], LateralSharingUnit)
