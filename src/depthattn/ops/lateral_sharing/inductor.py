@@ -13,14 +13,15 @@ from depthattn.ops.masking import compute_dtype
 
 def forward(features: list[Tensor], gates: Tensor) -> list[Tensor]:
     (blocks,) = as_blocks(gates.ndim == 3, features)
-    outputs: list[Tensor] = _mixed(block_weights(gates, compute_dtype(*features, gates), blocks[0]), *blocks)
+    weights = block_weights(gates, compute_dtype(*features, gates), blocks[0])
+    outputs: list[Tensor] = _mixed(*_no_views([weights, *blocks]))
     return _laid_out(outputs, features, memory_order(features) is not None)
 
 
 def backward(grads: list[Tensor], features: list[Tensor], gates: Tensor) -> tuple[list[Tensor], Tensor]:
     incoming, blocks = as_blocks(gates.ndim == 3, grads, features)
     weights = block_weights(gates, compute_dtype(*features, gates), blocks[0])
-    to_features, to_gates = _mixed_back(weights, *incoming, *blocks, dtype=features[0].dtype)
+    to_features, to_gates = _mixed_back(*_no_views([weights, *incoming, *blocks]), dtype=features[0].dtype)
     to_gates = to_gates if gates.ndim == 3 else to_gates.sum(1)
     to_gates = to_gates.to(gates.dtype).view(gates.shape)
     return _laid_out(to_features, features, memory_order(grads + features) is not None), to_gates
@@ -45,6 +46,12 @@ def _mix_back(weights: Tensor, *tensors: Tensor, dtype: torch.dtype) -> tuple[li
     axes = [axis for axis in range(features[0].ndim) if axis != 1]
     products = [(g.to(weights.dtype) * x).sum(axes) for g in grads for x in features]
     return [g.to(dtype) for g in _mix(weights.transpose(0, 1), *grads)], torch.stack(products)
+
+
+def _no_views(tensors: list[Tensor]) -> list[Tensor]:
+    """The same memory as tensors of their own: of a view, torch.compile guards on the sizes of its base as well."""
+    # The stubs of torch leave out set_ with a tensor.
+    return [x.new_empty(0).set_(x) for x in tensors]  # type: ignore[call-overload]
 
 
 def _laid_out(blocks: list[Tensor], features: list[Tensor], dense: bool) -> list[Tensor]:
