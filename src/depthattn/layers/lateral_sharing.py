@@ -76,6 +76,8 @@ class LateralSharingUnit(nn.Module):
                 raise ValueError(f'{name}: wanted channels for gate="channel", got None')
             self.channels = None
         else:
+            if isinstance(channels, str) or not isinstance(channels, (int, Sequence)):
+                raise TypeError(f"{name}: wanted channels as an int or one int per task, got {channels!r}")
             self.channels = (channels,) * num_tasks if isinstance(channels, int) else tuple(channels)
             if len(self.channels) != num_tasks:
                 raise ValueError(f"{name}: wanted one channel count per task, {num_tasks}, got {self.channels}")

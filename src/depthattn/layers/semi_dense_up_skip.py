@@ -15,8 +15,8 @@ class SemiDenseUpSkip(nn.Module):
 
     .. math:: f_{out} = S\Big(\sum_{j=0}^{n} \mathrm{resize}(P_j(f_j))\Big)
 
-    :math:`P_j` is a convolution to the common width at the level's own size: a 1x1 convolution commutes with the resize,
-    so it runs where there are the fewest pixels. :math:`S` is a 3x3 convolution at the final size.
+    :math:`P_j` is a convolution to the common width at the level's own size: a 1x1 convolution commutes with the
+    resize, so it runs where there are the fewest pixels. :math:`S` is a 3x3 convolution at the final size.
 
     Args:
         in_channels: channels of each level, in the order in which ``forward`` gets them.
@@ -25,8 +25,8 @@ class SemiDenseUpSkip(nn.Module):
         mode: ``"bilinear"`` (without aligned corners) or ``"nearest"``.
 
     Shape:
-        ``features``: one (B,C_j,h_j,w_j) per level, of any sizes. ``size``: (H, W) of the result; None takes the largest
-        level's. Returns (B,out_channels,H,W).
+        ``features``: one (B,C_j,h_j,w_j) per level, of any sizes. ``size``: (H, W) of the result; None takes the
+        largest level's. Returns (B,out_channels,H,W).
 
     Raises:
         ValueError: if an option value does not fit, or the features fit neither each other nor the options.
@@ -56,8 +56,14 @@ class SemiDenseUpSkip(nn.Module):
         checks.check_index(name, "kernel_size", kernel_size)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"{name}: wanted an odd kernel_size >= 1, got {kernel_size}")
+        if isinstance(in_channels, str) or not isinstance(in_channels, Sequence):
+            raise TypeError(f"{name}: wanted in_channels as one int per level, got {in_channels!r}")
         if not in_channels:
             raise ValueError(f"{name}: wanted the channels of at least one level, got none")
+        named = {f"in_channels[{level}]": channels for level, channels in enumerate(in_channels)}
+        for argument, channels in {**named, "out_channels": out_channels}.items():
+            checks.check_index(name, argument, channels)
+            checks.check_number(name, argument, channels, at_least=1)
         self.in_channels = tuple(in_channels)
         self.out_channels = out_channels
         self.kernel_size = kernel_size
@@ -78,7 +84,11 @@ class SemiDenseUpSkip(nn.Module):
                     f"{name}: wanted features[{level}] of shape (B,{channels},h,w), got {checks.shape_of(feature)}"
                 )
         if size is None:
-            size = max(((x.shape[2], x.shape[3]) for x in features), key=lambda hw: hw[0] * hw[1])
+            # A loop, because torch.compile cannot trace max with a key.
+            size = features[0].shape[2:]
+            for feature in features[1:]:
+                if feature.shape[2] * feature.shape[3] > size[0] * size[1]:
+                    size = feature.shape[2:]
         projected = [project(feature) for project, feature in zip(self.projections, features, strict=True)]
         merged: Tensor = self.smooth(semi_dense_up_skip(projected, size, mode=self.mode))
         return merged
