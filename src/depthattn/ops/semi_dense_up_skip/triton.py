@@ -93,7 +93,8 @@ def _forward_kernel(
                 corners = (_offsets(strides[j], y0, x0), _offsets(strides[j], y0, x1))
                 corners = corners + (_offsets(strides[j], y1, x0), _offsets(strides[j], y1, x1))
                 taps = taps + (corners + (down, right),)
-    for channel in range(start, tl.minimum(start + WALKED, channels)):
+    for step in range(0, tl.minimum(WALKED, channels - start)):
+        channel = start + step
         total = tl.zeros([PIXELS], WIDE)
         for j in tl.static_range(len(features)):
             plane = features[j] + image * strides[j][0] + channel * strides[j][1]
