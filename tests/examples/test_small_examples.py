@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 import custom_multitask_decoder
 import drop_in_losses
-import pytest
 
 
 def test_the_losses_train_a_foreign_model() -> None:

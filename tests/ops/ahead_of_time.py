@@ -1,8 +1,8 @@
 """Compile the kernels for GPUs that need not be there: ``python -m tests.ops.ahead_of_time [operation ...]``.
 
 The library's own functions run on tensors without memory, with the launches replaced by compilations, so that
-what is compiled is what a user's call would launch. Prints one JSON object per kernel, with its loads from global memory
-and with the registers and the bytes of local memory of a thread, where spilled registers go.
+what is compiled is what a user's call would launch. Prints one JSON object per kernel, with its loads from global
+memory and with the registers and the bytes of local memory of a thread, where spilled registers go.
 """
 
 from __future__ import annotations

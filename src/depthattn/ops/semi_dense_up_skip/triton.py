@@ -99,9 +99,7 @@ def _forward_kernel(
         for j in tl.static_range(len(features)):
             plane = features[j] + image * strides[j][0] + channel * strides[j][1]
             a = tl.load(plane + taps[j][0], mask=inside, other=0).to(WIDE)
-            if sizes[j] is None:
-                total += a
-            elif NEAREST:
+            if NEAREST or sizes[j] is None:
                 total += a
             else:
                 b = tl.load(plane + taps[j][1], mask=inside, other=0).to(WIDE)
