@@ -13,15 +13,17 @@ from depthattn.ops.semantic_focal import tiled
 
 
 def _tile(
-    logits: Tensor | None,
+    logits: Tensor,
     labels: Tensor,
     classes: Tensor,
     own_weight: Tensor | None,
     rows: Tensor | None,
     *,
     gamma: float,
+    with_gradient: bool,
 ) -> Tensor:
-    z = rows if logits is None else logits.to(compute_dtype(logits))
+    """The values of a tile; its gradient goes into ``rows``, or into the place of the logits where that is None."""
+    z = logits.to(compute_dtype(logits))
     valid = labels >= 0
     # Comparing beats addressing: these selections vectorise along with the sums and the exponentials.
     is_own = classes == labels.unsqueeze(1)
@@ -32,9 +34,10 @@ def _tile(
     value, slope = tiled.pixel_terms(own, others, gamma)
     if own_weight is not None:
         value, slope = value * own_weight, slope * own_weight
-    if rows is not None:
+    if with_gradient:
         slope = torch.where(valid, slope, 0)
-        rows.copy_(torch.where(is_own, -(slope * others).unsqueeze(1), terms * slope.unsqueeze(1)))
+        out = logits if rows is None else rows
+        out.copy_(torch.where(is_own, -(slope * others).unsqueeze(1), terms * slope.unsqueeze(1)))
     return torch.where(valid, value, 0)
 
 
@@ -54,8 +57,8 @@ def focal_tile(
     narrow = torch.where(valid, labels, -1).int()
     classes = torch.arange(logits.shape[1], dtype=torch.int32, device=logits.device).unsqueeze(1)
     # One name for one tensor: torch.compile keeps its promises about aliases by copying.
-    z = None if logits is rows and with_gradient else logits
-    value: Tensor = _compiled(z, narrow, classes, own_weight, rows if with_gradient else None, gamma=gamma)
+    apart = rows if with_gradient and rows is not logits else None
+    value: Tensor = _compiled(logits, narrow, classes, own_weight, apart, gamma=gamma, with_gradient=with_gradient)
     return value
 
 
