@@ -36,12 +36,15 @@ def depth_aware(
 
 
 def _lambda(d: float, g: float, o: float) -> float:
-    shifted = max(d, 0.0) + o
-    a = math.log(shifted) if shifted > 0 else -math.inf
-    b = math.log(g + o)
+    near = max(d, 0.0)
+    a, b = (math.log1p(near), math.log1p(g)) if o == 1 else (_log(near + o), _log(g + o))
     if max(a, b) <= 0:
         return 0.0
     return min(max(1.0 - min(a, b) / max(a, b), 0.0), 1.0)
+
+
+def _log(x: float) -> float:
+    return math.log(x) if x > 0 else -math.inf
 
 
 def _distance(e: float, distance: str, beta: float) -> float:

@@ -31,12 +31,17 @@ def lambda_(pred: Tensor, target: Tensor, log_offset: float) -> Tensor:
     """1 - min(a, b) / max(a, b) clamped to [0, 1], a = log(max(d, 0) + o), b = log(g + o); 0 if max(a, b) <= 0."""
     positive = pred > 0
     floor = math.log(log_offset) if log_offset > 0 else -math.inf
-    a = torch.where(positive, torch.where(positive, pred, 1).add(log_offset).log(), floor)
-    b = (target + log_offset).log()
+    a = torch.where(positive, _log(torch.where(positive, pred, 1), log_offset), floor)
+    b = _log(target, log_offset)
     high = torch.maximum(a, b)
     raw = 1 - torch.minimum(a, b) / torch.where(high > 0, high, 1)
     # Strict: at the clamp's upper end the weight is constant, so it must carry no gradient.
     return torch.where(high > 0, torch.where(raw < 1, raw, 1), 0)
+
+
+def _log(depth: Tensor, offset: float) -> Tensor:
+    # With an offset of 1 the sum would round a depth below the precision of 1 away.
+    return depth.log1p() if offset == 1 else (depth + offset).log()
 
 
 def per_pixel(
