@@ -66,6 +66,7 @@ def _tiled(
     batch, height, width = pred.shape
     scratch = Scratch(pred, 4 if in_place else 5, max(elements, width), norm.dtype)
     divisor = norm.clamp(min=torch.finfo(norm.dtype).tiny).view(-1, 1, 1)
+    one = norm.new_ones(())
     factor = None if scale is None else scale.view(-1, 1, 1)
     sums, counts = [], []
     for images, rows in tiles(batch, height, width, elements):
@@ -77,7 +78,7 @@ def _tiled(
         if scale is None:
             counts.append(torch.sign(g, out=x).sum((1, 2)))
         _select(raw if raw.dtype == p.dtype else p.copy_(raw), g, 0, grad_input=p)
-        sums.append(_pass(p, g, x, y, z, divisor[images], options, out is not None))
+        sums.append(_pass(p, g, x, y, z, one, divisor[images], options, out is not None))
         if out is None:
             continue
         if factor is not None and scale_first:
@@ -90,7 +91,15 @@ def _tiled(
 
 
 def _pass(
-    p: Tensor, g: Tensor, x: Tensor, y: Tensor, z: Tensor, norm: Tensor, options: _Options, differentiate: bool
+    p: Tensor,
+    g: Tensor,
+    x: Tensor,
+    y: Tensor,
+    z: Tensor,
+    one: Tensor,
+    norm: Tensor,
+    options: _Options,
+    differentiate: bool,
 ) -> Tensor:
     """Sum the values of one tile per image; with ``differentiate``, turn ``p`` into their slope. x, y, z are scratch.
 
@@ -116,7 +125,7 @@ def _pass(
         else:
             y.div_(z).div_(torch.add(p, offset, out=z))
         _select(y, p, max(1 - offset, 0), grad_input=y)
-    weight = ratio.neg_().add_(1).add_(torch.div(g, norm, out=z).clamp_(max=1))
+    weight = torch.sub(one, ratio, out=ratio).add_(torch.div(g, norm, out=z).clamp_(max=1))
     if options.distance == "smooth_l1":
         _smooth_l1(p, g, 0, options.beta, out=z)
         if differentiate:

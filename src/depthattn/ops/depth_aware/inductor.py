@@ -66,9 +66,8 @@ def _values_and_gradient(
     weight = (1 - ratio) + reference.alpha(g, norm.clamp(min=tiny))
     error = p - g
     values = reference.distance_of(error, distance, beta)
-    # Per row first: a row at a time stays exact in float32 and in int32, and rows are what the threads share.
-    sums = torch.where(valid, weight * values, 0).sum(2).sum(1)
-    counts = valid.sum(2, dtype=torch.int32).sum(1, dtype=torch.int64)
+    sums = torch.where(valid, weight * values, 0).sum((1, 2))
+    counts = valid.sum((1, 2))
     if gradient is not None:
         if distance == "l2":
             slope = 2 * error
