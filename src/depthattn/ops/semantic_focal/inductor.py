@@ -11,6 +11,10 @@ from depthattn.ops.compiled import Compiled
 from depthattn.ops.masking import compute_dtype
 from depthattn.ops.semantic_focal import tiled
 
+# Elements per thread. The compiled loops pass through a tile three times, but keep nothing of its size between them:
+# fewer calls count for more than the caches.
+_TILE = 1 << 20
+
 
 def _tile(
     logits: Tensor,
@@ -29,15 +33,16 @@ def _tile(
     is_own = classes == labels.unsqueeze(1)
     largest = z.amax(1, keepdim=True)
     own = torch.where(is_own, z, 0).sum(1) - largest.squeeze(1)
-    terms = torch.where(is_own | ~valid.unsqueeze(1), 0, (z - largest).exp())
-    others = terms.sum(1)
+    others = torch.where(is_own, 0, (z - largest).exp()).sum(1)
     value, slope = tiled.pixel_terms(own, others, gamma)
     if own_weight is not None:
         value, slope = value * own_weight, slope * own_weight
-    if with_gradient:
-        slope = torch.where(valid, slope, 0)
-        out = logits if rows is None else rows
-        out.copy_(torch.where(is_own, -(slope * others).unsqueeze(1), terms * slope.unsqueeze(1)))
+    if rows is not None:
+        # As another expression: exponentials that occur twice would be stored, which costs more than taking them again.
+        total = own.exp() + others
+        softmax = (z - largest - total.log().unsqueeze(1)).exp()
+        gradient = torch.where(is_own, -(slope * others).unsqueeze(1), softmax * (slope * total).unsqueeze(1))
+        rows.copy_(torch.where(valid.unsqueeze(1), gradient, 0))
     return torch.where(valid, value, 0)
 
 
@@ -62,5 +67,5 @@ def focal_tile(
     return value
 
 
-forward = partial(tiled.forward, focal_tile)
-backward = partial(tiled.backward, focal_tile)
+forward = partial(tiled.forward, focal_tile, _TILE)
+backward = partial(tiled.backward, focal_tile, _TILE)

@@ -1,4 +1,7 @@
-"""The passes over tiles that the eager and the compiled semantic focal loss share."""
+"""The passes over tiles that the eager and the compiled semantic focal loss share.
+
+See docs/derivations/semantic_focal.md.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,8 @@ from torch import Tensor
 from depthattn.ops.masking import compute_dtype, valid_labels
 from depthattn.ops.tiling import SCRATCH_PART, SMALLEST_TILE, Scratch, add_up, largest_tile, tiles
 
-# Per thread: few enough tiles that starting an operator on each is cheap, small enough for the caches.
-_TILE = 1 << 18
-
+# What a tile needs per pixel beside its rows of classes, in elements: labels, sums and terms of the formula.
+_PER_PIXEL = 16
 
 Sums = tuple[Tensor, Tensor, Tensor]
 
@@ -38,8 +40,10 @@ class FocalTile(Protocol):
     ) -> Tensor: ...
 
 
-def _tile_elements(logits: Tensor) -> int:
-    return min(max(logits.numel() // SCRATCH_PART, SMALLEST_TILE), largest_tile(logits.device, _TILE))
+def _tile_elements(logits: Tensor, per_thread: int) -> int:
+    classes = logits.shape[1]
+    share = logits.numel() * min(classes, _PER_PIXEL) // (_PER_PIXEL * SCRATCH_PART)
+    return min(max(share, SMALLEST_TILE), largest_tile(logits.device, per_thread))
 
 
 def focal_sums(
@@ -91,6 +95,7 @@ def pixel_terms(own: Tensor, others: Tensor, gamma: float) -> tuple[Tensor, Tens
 
 def forward(
     focal_tile: FocalTile,
+    per_thread: int,
     logits: Tensor,
     target: Tensor,
     weight: Tensor | None,
@@ -101,7 +106,7 @@ def forward(
     batch, classes, length = logits.shape
     dtype = compute_dtype(logits)
     gradient = logits.new_empty(logits.shape if keep_gradient else 0)
-    elements = _tile_elements(logits)
+    elements = _tile_elements(logits, per_thread)
     scratch = None if keep_gradient else Scratch(logits, 1, max(elements, classes), dtype)
     parts = []
     for images, span in tiles(batch, length, classes, elements):
@@ -113,6 +118,7 @@ def forward(
 
 def backward(
     focal_tile: FocalTile,
+    per_thread: int,
     scale: Tensor,
     logits: Tensor,
     target: Tensor,
@@ -123,7 +129,7 @@ def backward(
     batch, classes, length = logits.shape
     dtype = compute_dtype(logits)
     gradient = logits.new_empty(logits.shape)
-    elements = _tile_elements(logits)
+    elements = _tile_elements(logits, per_thread)
     scratch = None if dtype == logits.dtype else Scratch(logits, 1, max(elements, classes), dtype)
     for images, span in tiles(batch, length, classes, elements):
         z, out = logits[images, :, span], gradient[images, :, span]

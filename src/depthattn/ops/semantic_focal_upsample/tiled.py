@@ -15,8 +15,8 @@ from depthattn.ops.resize import SparseRows, axis, source_span, taps
 from depthattn.ops.semantic_focal.tiled import FocalTile, Sums, add_up_sums, focal_sums
 from depthattn.ops.tiling import SCRATCH_PART, SMALLEST_TILE, largest_tile, tiles
 
-# Per thread. Larger tiles would be fetched from the system and returned to it each time.
-_TILE = 1 << 17
+# Elements per thread. Larger tiles would be fetched from the system and returned to it each time.
+_TILE = 1 << 18
 
 
 class _Band(NamedTuple):
