@@ -5,7 +5,7 @@ In float64 the same functions are what every side is checked against.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from operator import add
 
@@ -35,7 +35,7 @@ def features_of(t: Tensors) -> list[Tensor]:
 
 
 def _mean(terms: Terms) -> tuple[Tensor]:
-    return (reduce(add, (divide(total, count) for total, count in terms)),)
+    return (reduce(add, (divide(part, count) for part, count in terms)),)
 
 
 def depth_aware_terms(t: Tensors, norm: Tensor) -> Terms:
@@ -53,10 +53,6 @@ def joint_gradient_terms(t: Tensors, norm: Tensor) -> Terms:
     return terms
 
 
-def attention_depth_terms(t: Tensors, norm: Tensor) -> Terms:
-    return depth_aware_terms(t, norm) + joint_gradient_terms(t, norm)
-
-
 def normaliser(t: Tensors) -> Tensor:
     return image_maximum(t["target"], None).to(compute_dtype(t["pred"], t["target"]))
 
@@ -70,7 +66,7 @@ def joint_gradient(t: Tensors) -> tuple[Tensor, ...]:
 
 
 def attention_depth(t: Tensors) -> tuple[Tensor, ...]:
-    return _mean(attention_depth_terms(t, normaliser(t)))
+    return (depth_aware(t)[0] + joint_gradient(t)[0],)
 
 
 def semantic_focal(t: Tensors) -> tuple[Tensor, ...]:
@@ -133,9 +129,11 @@ def expected(run: Run, inputs: Inputs) -> Outcome:
 def expected_of_maps(terms_of: Callable[[Tensors, Tensor], Terms], halo: int, inputs: Inputs) -> Outcome:
     """Values and gradients, in float64, of a sum of means over depth maps, band by band.
 
+    All terms have windows of one height, or a row that two bands share would be counted twice.
+
     Args:
         terms_of: sums and counts of every term, given maps and the normaliser of their images.
-        halo: rows that a band shares with the next one, for a window of ``halo + 1`` rows.
+        halo: rows that a band shares with the next one: one less than a window has.
         inputs: maps (B,H,W) in any dtype.
     """
     wide = inputs.double()
@@ -146,12 +144,19 @@ def expected_of_maps(terms_of: Callable[[Tensors, Tensor], Terms], halo: int, in
     gradients = {name: torch.zeros_like(wide.tensors[name]) for name in wide.differentiate}
     value = torch.zeros_like(wide.cotangents[0])
     for rows, band in _bands(wide.tensors, halo):
-        (share,) = _mean([(total, count) for (total, _), count in zip(terms_of(band, norm), counts, strict=True)])
+        (share,) = _mean([(part, count) for (part, _), count in zip(terms_of(band, norm), counts, strict=True)])
         leaves = [band[name] for name in wide.differentiate]
         for name, gradient in zip(wide.differentiate, torch.autograd.grad(share, leaves, wide.cotangents), strict=True):
             gradients[name][:, rows] += gradient
         value += share.detach()
     return Outcome((value,), tuple(gradients.values()))
+
+
+def total(parts: Sequence[Outcome]) -> Outcome:
+    """Of losses on the same inputs, the outcome of their sum."""
+    values = [reduce(add, same) for same in zip(*(part.values for part in parts), strict=True)]
+    gradients = [reduce(add, same) for same in zip(*(part.gradients for part in parts), strict=True)]
+    return Outcome(tuple(values), tuple(gradients))
 
 
 def _bands(tensors: Tensors, halo: int) -> Iterator[tuple[slice, Tensors]]:

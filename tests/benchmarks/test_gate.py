@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from benchmarks import cases as table
+from benchmarks import formulas
 from benchmarks.cases import Case, Target
 from benchmarks.execute import Plan, execute
 from benchmarks.gate import BOUNDS, check, relative_error
 from benchmarks.inputs import Source, Tensors
-from benchmarks.measure import Outcome, Schedule, differentiate
+from benchmarks.measure import Outcome, Run, Schedule, differentiate
 from benchmarks.sides import Side, peer, textbook
 
 CPU = torch.device("cpu")
@@ -160,13 +161,20 @@ def test_every_side_that_needs_no_compiler_passes_its_check(case: Case) -> None:
         assert check(differentiate(side.build(), inputs), wanted, torch.float32).passed, side.name
 
 
-def test_bands_give_what_the_whole_image_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks import formulas
-
-    case = table.joint_gradient((2, 21, 8), "labels")
+@pytest.mark.parametrize(
+    ("case", "formula"),
+    [
+        (table.depth_aware((2, 21, 8)), formulas.depth_aware),
+        (table.joint_gradient((2, 21, 8), "labels"), formulas.joint_gradient),
+        (table.joint_gradient((2, 21, 8), "map"), formulas.joint_gradient),
+        (table.attention_depth((2, 21, 8)), formulas.attention_depth),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_bands_give_what_the_whole_image_gives(case: Case, formula: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = case.make(Source(CPU, torch.float32))
-    whole = formulas.expected(formulas.joint_gradient, inputs)
+    whole = formulas.expected(formula, inputs)
     monkeypatch.setattr(formulas, "BAND_PIXELS", 5 * 2 * 8)
     banded = case.expected(inputs)
-    torch.testing.assert_close(banded.values[0].double(), whole.values[0].double(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(banded.values[0], whole.values[0], rtol=1e-12, atol=0)
     torch.testing.assert_close(banded.gradients[0], whole.gradients[0], rtol=1e-12, atol=1e-12)
