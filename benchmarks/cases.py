@@ -25,7 +25,7 @@ OPERATIONS = (
     "attention_depth",
 )
 # Height and width of the scaling series, 4:3, from 0.1 to 50 megapixels.
-SERIES = ((288, 384), (480, 640), (864, 1152), (1536, 2048), (2736, 3648), (4320, 5760), (6144, 8192))
+SERIES = ((288, 384), (864, 1152), (2736, 3648), (6144, 8192))
 QUICK_SERIES = ((48, 64), (96, 128))
 
 

@@ -28,7 +28,7 @@ from benchmarks.measure import MEMORY_METHOD, Schedule, copy_bandwidth
 from benchmarks.sides import BACKENDS
 from depthattn._extras import require
 
-FULL = Schedule(warmup=2, seconds=15, least=7, most=200, input_sets=64)
+FULL = Schedule(warmup=1, seconds=4, least=5, most=100, input_sets=64)
 QUICK = Schedule(warmup=1, seconds=0.05, least=3, most=5, input_sets=4)
 # The one operation whose compiled sides are cheap enough for --quick.
 QUICK_COMPILES = ("lateral_sharing",)
