@@ -31,7 +31,8 @@ def class_windows(labels: Tensor, ignore_index: int) -> Tensor:
     centre = labels[:, 1:-1]
     same = rows[..., :-2] & rows[..., 1:-1] & rows[..., 2:]
     same = same & (centre[..., :-2] == centre[..., 1:-1]) & (centre[..., 1:-1] == centre[..., 2:])
-    return same & (centre[..., 1:-1] != ignore_index)
+    # Widened, as uint8 wraps the usual -100 round to 156.
+    return same & (centre[..., 1:-1].long() != ignore_index)
 
 
 def covered(windows: Tensor) -> Tensor:
