@@ -11,9 +11,6 @@ from torch import Tensor
 from depthattn.ops.semantic_focal import tiled
 
 _LOG2_E = 1 / math.log(2)
-# Elements per thread: few enough tiles that starting the threads for each operator is cheap, few enough elements for
-# the caches.
-_TILE = 1 << 19
 
 
 def focal_tile(
@@ -48,5 +45,5 @@ def focal_tile(
     return value.masked_fill_(~valid, 0)
 
 
-forward = partial(tiled.forward, focal_tile, _TILE)
-backward = partial(tiled.backward, focal_tile, _TILE)
+forward = partial(tiled.forward, focal_tile)
+backward = partial(tiled.backward, focal_tile)

@@ -11,10 +11,6 @@ from depthattn.ops.compiled import Compiled
 from depthattn.ops.masking import compute_dtype
 from depthattn.ops.semantic_focal import tiled
 
-# Elements per thread. The compiled loops pass through a tile three times, but keep nothing of its size between them:
-# fewer calls count for more than the caches.
-_TILE = 1 << 20
-
 
 def _tile(
     logits: Tensor,
@@ -37,12 +33,12 @@ def _tile(
     value, slope = tiled.pixel_terms(own, others, gamma)
     if own_weight is not None:
         value, slope = value * own_weight, slope * own_weight
-    if rows is not None:
+    if with_gradient:
         # As another expression: exponentials that occur twice would be stored, which costs more than taking them again.
         total = own.exp() + others
         softmax = (z - largest - total.log().unsqueeze(1)).exp()
         gradient = torch.where(is_own, -(slope * others).unsqueeze(1), softmax * (slope * total).unsqueeze(1))
-        rows.copy_(torch.where(valid.unsqueeze(1), gradient, 0))
+        (logits if rows is None else rows).copy_(torch.where(valid.unsqueeze(1), gradient, 0))
     return torch.where(valid, value, 0)
 
 
@@ -67,5 +63,5 @@ def focal_tile(
     return value
 
 
-forward = partial(tiled.forward, focal_tile, _TILE)
-backward = partial(tiled.backward, focal_tile, _TILE)
+forward = partial(tiled.forward, focal_tile)
+backward = partial(tiled.backward, focal_tile)

@@ -14,6 +14,8 @@ from torch import Tensor
 from depthattn.ops.masking import compute_dtype, valid_labels
 from depthattn.ops.tiling import SCRATCH_PART, SMALLEST_TILE, Scratch, add_up, largest_tile, tiles
 
+# Elements per thread: few tiles, because starting the threads of each operator costs more than the caches save.
+_TILE = 1 << 19
 # What a tile needs per pixel beside its rows of classes, in elements: labels, sums and terms of the formula.
 _PER_PIXEL = 16
 
@@ -40,10 +42,10 @@ class FocalTile(Protocol):
     ) -> Tensor: ...
 
 
-def _tile_elements(logits: Tensor, per_thread: int) -> int:
+def _tile_elements(logits: Tensor) -> int:
     classes = logits.shape[1]
     share = logits.numel() * min(classes, _PER_PIXEL) // (_PER_PIXEL * SCRATCH_PART)
-    return min(max(share, SMALLEST_TILE), largest_tile(logits.device, per_thread))
+    return min(max(share, SMALLEST_TILE), largest_tile(logits.device, _TILE))
 
 
 def focal_sums(
@@ -95,7 +97,6 @@ def pixel_terms(own: Tensor, others: Tensor, gamma: float) -> tuple[Tensor, Tens
 
 def forward(
     focal_tile: FocalTile,
-    per_thread: int,
     logits: Tensor,
     target: Tensor,
     weight: Tensor | None,
@@ -106,7 +107,7 @@ def forward(
     batch, classes, length = logits.shape
     dtype = compute_dtype(logits)
     gradient = logits.new_empty(logits.shape if keep_gradient else 0)
-    elements = _tile_elements(logits, per_thread)
+    elements = _tile_elements(logits)
     scratch = None if keep_gradient else Scratch(logits, 1, max(elements, classes), dtype)
     parts = []
     for images, span in tiles(batch, length, classes, elements):
@@ -118,7 +119,6 @@ def forward(
 
 def backward(
     focal_tile: FocalTile,
-    per_thread: int,
     scale: Tensor,
     logits: Tensor,
     target: Tensor,
@@ -129,7 +129,7 @@ def backward(
     batch, classes, length = logits.shape
     dtype = compute_dtype(logits)
     gradient = logits.new_empty(logits.shape)
-    elements = _tile_elements(logits, per_thread)
+    elements = _tile_elements(logits)
     scratch = None if dtype == logits.dtype else Scratch(logits, 1, max(elements, classes), dtype)
     for images, span in tiles(batch, length, classes, elements):
         z, out = logits[images, :, span], gradient[images, :, span]
