@@ -39,7 +39,7 @@ def distance(a: Tensor, b: Tensor) -> float:
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of at most 60 elements: spans inside an image, with a shorter one at its end."""
-    monkeypatch.setattr(tiled, "_tile_elements", lambda logits: 60)
+    monkeypatch.setattr(tiled, "_tile_elements", lambda logits, per_thread: 60)
 
 
 @pytest.mark.usefixtures("small_tiles")

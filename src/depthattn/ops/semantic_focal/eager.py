@@ -8,22 +8,28 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from depthattn.ops.masking import valid_labels
 from depthattn.ops.semantic_focal import tiled
 
 _LOG2_E = 1 / math.log(2)
+# Elements per thread: few tiles, because starting the threads of each operator costs more than the caches save, but
+# few enough pixels that the operators on one number per pixel do not start them.
+_TILE = 1 << 19
 
 
-def focal_tile(
+def focal_sums(
     logits: Tensor,
-    labels: Tensor,
-    valid: Tensor,
-    own_weight: Tensor | None,
-    rows: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
     gamma: float,
+    ignore_index: int,
+    rows: Tensor,
     with_gradient: bool,
-) -> Tensor:
-    """See :class:`depthattn.ops.semantic_focal.tiled.FocalTile`."""
-    y = labels.unsqueeze(1)
+) -> tiled.Sums:
+    """See :class:`depthattn.ops.semantic_focal.tiled.FocalSums`."""
+    target = target.long()
+    valid = valid_labels(target, logits.shape[1], ignore_index)
+    y = torch.where(valid, target, 0).unsqueeze(1)
     if logits.dtype != rows.dtype or logits.stride(2) != 1:
         logits = rows.copy_(logits)
     torch.sub(logits, logits.amax(1, keepdim=True), out=rows)
@@ -33,8 +39,11 @@ def focal_tile(
     rows.scatter_(1, y, torch.zeros_like(own))
     others = rows.sum(1)
     value, slope = tiled.pixel_terms(own.squeeze(1), others, gamma)
-    if own_weight is not None:
-        value, slope = value * own_weight, slope * own_weight
+    counts = valid.sum(1)
+    weight_sums = counts.to(rows.dtype)
+    if weight is not None:
+        own_weight = weight.to(rows.dtype)[y.squeeze(1)].masked_fill_(~valid, 0)
+        value, slope, weight_sums = value * own_weight, slope * own_weight, own_weight.sum(1)
     if with_gradient:
         slope = slope.masked_fill_(~valid, 0)
         rows.mul_(slope.unsqueeze(1))
@@ -42,8 +51,8 @@ def focal_tile(
         # On the CPU a look is cheaper than the pass that it nearly always saves.
         if logits.device.type != "cpu" or not math.isfinite(others.sum()):
             rows.masked_fill_(~valid.unsqueeze(1), 0)
-    return value.masked_fill_(~valid, 0)
+    return value.masked_fill_(~valid, 0).sum(1), counts, weight_sums
 
 
-forward = partial(tiled.forward, focal_tile)
-backward = partial(tiled.backward, focal_tile)
+forward = partial(tiled.forward, focal_sums, _TILE)
+backward = partial(tiled.backward, focal_sums, _TILE)

@@ -8,8 +8,18 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.compiled import Compiled
-from depthattn.ops.masking import compute_dtype
+from depthattn.ops.masking import compute_dtype, valid_labels
 from depthattn.ops.semantic_focal import tiled
+
+# Elements per thread. The compiled loops pass through a tile three times, but keep nothing of its size between them:
+# fewer calls count for more than the caches.
+_TILE = 1 << 21
+
+
+def _safe_labels(target: Tensor, classes: Tensor, *, ignore_index: int) -> Tensor:
+    """Labels as int32, -1 where they do not name a class: found once per pixel, not once per pixel and class."""
+    target = target.long()
+    return torch.where(valid_labels(target, classes.shape[0], ignore_index), target, -1).int()
 
 
 def _tile(
@@ -42,26 +52,33 @@ def _tile(
     return torch.where(valid, value, 0)
 
 
-_compiled = Compiled(_tile)
+_compiled_labels = Compiled(_safe_labels)
+_compiled_tile = Compiled(_tile)
 
 
-def focal_tile(
+def focal_sums(
     logits: Tensor,
-    labels: Tensor,
-    valid: Tensor,
-    own_weight: Tensor | None,
-    rows: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
     gamma: float,
+    ignore_index: int,
+    rows: Tensor,
     with_gradient: bool,
-) -> Tensor:
-    """See :class:`depthattn.ops.semantic_focal.tiled.FocalTile`."""
-    narrow = torch.where(valid, labels, -1).int()
+) -> tiled.Sums:
+    """See :class:`depthattn.ops.semantic_focal.tiled.FocalSums`."""
     classes = torch.arange(logits.shape[1], dtype=torch.int32, device=logits.device).unsqueeze(1)
+    labels = _compiled_labels(target, classes, ignore_index=ignore_index)
+    valid = labels >= 0
+    counts = valid.sum(1)
+    own_weight, weight_sums = None, counts.to(rows.dtype)
+    if weight is not None:
+        own_weight = weight.to(rows.dtype)[labels.clamp(min=0)].masked_fill_(~valid, 0)
+        weight_sums = own_weight.sum(1)
     # One name for one tensor: torch.compile keeps its promises about aliases by copying.
     apart = rows if with_gradient and rows is not logits else None
-    value: Tensor = _compiled(logits, narrow, classes, own_weight, apart, gamma=gamma, with_gradient=with_gradient)
-    return value
+    value = _compiled_tile(logits, labels, classes, own_weight, apart, gamma=gamma, with_gradient=with_gradient)
+    return value.sum(1), counts, weight_sums
 
 
-forward = partial(tiled.forward, focal_tile)
-backward = partial(tiled.backward, focal_tile)
+forward = partial(tiled.forward, focal_sums, _TILE)
+backward = partial(tiled.backward, focal_sums, _TILE)

@@ -11,65 +11,42 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from depthattn.ops.masking import compute_dtype, valid_labels
+from depthattn.ops.masking import compute_dtype
 from depthattn.ops.tiling import SCRATCH_PART, SMALLEST_TILE, Scratch, add_up, largest_tile, tiles
 
-# Elements per thread: few tiles, because starting the threads of each operator costs more than the caches save.
-_TILE = 1 << 19
 # What a tile needs per pixel beside its rows of classes, in elements: labels, sums and terms of the formula.
 _PER_PIXEL = 16
 
 Sums = tuple[Tensor, Tensor, Tensor]
 
 
-class FocalTile(Protocol):
-    """Values (b,n) of logits (b,K,n), zero where not ``valid``; their gradient into ``rows`` if asked for.
+class FocalSums(Protocol):
+    """Sums of values, labelled pixels and sums of their weights, each (b,), of logits (b,K,n) with a target (b,n).
 
-    ``labels`` are inside [0,K) also where not ``valid``; ``own_weight`` is the weight of each pixel's class or None.
-    ``rows`` (b,K,n) is in the dtype of the arithmetic. It is scratch without ``with_gradient``, and it may be
-    ``logits`` itself.
+    With ``with_gradient`` the gradient of the values goes into ``rows``, (b,K,n) in the dtype of the arithmetic, which
+    may be ``logits`` itself. Without it ``rows`` is scratch.
     """
 
     def __call__(
         self,
         logits: Tensor,
-        labels: Tensor,
-        valid: Tensor,
-        own_weight: Tensor | None,
-        rows: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
         gamma: float,
+        ignore_index: int,
+        rows: Tensor,
         with_gradient: bool,
-    ) -> Tensor: ...
+    ) -> Sums: ...
 
 
-def _tile_elements(logits: Tensor) -> int:
+def _tile_elements(logits: Tensor, per_thread: int) -> int:
     classes = logits.shape[1]
     share = logits.numel() * min(classes, _PER_PIXEL) // (_PER_PIXEL * SCRATCH_PART)
-    return min(max(share, SMALLEST_TILE), largest_tile(logits.device, _TILE))
-
-
-def focal_sums(
-    focal_tile: FocalTile,
-    logits: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    gamma: float,
-    ignore_index: int,
-    rows: Tensor,
-    with_gradient: bool,
-) -> Sums:
-    """Sums of values, labelled pixels and sums of their weights, each (b,), of a tile with logits (b,K,n)."""
-    labels = target.long()
-    valid = valid_labels(labels, logits.shape[1], ignore_index)
-    labels = torch.where(valid, labels, 0)
-    own_weight = None if weight is None else weight.to(rows.dtype)[labels].masked_fill_(~valid, 0)
-    value = focal_tile(logits, labels, valid, own_weight, rows, gamma, with_gradient)
-    counts = valid.sum(1)
-    return value.sum(1), counts, counts.to(rows.dtype) if own_weight is None else own_weight.sum(1)
+    return min(max(share, SMALLEST_TILE), largest_tile(logits.device, per_thread))
 
 
 def add_up_sums(parts: Sequence[Sums], like: Tensor) -> Sums:
-    """Per image of ``like`` what :func:`focal_sums` gave per tile."""
+    """Per image of ``like`` what each tile gave for its images."""
     values, counts, weights = zip(*parts, strict=True) if parts else ((), (), ())
     dtype = compute_dtype(like)
     return add_up(values, like, dtype), add_up(counts, like, torch.int64), add_up(weights, like, dtype)
@@ -96,7 +73,8 @@ def pixel_terms(own: Tensor, others: Tensor, gamma: float) -> tuple[Tensor, Tens
 
 
 def forward(
-    focal_tile: FocalTile,
+    focal_sums: FocalSums,
+    per_thread: int,
     logits: Tensor,
     target: Tensor,
     weight: Tensor | None,
@@ -107,18 +85,19 @@ def forward(
     batch, classes, length = logits.shape
     dtype = compute_dtype(logits)
     gradient = logits.new_empty(logits.shape if keep_gradient else 0)
-    elements = _tile_elements(logits)
+    elements = _tile_elements(logits, per_thread)
     scratch = None if keep_gradient else Scratch(logits, 1, max(elements, classes), dtype)
     parts = []
     for images, span in tiles(batch, length, classes, elements):
         z = logits[images, :, span]
         rows = gradient[images, :, span] if scratch is None else scratch.shaped(*z.shape)[0]
-        parts.append(focal_sums(focal_tile, z, target[images, span], weight, gamma, ignore_index, rows, keep_gradient))
+        parts.append(focal_sums(z, target[images, span], weight, gamma, ignore_index, rows, keep_gradient))
     return *add_up_sums(parts, logits), gradient
 
 
 def backward(
-    focal_tile: FocalTile,
+    focal_sums: FocalSums,
+    per_thread: int,
     scale: Tensor,
     logits: Tensor,
     target: Tensor,
@@ -129,12 +108,12 @@ def backward(
     batch, classes, length = logits.shape
     dtype = compute_dtype(logits)
     gradient = logits.new_empty(logits.shape)
-    elements = _tile_elements(logits)
+    elements = _tile_elements(logits, per_thread)
     scratch = None if dtype == logits.dtype else Scratch(logits, 1, max(elements, classes), dtype)
     for images, span in tiles(batch, length, classes, elements):
         z, out = logits[images, :, span], gradient[images, :, span]
         rows = out if scratch is None else scratch.shaped(*z.shape)[0]
-        focal_sums(focal_tile, z, target[images, span], weight, gamma, ignore_index, rows, True)
+        focal_sums(z, target[images, span], weight, gamma, ignore_index, rows, True)
         rows.mul_(scale[images].view(-1, 1, 1))
         if scratch is not None:
             out.copy_(rows)

@@ -6,13 +6,13 @@ See docs/derivations/semantic_focal.md.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
 from depthattn.ops.resize import SparseRows, axis, source_span, taps
-from depthattn.ops.semantic_focal.tiled import FocalTile, Sums, add_up_sums, focal_sums
+from depthattn.ops.semantic_focal.tiled import FocalSums, Sums, add_up_sums
 from depthattn.ops.tiling import SCRATCH_PART, SMALLEST_TILE, largest_tile, tiles
 
 # Elements per thread. Larger tiles would be fetched from the system and returned to it each time.
@@ -64,41 +64,8 @@ class _Resizing:
         return columns.t().reshape(gradient.shape[0], self.classes, -1, columns.shape[0])
 
 
-class FocalBand(Protocol):
-    """Sums of values, labelled pixels and sums of their weights, each (b,), of logits (b,K,n), target (b,n).
-
-    ``with_gradient`` leaves the gradient of the values in place of the logits.
-    """
-
-    def __call__(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        weight: Tensor | None,
-        gamma: float,
-        ignore_index: int,
-        with_gradient: bool,
-    ) -> Sums: ...
-
-
-def from_tile(focal_tile: FocalTile) -> FocalBand:
-    """The function of a band that calls ``focal_tile`` in place."""
-
-    def focal_band(
-        logits: Tensor,
-        target: Tensor,
-        weight: Tensor | None,
-        gamma: float,
-        ignore_index: int,
-        with_gradient: bool,
-    ) -> Sums:
-        return focal_sums(focal_tile, logits, target, weight, gamma, ignore_index, logits, with_gradient)
-
-    return focal_band
-
-
 def forward(
-    focal_band: FocalBand,
+    focal_sums: FocalSums,
     logits: Tensor,
     target: Tensor,
     weight: Tensor | None,
@@ -107,12 +74,12 @@ def forward(
     keep_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     gradient = logits.new_zeros(logits.shape if keep_gradient else 0)
-    sums = _run(focal_band, logits, target, weight, gamma, ignore_index, gradient if keep_gradient else None)
+    sums = _run(focal_sums, logits, target, weight, gamma, ignore_index, gradient if keep_gradient else None)
     return *sums, gradient
 
 
 def backward(
-    focal_band: FocalBand,
+    focal_sums: FocalSums,
     scale: Tensor,
     logits: Tensor,
     target: Tensor,
@@ -121,12 +88,12 @@ def backward(
     ignore_index: int,
 ) -> Tensor:
     gradient = logits.new_zeros(logits.shape, dtype=compute_dtype(logits))
-    _run(focal_band, logits, target, weight, gamma, ignore_index, gradient)
+    _run(focal_sums, logits, target, weight, gamma, ignore_index, gradient)
     return gradient.mul_(scale.view(-1, 1, 1, 1)).to(logits.dtype)
 
 
 def _run(
-    focal_band: FocalBand,
+    focal_sums: FocalSums,
     logits: Tensor,
     target: Tensor,
     weight: Tensor | None,
@@ -140,7 +107,7 @@ def _run(
         band = plan.bands[span.start, span.stop]
         tile = plan.up(band, logits[images, :, band.sources])
         labels = target[images, span].flatten(1)
-        parts.append(focal_band(tile, labels, weight, gamma, ignore_index, gradient is not None))
+        parts.append(focal_sums(tile, labels, weight, gamma, ignore_index, tile, gradient is not None))
         if gradient is not None:
             # One band after the other: neighbours share rows of the logits, and the order of sums stays fixed.
             gradient[images, :, band.sources] += plan.down(band, tile)

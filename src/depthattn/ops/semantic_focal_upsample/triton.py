@@ -11,15 +11,21 @@ from depthattn.ops.semantic_focal.tiled import Sums
 from depthattn.ops.semantic_focal_upsample import tiled
 
 
-def _focal_band(
-    logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, ignore_index: int, with_gradient: bool
+def _focal_sums(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    gamma: float,
+    ignore_index: int,
+    rows: Tensor,
+    with_gradient: bool,
 ) -> Sums:
     sums, counts, weights, _ = kernels.forward(logits, target, weight, gamma, ignore_index, False)
     if with_gradient:
         one = sums.new_ones(logits.shape[0])
-        logits.copy_(kernels.backward(one, logits, target, weight, gamma, ignore_index))
+        rows.copy_(kernels.backward(one, logits, target, weight, gamma, ignore_index))
     return sums, counts, weights
 
 
-forward = partial(tiled.forward, _focal_band)
-backward = partial(tiled.backward, _focal_band)
+forward = partial(tiled.forward, _focal_sums)
+backward = partial(tiled.backward, _focal_sums)
