@@ -15,6 +15,8 @@ import torch
 from benchmarks.measure import cache_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
+# How threads are counted and how they wait changes times, most of all on cores that other work shares.
+THREADING = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "MKL_NUM_THREADS")
 PACKAGES = ("torch", "triton", "numpy", "depthattn", "kornia", "monai", "liger-kernel")
 
 
@@ -54,6 +56,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "cache_mib": round(cache_bytes(device) / 2**20, 1),
         "gpu": gpu,
+        "environment": {name: os.environ[name] for name in THREADING if name in os.environ},
     }
 
 

@@ -158,6 +158,7 @@ def machine_section(result: dict[str, Any], charts: Sequence[str]) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items() if version)
     dirty = " with uncommitted changes" if code["dirty"] else ""
     load = result["load_average"]
+    settings = [f"{name}={value}" for name, value in host.get("environment", {}).items()]
     facts = [
         f"## {where}",
         "",
@@ -172,7 +173,7 @@ def machine_section(result: dict[str, Any], charts: Sequence[str]) -> list[str]:
         f"- Load average: {load['before']:.1f} before, {load['after']:.1f} after",
         f"- Versions: {versions}",
         f"- Commit: {code['id']}{dirty}" if code["id"] else "- Commit: none",
-        f"- Measured on {result['date'][:10]} with `{result['command']}`",
+        f"- Measured on {result['date'][:10]} with `{' '.join([*settings, result['command']])}`",
         f"- Memory: {result['memory_method']}",
         "",
     ]

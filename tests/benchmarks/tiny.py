@@ -77,6 +77,7 @@ def result(**more: Any) -> dict[str, Any]:
             "memory_gib": 24.0,
             "cache_mib": 32.0,
             "gpu": None,
+            "environment": {"OMP_WAIT_POLICY": "PASSIVE"},
         },
         "load_average": {"before": 0.1, "after": 2.0},
         "versions": {"python": "3.11.7", "torch": "2.13.0", "numpy": "2.4.6", "depthattn": "0.1.0", "kornia": None},
