@@ -6,18 +6,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from depthattn._extras import require
+from depthattn.metrics.class_balance import class_weights
 
 if TYPE_CHECKING:
     from depthattn.metrics.depth import ConstantDepthBaseline, DepthMetrics
+    from depthattn.metrics.long_tail import DepthBinnedMetrics
     from depthattn.metrics.segmentation import SegmentationMetrics
 
 _HOMES = {
     "ConstantDepthBaseline": "depthattn.metrics.depth",
+    "DepthBinnedMetrics": "depthattn.metrics.long_tail",
     "DepthMetrics": "depthattn.metrics.depth",
     "SegmentationMetrics": "depthattn.metrics.segmentation",
 }
 
-__all__ = ["ConstantDepthBaseline", "DepthMetrics", "SegmentationMetrics"]
+__all__ = ["ConstantDepthBaseline", "DepthBinnedMetrics", "DepthMetrics", "SegmentationMetrics", "class_weights"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from depthattn.metrics.errors import TERMS, check_range, counted, error_terms, scores_of
 from depthattn.ops import checks
-from depthattn.ops.masking import valid_depth
-
-_THRESHOLD = 1.25
 
 
 class DepthMetrics(Metric):
@@ -69,10 +66,10 @@ class DepthMetrics(Metric):
 
     def __init__(self, min_depth: float = 1e-3, max_depth: float | None = 10.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        _check_range("DepthMetrics", min_depth, max_depth)
+        check_range("DepthMetrics", min_depth, max_depth)
         self.min_depth = min_depth
         self.max_depth = max_depth
-        self.add_state("sums", torch.zeros(9, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("sums", torch.zeros(TERMS, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
@@ -84,12 +81,13 @@ class DepthMetrics(Metric):
             mask: bool, True = use; None = all.
         """
         pred, target, mask = checks.depth_maps("DepthMetrics", pred.detach(), target.detach(), mask)
-        sums, count = _error_sums(pred, target, mask, self.min_depth, self.max_depth)
-        self.sums += sums.sum(0)
-        self.count += count.sum(0)
+        valid = counted(target, mask, self.min_depth, self.max_depth)
+        terms = error_terms(pred, target, valid, self.min_depth, self.max_depth)
+        self.sums += torch.stack([term.sum(dtype=torch.float64) for term in terms])
+        self.count += valid.sum()
 
     def compute(self) -> dict[str, Tensor]:
-        return _scores(self.sums / self.count)
+        return scores_of(self.sums / self.count)
 
 
 class ConstantDepthBaseline(Metric):
@@ -129,7 +127,7 @@ class ConstantDepthBaseline(Metric):
 
     def __init__(self, min_depth: float = 1e-3, max_depth: float | None = 10.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        _check_range("ConstantDepthBaseline", min_depth, max_depth)
+        check_range("ConstantDepthBaseline", min_depth, max_depth)
         self.min_depth = min_depth
         self.max_depth = max_depth
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
@@ -140,63 +138,9 @@ class ConstantDepthBaseline(Metric):
         checks.check_float("ConstantDepthBaseline", "target", target)
         target = checks.as_maps("ConstantDepthBaseline", "target", target.detach())
         target, _, mask = checks.depth_maps("ConstantDepthBaseline", target, target, mask)
-        valid = _counted(target, mask, self.min_depth, self.max_depth)
+        valid = counted(target, mask, self.min_depth, self.max_depth)
         self.total += torch.where(valid, target, 0).sum(dtype=torch.float64)
         self.count += valid.sum()
 
     def compute(self) -> Tensor:
         return self.total / self.count
-
-
-def _check_range(name: str, min_depth: float, max_depth: float | None) -> None:
-    checks.check_number(name, "min_depth", min_depth, above=0.0)
-    if max_depth is not None:
-        checks.check_number(name, "max_depth", max_depth)
-        if max_depth <= min_depth:
-            raise ValueError(f"{name}: wanted max_depth above min_depth {min_depth:g}, got {max_depth:g}")
-
-
-def _counted(target: Tensor, mask: Tensor | None, min_depth: float, max_depth: float | None) -> Tensor:
-    valid = valid_depth(target, mask) & (target >= min_depth)
-    return valid if max_depth is None else valid & (target <= max_depth)
-
-
-def _error_sums(
-    pred: Tensor, target: Tensor, mask: Tensor | None, min_depth: float, max_depth: float | None
-) -> tuple[Tensor, Tensor]:
-    """Sums (B,9) and counts (B,) of each image, from which every way of pooling follows."""
-    valid = _counted(target, mask, min_depth, max_depth)
-    d = torch.where(valid, pred.double().clamp(min_depth, max_depth), 1.0)
-    g = torch.where(valid, target.double(), 1.0)
-    error = d - g
-    log_error = d.log() - g.log()
-    ratio = torch.maximum(d / g, g / d)
-    # An invalid pixel has d = g = 1: no error, but it would count as accurate.
-    terms = (
-        error.abs() / g,
-        error**2 / g,
-        log_error.abs() / math.log(10.0),
-        error**2,
-        log_error**2,
-        log_error,
-        *(valid & (ratio < _THRESHOLD**power) for power in (1, 2, 3)),
-    )
-    sums = torch.stack([term.flatten(1).sum(1, dtype=torch.float64) for term in terms], dim=1)
-    return sums, valid.flatten(1).sum(1, dtype=torch.float64)
-
-
-def _scores(means: Tensor) -> dict[str, Tensor]:
-    rel, sq_rel, log10, square, square_log, mean_log, delta1, delta2, delta3 = means.unbind(-1)
-    # The difference can round to just below zero where all pixels have the same log error.
-    variance_log = (square_log - mean_log**2).clamp(min=0.0)
-    return {
-        "rel": rel,
-        "sq_rel": sq_rel,
-        "log10": log10,
-        "rms": square.sqrt(),
-        "rms_log": square_log.sqrt(),
-        "silog": 100.0 * variance_log.sqrt(),
-        "delta1": delta1,
-        "delta2": delta2,
-        "delta3": delta3,
-    }

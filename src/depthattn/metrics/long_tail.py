@@ -1,0 +1,105 @@
+"""Depth scores by how far away the truth is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from depthattn.metrics.errors import TERMS, counted, error_terms, scores_of
+from depthattn.ops import checks
+
+DEFAULT_EDGES = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
+
+# Logarithms need a prediction above zero; DepthMetrics starts here too.
+_SMALLEST = 1e-3
+
+
+class DepthBinnedMetrics(Metric):
+    r"""The scores of :class:`DepthMetrics` for each range of true depth: what a mean over all pixels hides.
+
+    In indoor and street scenes the number of pixels falls steeply with depth, so a mean over all pixels says little
+    about far ones. Here the pixels of each bin are pooled by themselves. Bin i holds the valid pixels with
+    :math:`t_i \le g < t_{i+1}`, the last one also those at its upper end. The prediction is clamped to the whole range
+    [max(edges[0], 0.001), edges[-1]], as in :class:`DepthMetrics` with this range; pooling the bins by their pixels
+    gives the scores of that.
+
+    Args:
+        edges: the ends :math:`t_0 < t_1 < ...` of the bins, metres, at least three, the first >= 0; by default
+            every metre from 0 to 10. ``torch.linspace(0, 10, 4)`` gives thirds.
+        **kwargs: options of :class:`torchmetrics.Metric`.
+
+    Returns:
+        From ``compute``: (bins,) for each name of :class:`DepthMetrics`, float64; besides ``bias``, the mean of
+        :math:`d - g` in metres, below zero where far pixels are seen too near; and ``pixels``, int64, the number that
+        counted. Where that is 0 the scores are NaN.
+
+    Raises:
+        ValueError: if the edges or the shapes do not fit.
+        TypeError: if an edge is not a number, a map is not floating point, or the mask not bool.
+
+    Example:
+        >>> import torch
+        >>> from depthattn.metrics import DepthBinnedMetrics
+        >>> metrics = DepthBinnedMetrics(edges=(0.0, 2.0, 4.0, 8.0))
+        >>> metrics.update(torch.tensor([[1.5, 4.0, 5.0, 3.0]]), torch.tensor([[1.0, 8.0, 6.0, 0.0]]))
+        >>> scores = metrics.compute()
+        >>> scores["pixels"].tolist(), scores["bias"].tolist()
+        ([1, 0, 2], [0.5, nan, -2.5])
+    """
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = False
+
+    sums: Tensor
+    pixels: Tensor
+
+    def __init__(self, edges: Sequence[float] | Tensor = DEFAULT_EDGES, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.edges = _checked_edges(edges)
+        bins = len(self.edges) - 1
+        # The last term is the signed error, of which the bias comes.
+        self.add_state("sums", torch.zeros(bins, TERMS + 1, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("pixels", torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
+        """Add a batch.
+
+        Args:
+            pred: predicted depth (B,1,H,W), (B,H,W) or (H,W), metres.
+            target: true depth of the same size, metres; 0 where missing.
+            mask: bool, True = use; None = all.
+        """
+        pred, target, mask = checks.depth_maps("DepthBinnedMetrics", pred.detach(), target.detach(), mask)
+        low, high = max(self.edges[0], _SMALLEST), self.edges[-1]
+        valid = counted(target, mask, self.edges[0], high)
+        error = torch.where(valid, pred.double().clamp(low, high) - target.double(), 0.0)
+        terms = (*error_terms(pred, target, valid, low, high), error)
+        inner = torch.tensor(self.edges[1:-1], dtype=torch.float64, device=target.device)
+        bins = torch.bucketize(target.double(), inner, right=True).flatten()
+        sums = torch.stack([torch.zeros_like(self.sums[:, 0]).index_add_(0, bins, t.double().flatten()) for t in terms])
+        self.sums += sums.T
+        self.pixels += torch.zeros_like(self.pixels).index_add_(0, bins, valid.long().flatten())
+
+    def compute(self) -> dict[str, Tensor]:
+        means = self.sums / self.pixels.unsqueeze(1)
+        return {**scores_of(means[:, :TERMS]), "bias": means[:, TERMS], "pixels": self.pixels.clone()}
+
+
+def _checked_edges(edges: Sequence[float] | Tensor) -> tuple[float, ...]:
+    name = "DepthBinnedMetrics"
+    try:
+        values = tuple(float(edge) for edge in edges)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: wanted edges as a sequence of numbers, got {edges!r}") from error
+    rising = all(low < high for low, high in pairwise(values))
+    if len(values) < 3 or not rising or values[0] < 0 or not math.isfinite(values[-1]):
+        got = ", ".join(f"{value:g}" for value in values)
+        raise ValueError(f"{name}: wanted at least three finite edges, rising from >= 0, got ({got})")
+    return values
