@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_nyu.py --output runs/demo --overwrite
@@ -21,8 +21,14 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py --quick
 
+# The figures are small: more threads would only wait for each other.
+docs: export OMP_NUM_THREADS = 1
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -nW --keep-going -qE -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/python docs/check_site.py docs/_build/html
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/_build docs/gallery docs/reference/generated .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +36,11 @@ $(BIN)/pip:
 $(VENV)/.demo: $(BIN)/pip pyproject.toml constraints.txt
 	@echo "installing depthattn with its nyu and train extras into $(VENV) ..."
 	$(INSTALL) --editable ".[nyu,train]"
+	@touch $@
+
+$(VENV)/.docs: $(BIN)/pip pyproject.toml constraints.txt
+	@echo "installing depthattn with its docs extra into $(VENV) ..."
+	$(INSTALL) --editable ".[docs]"
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/pip pyproject.toml constraints.txt

@@ -24,7 +24,7 @@ _SATURATED = 65535
 
 
 class RGBDList(Dataset[Sample]):
-    """Frames whose image and 16-bit depth png are named by a list, or found in folders (:meth:`from_folder`).
+    """Frames whose image and 16-bit depth png are named by a list, or found in folders (:meth:`RGBDList.from_folder`).
 
     Each line of the list is ``image depth [focal]``, as in the lists of BTS for NYU and KITTI. A leading slash is
     optional, ``None`` stands for a missing depth, and blank lines and lines that start with # are passed over. All

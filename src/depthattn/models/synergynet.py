@@ -89,7 +89,7 @@ class SynergyNet(nn.Module):
 
     Shape:
         Input (B, 3, H, W), RGB in [0, 1], H and W >= 32; the ImageNet normalisation happens inside. Output
-        :class:`SynergyOutput`.
+        :class:`~depthattn.models.SynergyOutput`.
 
     Raises:
         ValueError, TypeError: if an argument or the image does not fit.

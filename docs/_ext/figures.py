@@ -1,0 +1,96 @@
+"""The gallery's figures: one look, saved once for light pages and once for dark ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
+from matplotlib.colors import to_rgba, to_rgba_array
+from matplotlib.figure import Figure
+
+# What is drawn in these colours changes with the page: paper, text and axes, grid.
+_LIGHT = ("#ffffff", "#1f2328", "#d8dce0")
+_DARK = ("#131416", "#ced2d6", "#3a3f45")
+_STYLE = {
+    "figure.figsize": (5.6, 3.6),
+    "figure.dpi": 100,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": _LIGHT[0],
+    "axes.facecolor": "none",
+    "axes.edgecolor": _LIGHT[1],
+    "axes.labelcolor": _LIGHT[1],
+    "axes.titlecolor": _LIGHT[1],
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.labelsize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": _LIGHT[2],
+    "grid.linewidth": 0.6,
+    "text.color": _LIGHT[1],
+    "xtick.color": _LIGHT[1],
+    "ytick.color": _LIGHT[1],
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+    "image.interpolation": "nearest",
+    # Of Okabe and Ito, those that stand out from white and from black.
+    "axes.prop_cycle": mpl.cycler(color=["#0b84c6", "#d9680f", "#0a9f78", "#c46aa4", "#b8860b", "#7a6ff0"]),
+}
+_PIXELS_PER_INCH = 200
+_COLOURS = ("color", "edgecolor", "facecolor", "markeredgecolor", "markerfacecolor")
+
+
+def reset(gallery_conf: dict[str, Any], name: str) -> None:
+    """Give each example the look of the site before it runs."""
+    mpl.rcdefaults()
+    mpl.rcParams.update(_STYLE)
+
+
+def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
+    """Save the open figures in both looks and return the images' reStructuredText."""
+    lines = []
+    for number, path in zip(plt.get_fignums(), block_vars["image_path_iterator"], strict=False):
+        figure = plt.figure(number)
+        light = Path(path)
+        dark = light.with_stem(f"{light.stem}_dark")
+        text = _description(figure, Path(block_vars["src_file"]).name)
+        _save(figure, light, _LIGHT[0])
+        for artist in figure.findobj():
+            _darken(artist)
+        _save(figure, dark, _DARK[0])
+        for image, theme in ((light, "only-light"), (dark, "only-dark")):
+            place = image.relative_to(gallery_conf["src_dir"]).as_posix()
+            lines += [f".. image:: /{place}", f"   :alt: {text}", f"   :class: figure {theme}", ""]
+    plt.close("all")
+    return "\n".join(lines)
+
+
+def _save(figure: Figure, path: Path, paper: str) -> None:
+    figure.savefig(path, dpi=_PIXELS_PER_INCH, facecolor=paper)
+
+
+def _description(figure: Figure, example: str) -> str:
+    titles = [axes.get_title("left") for axes in figure.axes]
+    text = figure.get_suptitle() or "; ".join(title.replace("\n", " ") for title in titles if title)
+    if not text:
+        raise ValueError(f"{example}: wanted a figure with a title, which is also what screen readers say, got none")
+    return text
+
+
+def _darken(artist: Artist) -> None:
+    other = {to_rgba(light): to_rgba(dark) for light, dark in zip(_LIGHT, _DARK, strict=True)}
+    for name in _COLOURS:
+        value = getattr(artist, f"get_{name}", lambda: None)()
+        if value is None or (isinstance(value, str) and value in ("auto", "none")):
+            continue
+        colours = [tuple(map(float, row)) for row in to_rgba_array(value)]
+        changed = [other.get(colour, colour) for colour in colours]
+        if changed != colours:
+            getattr(artist, f"set_{name}")(changed if len(changed) > 1 else changed[0])

@@ -1,0 +1,82 @@
+"""How the site is built: `make docs`, or sphinx-build -nW docs docs/_build/html."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS.parent / "src"), str(DOCS / "_ext")]
+
+import depthattn  # noqa: E402
+
+project = "depthattn"
+author = "The depthattn developers"
+copyright = "The depthattn developers"
+version = release = depthattn.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "mathml",
+]
+exclude_patterns = ["_build", "**/sg_execution_times.rst", "sg_execution_times.rst"]
+templates_path = ["_templates"]
+nitpicky = True
+# There is no inventory of other projects without a network: their names stand as plain text.
+nitpick_ignore_regex = [
+    (
+        "py:.*",
+        r"(torch|torchmetrics|numpy|np|npt|collections|pathlib|os|matplotlib)\..*|Tensor|Path|Sequence|Mapping|Callable",
+    )
+]
+
+myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_inherit_docstrings = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autosummary_generate = True
+autosummary_ignore_module_all = False
+maximum_signature_line_length = 60
+python_use_unqualified_type_names = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_custom_sections = ["Shape", "Gradient", "Source"]
+napoleon_use_ivar = True
+
+html_math_renderer = "mathml"
+html_theme = "furo"
+html_title = f"depthattn {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {"navigation_with_keys": True}
+pygments_style = "friendly"
+pygments_dark_style = "native"
+
+sphinx_gallery_conf = {
+    "examples_dirs": ["../examples"],
+    "gallery_dirs": ["gallery"],
+    "ignore_pattern": r"(^|/)(?!plot_)[^/]+\.py$",
+    "filename_pattern": "/plot_",
+    "image_scrapers": ("figures.scrape",),
+    "reset_modules": ("figures.reset",),
+    "remove_config_comments": True,
+    "show_memory": False,
+    "min_reported_time": 1e9,
+    "download_all_examples": False,
+    "show_signature": False,
+    "plot_gallery": True,
+    "abort_on_example_error": True,
+    "within_subsection_order": "FileNameSortKey",
+}
