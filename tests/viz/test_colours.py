@@ -11,6 +11,7 @@ from depthattn.viz import (
     MISSING_VALUE,
     colour_attention,
     colour_depth,
+    colour_error,
     colour_labels,
     label_palette,
 )
@@ -106,3 +107,25 @@ def test_the_first_twelve_colours_stay_apart_without_colour_vision_of_one_kind()
 def test_palette_cannot_be_written_to() -> None:
     with pytest.raises(ValueError, match="read-only"):
         label_palette(3)[0] = 0
+
+
+def test_errors_have_the_two_sides_of_their_map_and_white_holes() -> None:
+    pixels = colour_error(torch.tensor([[[-9.0, -0.5, 0.0, 0.5, 0.7, float("nan")]]]), top=0.5)[0].astype(int)
+    assert pixels[0].tolist() == pixels[1].tolist()
+    assert pixels[3].tolist() == pixels[4].tolist()
+    near, right, far = pixels[1], pixels[2], pixels[3]
+    assert near[2] > near[0]
+    assert far[0] > far[2]
+    assert right.max() < 30
+    assert tuple(pixels[5]) == MISSING_VALUE
+
+
+def test_larger_errors_are_brighter_on_both_sides() -> None:
+    luminance = colour_error(np.linspace(-1, 1, 101)[None])[0].astype(float) @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(luminance[:51]) <= 0).all()
+    assert (np.diff(luminance[50:]) >= 0).all()
+
+
+def test_error_colours_without_a_range() -> None:
+    with pytest.raises(ValueError, match="colour_error: wanted top > 0, got 0"):
+        colour_error(np.zeros((2, 2)), top=0)

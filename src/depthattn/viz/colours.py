@@ -14,6 +14,8 @@ from depthattn.viz.palette import IGNORED_LABEL, label_palette
 MISSING_VALUE = (255, 255, 255)
 DEPTH_COLOURMAP = "viridis"
 ATTENTION_COLOURMAP = "plasma"
+# Dark where the error is 0, so that what is bright is wrong and white stays free for missing pixels.
+_ERROR_STOPS = ("#a6dcff", "#2f7fc1", "#14161a", "#c4561d", "#ffd08a")
 
 ArrayLike = torch.Tensor | npt.NDArray[Any]
 
@@ -61,6 +63,27 @@ def colour_attention(attention: ArrayLike, *, top: float = 2.0) -> npt.NDArray[n
     """
     values = plane(attention, "colour_attention", "attention")
     return _paint(values, np.isfinite(values), attention_norm(top), ATTENTION_COLOURMAP)
+
+
+def colour_error(error: ArrayLike, *, top: float = 1.0) -> npt.NDArray[np.uint8]:
+    """A signed error of depth as colour: blue where too near, orange where too far, nearly black where right.
+
+    Args:
+        error: prediction minus truth in metres, shape (H, W) or (1, H, W); NaN where there is no truth.
+        top: metres of the brightest colours; larger errors look the same.
+
+    Returns:
+        RGB, shape (H, W, 3); ``MISSING_VALUE`` where the error is not finite.
+
+    Raises:
+        ValueError: a shape that does not fit, or ``top`` not above 0.
+
+    Example:
+        >>> colour_error(np.array([[-1.0, 0.0, 1.0, float("nan")]]))[0].tolist()
+        [[166, 220, 255], [20, 22, 25], [255, 208, 138], [255, 255, 255]]
+    """
+    values = plane(error, "colour_error", "error")
+    return _paint(values, np.isfinite(values), error_norm(top), error_colourmap())
 
 
 def colour_labels(
@@ -124,13 +147,26 @@ def attention_norm(top: float) -> Any:
     return _colors().Normalize(0.0, top, clip=True)
 
 
+def error_norm(top: float) -> Any:
+    """The matplotlib norm of signed errors, shared by pixels and colour bar."""
+    if not 0 < top < np.inf:
+        raise ValueError(f"colour_error: wanted top > 0, got {top}")
+    return _colors().Normalize(-top, top, clip=True)
+
+
+def error_colourmap() -> Any:
+    """The matplotlib colour map of signed errors, shared by pixels and colour bar; its middle is the colour of 0."""
+    return _colors().LinearSegmentedColormap.from_list("depth error", _ERROR_STOPS, N=255)
+
+
 def _colors() -> Any:
     return require("matplotlib.colors", extra="train", purpose="depthattn.viz")
 
 
-def _paint(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], norm: Any, colourmap: str) -> npt.NDArray[np.uint8]:
+def _paint(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], norm: Any, colourmap: Any) -> npt.NDArray[np.uint8]:
     matplotlib = require("matplotlib", extra="train", purpose="depthattn.viz")
     scaled = np.asarray(norm(np.where(valid, values, norm.vmax)), dtype=np.float64)
-    pixels: npt.NDArray[np.uint8] = matplotlib.colormaps[colourmap](scaled, bytes=True)[..., :3].copy()
+    paint = matplotlib.colormaps.get_cmap(colourmap)
+    pixels: npt.NDArray[np.uint8] = paint(scaled, bytes=True)[..., :3].copy()
     pixels[~valid] = MISSING_VALUE
     return pixels

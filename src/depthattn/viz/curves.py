@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from depthattn._extras import require
+from depthattn.viz.axes import REFERENCE_COLOUR, SERIES_COLOURS, legend_below, new_figure, style_axes
 
-# Okabe and Ito's colours, in an order that starts with the strongest contrast on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _COLUMNS = 2
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -34,7 +33,13 @@ class Panel:
     log: bool = False
 
 
-def plot_curves(history: Sequence[Mapping[str, float]], panels: Sequence[Panel], *, x: str = "epoch") -> Any:
+def plot_curves(
+    history: Sequence[Mapping[str, float]],
+    panels: Sequence[Panel],
+    *,
+    x: str = "epoch",
+    size: tuple[float, float] = (5.0, 3.7),
+) -> Any:
     """Draw the history of a run, in rows of two panels.
 
     Curves differ in marker as well as in colour, so that they can be told apart without colour.
@@ -43,6 +48,7 @@ def plot_curves(history: Sequence[Mapping[str, float]], panels: Sequence[Panel],
         history: one mapping per epoch; it holds ``x`` and the keys that the panels name.
         panels: what to draw.
         x: key of the horizontal axis.
+        size: width and height of a panel in inches.
 
     Returns:
         A ``matplotlib.figure.Figure``; nothing is registered with pyplot.
@@ -62,9 +68,7 @@ def plot_curves(history: Sequence[Mapping[str, float]], panels: Sequence[Panel],
         if x not in row:
             raise ValueError(f"plot_curves: wanted {x!r} in every row of history, got {sorted(row)} in row {index}")
     columns, rows = min(len(panels), _COLUMNS), math.ceil(len(panels) / _COLUMNS)
-    figure = require("matplotlib.figure", extra="train", purpose="plot_curves").Figure(
-        figsize=(5.0 * columns, 3.7 * rows), dpi=120, layout="constrained"
-    )
+    figure = new_figure((size[0] * columns, size[1] * rows), "plot_curves")
     for index, panel in enumerate(panels):
         _draw(figure.add_subplot(rows, columns, index + 1), history, panel, x)
     return figure
@@ -77,20 +81,16 @@ def _draw(axes: Any, history: Sequence[Mapping[str, float]], panel: Panel, x: st
             axes.plot(
                 *zip(*points, strict=True),
                 label=text,
-                color=_COLOURS[index % len(_COLOURS)],
+                color=SERIES_COLOURS[index % len(SERIES_COLOURS)],
                 marker=_MARKERS[index % len(_MARKERS)],
                 markersize=4,
                 linewidth=1.6,
             )
     for index, (text, value) in enumerate(panel.baselines.items()):
         if math.isfinite(value):
-            axes.axhline(value, label=text, color="#555555", linestyle=("--", ":", "-.")[index % 3], linewidth=1.2)
-    axes.set_title(panel.title, fontsize=11, loc="left")
-    axes.set_xlabel(x, fontsize=9)
-    axes.set_ylabel(panel.ylabel, fontsize=9)
-    axes.tick_params(labelsize=9)
-    axes.grid(True, color="#dddddd", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+            style = ("--", ":", "-.")[index % 3]
+            axes.axhline(value, label=text, color=REFERENCE_COLOUR, linestyle=style, linewidth=1.2)
+    style_axes(axes, title=panel.title, xlabel=x, ylabel=panel.ylabel)
     ticker = require("matplotlib.ticker", extra="train", purpose="plot_curves")
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     if panel.log:
@@ -98,6 +98,4 @@ def _draw(axes: Any, history: Sequence[Mapping[str, float]], panel: Panel, x: st
         axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(ticker.NullFormatter())
-    if axes.get_legend_handles_labels()[0]:
-        # Below the axes, where no curve can run through it.
-        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4)
+    legend_below(axes)
