@@ -1,0 +1,1 @@
+"""The parts of ablation.py, one concern to a file."""

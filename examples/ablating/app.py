@@ -1,0 +1,98 @@
+"""An ablation from the command line to the table."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ablating.frames import Frames, open_frames
+from ablating.picture import draw_effects
+from ablating.results import Results
+from ablating.settings import PROGRAM, Request, parse
+from ablating.table import markdown, write_into
+from ablating.trial import TrialError, run_trial
+from ablating.variants import LADDER, Variant
+from depthattn._extras import require
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train and compare as the command line says; returns the exit status."""
+    request = parse(argv)
+    try:
+        # Before an hour of training, not after it.
+        require("scipy.stats", extra="nyu", purpose=PROGRAM)
+        results = Results(request.output, request.settings)
+        _train(request, results)
+        _report(request, results)
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted; the same command goes on with what is missing", file=sys.stderr)
+        return INTERRUPTED
+    except TrialError as error:
+        return _fail(error, FAILED)
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        return _fail(error, BAD_INPUT)
+    return 0
+
+
+def _train(request: Request, results: Results) -> None:
+    """Every trial that has no result yet, seed by seed, so that rooms are made once for a seed."""
+    missing = [(s, v) for s in request.seeds for v in LADDER if results.load(v, s) is None]
+    if not missing:
+        return
+    console = Console(highlight=False)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+        TextColumn("ETA"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=300.0) as bar:
+        trials = bar.add_task("", total=len(missing))
+        frames: tuple[int, Frames] | None = None
+        for done, (seed, variant) in enumerate(missing):
+            if frames is None or frames[0] != seed:
+                making = bar.add_task(f"frames of seed {seed}", total=None)
+                frames = seed, open_frames(
+                    request.settings, seed, lambda ready, of: bar.update(making, completed=ready, total=of)
+                )
+                bar.remove_task(making)
+            bar.update(trials, description=f"seed {seed}, {variant.title}")
+            started = time.monotonic()
+            scores = run_trial(
+                variant, seed, frames[1], request.settings,
+                lambda share, loss: bar.update(trials, completed=done + share),
+            )  # fmt: skip
+            seconds = time.monotonic() - started
+            results.save(variant, seed, scores, {"data": frames[1].title, "seconds": round(seconds, 1)})
+            console.print(_line(seed, variant, scores, seconds, done + 1, len(missing)), markup=False, soft_wrap=True)
+
+
+def _line(seed: int, variant: Variant, scores: dict[str, float], seconds: float, done: int, of: int) -> str:
+    return (
+        f"{done:3d}/{of}  seed {seed}  {variant.title:16} rms {scores['rms']:.3f} m  far {scores['rms_far']:.3f} m  "
+        f"mIoU {scores['miou']:.1%}  rare {scores['rare_iou']:.1%}  {seconds:.0f} s"
+    )
+
+
+def _report(request: Request, results: Results) -> None:
+    outcome = {v.key: [results.load(v, s) or {} for s in request.seeds] for v in LADDER}
+    text = markdown(outcome, request.seeds)
+    table, picture = request.output / "table.md", request.output / "effects.png"
+    table.write_text(f"{text}\n", encoding="utf-8")
+    draw_effects(outcome, len(request.seeds), picture)
+    print(f"table    {table}\npicture  {picture}")
+    if request.page is not None:
+        write_into(request.page, text)
+        print(f"page     {request.page}")
+
+
+def _fail(error: Exception, status: int) -> int:
+    # A DataLoader worker sends its traceback as the message; the error's own text is the end of it.
+    text = str(error).strip().rsplit("Error: ", 1)[-1]
+    print(f"{PROGRAM}: error: {' '.join(text.split())}", file=sys.stderr)
+    return status

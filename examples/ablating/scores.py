@@ -1,0 +1,105 @@
+"""What a trained network is scored by."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from depthattn.data import Sample
+from depthattn.metrics import DepthBinnedMetrics, DepthMetrics, SegmentationMetrics
+
+# A difference of neighbours above both is an edge: of things, not of a floor that recedes, nor of the sensor's steps.
+_EDGE_METRES = 0.25
+_EDGE_SHARE = 0.15
+
+
+class EdgeSharpness:
+    r"""How much of the true depth edges a prediction makes.
+
+    Two pixels beside or above one another, both with a true depth g, are an edge where
+    :math:`|g_p - g_q| > 0.25` m and more than 15 % of the nearer one. Over all edges of all frames, for the prediction
+    d:
+
+    .. math::
+        \frac{\sum \operatorname{sign}(g_p - g_q) (d_p - d_q)}{\sum |g_p - g_q|}
+
+    1 is the truth's own sharpness, 0 a prediction without any step between these pixels, and a step in the wrong
+    direction counts against it. A smooth ramp over n pixels in the place of an edge earns 1/n. NaN without an edge.
+    """
+
+    def __init__(self) -> None:
+        self._made = self._true = 0.0
+
+    def update(self, pred: Tensor, target: Tensor) -> None:
+        """Add a batch: predicted and true depth (B,1,H,W), metres; 0 in ``target`` where it is missing."""
+        pred, target = pred.double(), target.double()
+        for axis in (-1, -2):
+            first, second = (_shifted(target, axis, start) for start in (0, 1))
+            step = second - first
+            nearer = torch.minimum(first, second)
+            edge = (nearer > 0) & (step.abs() > _EDGE_METRES) & (step.abs() > _EDGE_SHARE * nearer)
+            made = _shifted(pred, axis, 1) - _shifted(pred, axis, 0)
+            self._made += float(torch.where(edge, step.sign() * made, 0.0).sum())
+            self._true += float(torch.where(edge, step.abs(), 0.0).sum())
+
+    def compute(self) -> float:
+        return self._made / self._true if self._true else float("nan")
+
+
+def rarest_classes(counts: Tensor, share: float) -> list[int]:
+    """The classes that make up the rarest ``share`` of the pixels that ``counts`` (K,) has: from the rarest on, as many
+    as together stay within it, and at least one. A class that does not occur is none of them."""
+    order = [number for number in counts.argsort(stable=True).tolist() if counts[number] > 0]
+    total = counts[order].cumsum(0) / counts.sum()
+    return order[: max(1, int((total <= share).sum()))]
+
+
+class Scores:
+    """All scores of a trial, of its validation frames.
+
+    Args:
+        num_classes: number of classes.
+        rare: the rare classes.
+        max_depth: largest true depth that counts, metres; its thirds are near, middle and far.
+    """
+
+    def __init__(self, num_classes: int, rare: list[int], max_depth: float) -> None:
+        self._depth = DepthMetrics(max_depth=max_depth)
+        self._thirds = DepthBinnedMetrics(torch.linspace(0.0, max_depth, 4))
+        self._edges = EdgeSharpness()
+        self._labels = SegmentationMetrics(num_classes)
+        self._rare = rare
+
+    def update(self, depth: Tensor, logits: Tensor, batch: Sample) -> None:
+        self._depth.update(depth, batch["depth"])
+        self._thirds.update(depth, batch["depth"])
+        self._edges.update(depth, batch["depth"])
+        self._labels.update(logits, batch["labels"])
+
+    def compute(self) -> dict[str, float]:
+        depth, thirds, labels = self._depth.compute(), self._thirds.compute(), self._labels.compute()
+        near, middle, far = thirds["rms"].tolist()
+        return {
+            "rel": float(depth["rel"]),
+            "rms": float(depth["rms"]),
+            "rms_near": near,
+            "rms_middle": middle,
+            "rms_far": far,
+            "bias_far": float(thirds["bias"][-1]),
+            "delta1": float(depth["delta1"]),
+            "edge_sharpness": self._edges.compute(),
+            "pixel_accuracy": float(labels["pixel_accuracy"]),
+            "miou": float(labels["miou"]),
+            "rare_iou": float(class_iou(self._labels.confusion)[self._rare].nanmean()),
+        }
+
+
+def class_iou(confusion: Tensor) -> Tensor:
+    """IoU of each class (K,) from true by predicted classes (K,K); NaN for a class in neither."""
+    confusion = confusion.double()
+    hits = confusion.diagonal()
+    return hits / (confusion.sum(0) + confusion.sum(1) - hits)
+
+
+def _shifted(x: Tensor, axis: int, start: int) -> Tensor:
+    return x.narrow(axis, start, x.shape[axis] - 1)
