@@ -57,8 +57,11 @@ def _train(request: Request, results: Results) -> None:
         for done, (seed, variant) in enumerate(missing):
             if frames is None or frames[0] != seed:
                 making = bar.add_task(f"frames of seed {seed}", total=None)
-                frames = seed, open_frames(
-                    request.settings, seed, lambda ready, of: bar.update(making, completed=ready, total=of)
+                frames = (
+                    seed,
+                    open_frames(
+                        request.settings, seed, lambda ready, of: bar.update(making, completed=ready, total=of)
+                    ),
                 )
                 bar.remove_task(making)
             bar.update(trials, description=f"seed {seed}, {variant.title}")

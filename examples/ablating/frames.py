@@ -76,6 +76,7 @@ def open_frames(settings: Settings, seed: int, on_frame: OnFrame) -> Frames:
 
 def _nyu(settings: Settings, split: str, count: int | None) -> Dataset[Sample]:
     frames = NYUDepthV2(
-        settings.nyu, split, num_classes=settings.classes, depth="raw", transform=eval_transform(settings.size)
-    )
+        settings.nyu, split, splits=settings.splits, num_classes=settings.classes,
+        transform=eval_transform(settings.size),
+    )  # fmt: skip
     return frames if count is None or count >= len(frames) else Subset(frames, range(count))

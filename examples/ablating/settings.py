@@ -85,6 +85,7 @@ class Settings:
     """What all trials of an ablation have in common."""
 
     nyu: Path | None
+    splits: Path | None
     classes: int
     train_frames: int | None
     val_frames: int | None
@@ -154,12 +155,12 @@ def _check(parser: _Parser, given: dict[str, Any]) -> None:
     for name in ("lr", "max_depth"):
         if not 0 < given[name] < float("inf"):
             parser.error(f"--{name.replace('_', '-')}: wanted more than 0, got {given[name]}")
+    if given["splits"] is not None and given["nyu"] is None:
+        parser.error("--splits goes with --nyu, which is not given")
     if len(set(given["seeds"])) < 2:
         parser.error(f"--seeds: wanted two or more that differ, got {' '.join(map(str, given['seeds']))}")
     if given["train_frames"] is not None and given["train_frames"] < given["batch_size"]:
-        parser.error(
-            f"--train-frames: wanted at least one batch of {given['batch_size']}, got {given['train_frames']}"
-        )
+        parser.error(f"--train-frames: wanted at least one batch of {given['batch_size']}, got {given['train_frames']}")
 
 
 def _parser() -> _Parser:
@@ -169,6 +170,7 @@ def _parser() -> _Parser:
     )  # fmt: skip
     add = parser.add_argument_group("data (SyntheticRooms without --nyu)").add_argument
     add("--nyu", type=Path, metavar="MAT", help="NYU Depth v2, the official nyu_depth_v2_labeled.mat")
+    add("--splits", type=Path, metavar="MAT", help="splits.mat of NYU (the official split, built in)")
     add("--classes", type=int, choices=(40, 13, 894), default=40, help="NYU label set (40)")
     add("--train-frames", type=int, metavar="N", help=f"frames to train on {_both('train_frames')}")
     add("--val-frames", type=int, metavar="N", help=f"frames to score {_both('val_frames')}")

@@ -77,7 +77,9 @@ def run_trial(
             steps += 1
             value = float(total.detach())
             if not math.isfinite(value):
-                raise TrialError(f"{variant.key}, seed {seed}: the loss became {value} at step {steps}; try a lower --lr")
+                raise TrialError(
+                    f"{variant.key}, seed {seed}: the loss became {value} at step {steps}; try a lower --lr"
+                )
             on_step(steps / schedule.total_steps, value)
     rare = rarest_classes(frames.class_counts, RARE_SHARE)
     scores = Scores(len(frames.class_names), rare, settings.max_depth)

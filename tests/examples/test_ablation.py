@@ -1,0 +1,154 @@
+"""ablation.py from its command line to its table: what is done once, what is done again, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.data.nyu_factory import write_labeled_mat, write_splits_mat
+
+TINY = ("--size", 32, 48, "--decoder-channels", 8, 8, "--epochs", 1, "--batch-size", 2, "--workers", 0)
+ROOMS = ("--train-frames", 4, "--val-frames", 2, "--seeds", 0, 1)
+VARIANTS = ("baseline", "depth_aware", "joint_gradient", "semantic_focal", "sharing", "up_skip")
+
+Ablate = Callable[..., int]
+
+
+@pytest.fixture
+def ablate() -> Ablate:
+    from ablating.app import main
+
+    def call(*arguments: object) -> int:
+        try:
+            return main([*map(str, (*TINY, *arguments))])
+        except SystemExit as stop:
+            return int(stop.code or 0)
+
+    return call
+
+
+def read_trials(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "trials").iterdir())}
+
+
+def test_interrupted_it_goes_on_where_it_was_and_ends_with_table_and_picture(
+    ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ablating import app
+
+    folder, page = tmp_path / "runs" / "rooms", tmp_path / "evidence.md"
+    page.write_text("before\n<!-- ablation.py writes from here -->\nTHE OLD TABLE\n<!-- to here -->\nafter\n")
+    call = (*ROOMS, "--output", folder, "--page", page)
+    trained = []
+    run_trial = app.run_trial
+
+    def counted(variant, seed, *rest):  # type: ignore[no-untyped-def]
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        trained.append((variant.key, seed))
+        return run_trial(variant, seed, *rest)
+
+    monkeypatch.setattr(app, "run_trial", counted)
+    assert ablate(*call) == 130
+    assert "goes on with what is missing" in capsys.readouterr().err
+    first = read_trials(folder)
+    assert list(first) == [f"{key}-seed0.json" for key in sorted(VARIANTS[:3])]
+    assert not (folder / "table.md").exists()
+
+    monkeypatch.setattr(app, "run_trial", run_trial)
+    assert ablate(*call) == 0
+    done = read_trials(folder)
+    assert list(done) == sorted(f"{key}-seed{seed}.json" for key in VARIANTS for seed in (0, 1))
+    assert {name: done[name] for name in first} == first
+    assert "9/9" in capsys.readouterr().out
+    table = (folder / "table.md").read_text()
+    rms = [[json.loads(done[f"{key}-seed{seed}.json"])["scores"]["rms"] for seed in (0, 1)] for key in VARIANTS]
+    means = [f"{(a + b) / 2:.3f} ± {abs(a - b) / math.sqrt(2):.3f}" for a, b in rms]
+    assert f"| rms, m ↓ | {' | '.join(means)} |" in table
+    text = page.read_text()
+    assert text.startswith("before\n<!-- ablation.py writes from here -->\n")
+    assert text.endswith("<!-- to here -->\nafter\n")
+    assert table.strip() in text
+    assert "THE OLD TABLE" not in text
+    with Image.open(folder / "effects.png") as picture:
+        assert min(picture.size) > 500
+
+    # A trial that is lost comes out the same again; the others are left alone.
+    lost = folder / "trials" / "up_skip-seed1.json"
+    scores = json.loads(lost.read_text())["scores"]
+    lost.unlink()
+    assert ablate(*call) == 0
+    assert "1/1" in capsys.readouterr().out
+    assert json.loads(lost.read_text())["scores"] == scores
+
+    monkeypatch.setattr(app, "run_trial", None)
+    assert ablate(*call) == 0
+    assert ablate(*call, "--lr", 0.5) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "wanted a result with lr 0.5, got 0.002" in error
+
+
+def test_nyu_file(ablate: Ablate, tmp_path: Path) -> None:
+    write_labeled_mat(tmp_path / "nyu.mat", frames=6)
+    write_splits_mat(tmp_path / "splits.mat", train=[1, 2, 3, 4], test=[5, 6])
+    folder = tmp_path / "nyu"
+    data = ("--nyu", tmp_path / "nyu.mat", "--splits", tmp_path / "splits.mat", "--encoder", "compact")
+    assert ablate(*data, "--output", folder, "--seeds", 0, 1) == 0
+    result = json.loads((folder / "trials" / "baseline-seed1.json").read_text())
+    assert result["data"] == "NYU Depth v2 (40 classes), 4 frames to train on, 2 others to score"
+    # The factory's depth ends at 6.1 m.
+    assert result["scores"]["rms_far"] is None
+    assert result["scores"]["rms_middle"] > 0
+    assert "| rms, far third, m ↓ | - ± -" in (folder / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--seeds", 3), "--seeds: wanted two or more that differ, got 3"),
+        (("--seeds", 3, 3), "--seeds: wanted two or more that differ, got 3 3"),
+        (("--lr", 0), "--lr: wanted more than 0, got 0.0"),
+        (("--size", 16, 48), "--size: wanted at least 32, got 16"),
+        (("--train-frames", 1), "--train-frames: wanted at least one batch of 2, got 1"),
+        (("--splits", "s.mat"), "--splits goes with --nyu, which is not given"),
+        (("--nyu", "none.mat"), "none.mat"),
+        (("--encoder", "vgg"), "got 'vgg'"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_and_status_2(
+    ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[object, ...], message: str
+) -> None:
+    assert ablate(*ROOMS, "--output", tmp_path / "runs", *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ablation.py: error: ")
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_a_damaged_result_is_named(ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "trials").mkdir()
+    path = tmp_path / "trials" / "baseline-seed0.json"
+    path.write_text('{"scores": {}}')
+    assert ablate(*ROOMS, "--output", tmp_path) == 2
+    assert f"{path}: wanted a result of this script, got KeyError('settings'); remove it" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_is_named(ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ablate(*ROOMS, "--output", tmp_path, "--lr", 1e30) == 1
+    error = capsys.readouterr().err
+    assert "baseline, seed 0: the loss became nan at step 2; try a lower --lr" in error
+
+
+def test_a_page_without_markers_is_refused(ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from ablating.table import write_into
+
+    page = tmp_path / "page.md"
+    page.write_text("a page\n")
+    with pytest.raises(ValueError, match=r"page\.md: wanted the lines '<!-- ablation\.py writes from here -->'"):
+        write_into(page, "table")
+    assert page.read_text() == "a page\n"
