@@ -6,11 +6,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ablating.frames import Frames, open_frames
+from ablating.frames import open_frames
 from ablating.picture import draw_effects
 from ablating.results import Results
 from ablating.settings import PROGRAM, Request, parse
@@ -43,41 +42,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(request: Request, results: Results) -> None:
     """Every trial that has no result yet, seed by seed, so that rooms are made once for a seed."""
-    missing = [(s, v) for s in request.seeds for v in LADDER if results.load(v, s) is None]
-    if not missing:
-        return
+    missing = {
+        seed: variants
+        for seed in request.seeds
+        if (variants := [variant for variant in LADDER if results.load(variant, seed) is None])
+    }
     console = Console(highlight=False)
     columns = (
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
         TextColumn("ETA"), TimeRemainingColumn(),
     )  # fmt: skip
+    total = sum(map(len, missing.values()))
     with Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=300.0) as bar:
-        trials = bar.add_task("", total=len(missing))
-        frames: tuple[int, Frames] | None = None
-        for done, (seed, variant) in enumerate(missing):
-            if frames is None or frames[0] != seed:
-                making = bar.add_task(f"frames of seed {seed}", total=None)
-                frames = (
-                    seed,
-                    open_frames(
-                        request.settings, seed, lambda ready, of: bar.update(making, completed=ready, total=of)
-                    ),
-                )
-                bar.remove_task(making)
-            bar.update(trials, description=f"seed {seed}, {variant.title}")
-            started = time.monotonic()
-            scores = run_trial(
-                variant, seed, frames[1], request.settings,
-                lambda share, loss: bar.update(trials, completed=done + share),
-            )  # fmt: skip
-            seconds = time.monotonic() - started
-            results.save(variant, seed, scores, {"data": frames[1].title, "seconds": round(seconds, 1)})
-            console.print(_line(seed, variant, scores, seconds, done + 1, len(missing)), markup=False, soft_wrap=True)
+        all_trials = bar.add_task("", total=total, visible=total > 0)
+        done = 0
+        for seed, variants in missing.items():
+            bar.update(all_trials, description=f"frames of seed {seed}")
+            frames = open_frames(request.settings, seed)
+            for variant in variants:
+                bar.update(all_trials, description=f"seed {seed}, {variant.title}")
+                started = time.monotonic()
+                scores = run_trial(
+                    variant, seed, frames, request.settings,
+                    lambda share, done=done: bar.update(all_trials, completed=done + share),
+                )  # fmt: skip
+                seconds = round(time.monotonic() - started, 1)
+                results.save(variant, seed, scores, {"data": frames.title, "seconds": seconds})
+                done += 1
+                line = _line(seed, variant, scores, seconds)
+                console.print(f"{done:3d}/{total}  {line}", markup=False, soft_wrap=True)
 
 
-def _line(seed: int, variant: Variant, scores: dict[str, float], seconds: float, done: int, of: int) -> str:
+def _line(seed: int, variant: Variant, scores: dict[str, float], seconds: float) -> str:
     return (
-        f"{done:3d}/{of}  seed {seed}  {variant.title:16} rms {scores['rms']:.3f} m  far {scores['rms_far']:.3f} m  "
+        f"seed {seed}  {variant.title:16} rms {scores['rms']:.3f} m  far {scores['rms_far']:.3f} m  "
         f"mIoU {scores['miou']:.1%}  rare {scores['rare_iou']:.1%}  {seconds:.0f} s"
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +13,6 @@ from depthattn.data import NYUDepthV2, Sample, SyntheticRooms
 from depthattn.data.transforms import eval_transform, train_transform
 from training.baselines import count_classes
 from training.sources import Kept, Transformed
-
-OnFrame = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -37,13 +34,12 @@ class Frames:
     class_counts: Tensor
 
 
-def open_frames(settings: Settings, seed: int, on_frame: OnFrame) -> Frames:
+def open_frames(settings: Settings, seed: int) -> Frames:
     """The frames of ``seed``: rooms of its own, or those of NYU's official split, which are the same for all.
 
     Args:
         settings: of the ablation.
         seed: of the rooms.
-        on_frame: called with the number of frames that are ready, and of all.
 
     Raises:
         DataError: a file that cannot be used, named in the message.
@@ -62,13 +58,8 @@ def open_frames(settings: Settings, seed: int, on_frame: OnFrame) -> Frames:
         sets = [_nyu(settings, "train", settings.train_frames), _nyu(settings, "test", settings.val_frames)]
     train, validation = (Kept(frames) for frames in sets)
     counts = torch.zeros(len(names), dtype=torch.int64)
-    frames_of_all = len(train) + len(validation)
     for index in range(len(train)):
         counts += count_classes(train[index]["labels"], len(names))
-        on_frame(index + 1, frames_of_all)
-    for index in range(len(validation)):
-        validation[index]
-        on_frame(len(train) + index + 1, frames_of_all)
     augment = train_transform(settings.size, scale=(1.0, settings.max_scale), jitter=settings.jitter)
     title = f"{name}, {len(train)} frames to train on, {len(validation)} others to score"
     return Frames(title, Transformed(train, augment), validation, tuple(names), counts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -27,9 +29,7 @@ class CompactEncoder(Encoder):
         self.stem = nn.Sequential(
             nn.Conv2d(3, _WIDTHS[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(_WIDTHS[0]), nn.ReLU()
         )
-        self.blocks = nn.ModuleList(
-            BasicBlock(before, after, 2) for before, after in zip(_WIDTHS, _WIDTHS[1:], strict=False)
-        )
+        self.blocks = nn.ModuleList(BasicBlock(before, after, 2) for before, after in pairwise(_WIDTHS))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -61,13 +61,14 @@ class Scores:
         num_classes: number of classes.
         rare: the rare classes.
         max_depth: largest true depth that counts, metres; its thirds are near, middle and far.
+        device: of the predictions.
     """
 
-    def __init__(self, num_classes: int, rare: list[int], max_depth: float) -> None:
-        self._depth = DepthMetrics(max_depth=max_depth)
-        self._thirds = DepthBinnedMetrics(torch.linspace(0.0, max_depth, 4))
+    def __init__(self, num_classes: int, rare: list[int], max_depth: float, device: torch.device) -> None:
+        self._depth = DepthMetrics(max_depth=max_depth).to(device)
+        self._thirds = DepthBinnedMetrics(torch.linspace(0.0, max_depth, 4)).to(device)
         self._edges = EdgeSharpness()
-        self._labels = SegmentationMetrics(num_classes)
+        self._labels = SegmentationMetrics(num_classes).to(device)
         self._rare = rare
 
     def update(self, depth: Tensor, logits: Tensor, batch: Sample) -> None:

@@ -58,9 +58,9 @@ SYNTHETIC = Defaults(
     val_frames=500,
     max_scale=1.2,
     jitter=0.2,
-    epochs=10,
+    epochs=12,
     batch_size=8,
-    lr=2e-3,
+    lr=5e-3,
     workers=0,
     output=Path("runs/ablation"),
 )
@@ -185,14 +185,14 @@ def _parser() -> _Parser:
     add("--decoder-channels", type=int, nargs="+", metavar=("C", "C"), help=f"per level {_both('decoder_channels')}")
 
     add = parser.add_argument_group("pieces").add_argument
-    weights = (4.0, 0.5, 1.0)
+    weights = (4.0, 0.0625, 1.0)
     add("--loss-weights", type=float, nargs=3, metavar=("DA", "JG", "SEMF"), default=weights,
         help=f"of the three losses; the plain ones they take the place of have 1 ({_text(weights)})")  # fmt: skip
     add("--max-depth", type=float, default=10.0, metavar="M", help="metres where attention is 1 and scores end (10)")
     add("--detach-weight", action="store_true", help="no gradient through the attention of the depth-aware loss")
     add("--gamma", type=float, default=2.0, metavar="X", help="focal exponent (2)")
-    add("--class-weights", choices=_WEIGHT_METHODS, default="median_frequency",
-        help="of the focal loss, from the pixels of each class in the training frames (median_frequency)")  # fmt: skip
+    add("--class-weights", choices=_WEIGHT_METHODS, default="effective_number",
+        help="of the focal loss, from the pixels of each class in the training frames (effective_number)")  # fmt: skip
 
     add = parser.add_argument_group("training").add_argument
     add("--epochs", type=int, metavar="N", help=f"passes over the training frames {_both('epochs')}")

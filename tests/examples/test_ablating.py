@@ -87,7 +87,7 @@ def test_scores_of_two_frames_by_hand() -> None:
     target = torch.tensor([2.0, 5.0, 8.0, 0.0]).view(1, 1, 1, 4)
     labels = torch.tensor([0, 1, 2, 2]).view(1, 1, 4)
     logits = torch.nn.functional.one_hot(torch.tensor([0, 0, 2, 0]), 3).float().T.reshape(1, 3, 1, 4)
-    scores = Scores(3, [1, 2], 9.0)
+    scores = Scores(3, [1, 2], 9.0, torch.device("cpu"))
     scores.update(target + torch.tensor([1.0, -2.0, -4.0, 7.0]), logits, {"depth": target, "labels": labels})
     found = scores.compute()
     assert [found[f"rms_{third}"] for third in ("near", "middle", "far")] == pytest.approx([1.0, 2.0, 4.0])
@@ -221,11 +221,11 @@ def test_variants_see_the_same_frames_augmented_in_the_same_way() -> None:
     from ablating.variants import LADDER
 
     chosen = settings(epochs=2)
-    frames = open_frames(chosen, 7, lambda ready, of: None)
+    frames = open_frames(chosen, 7)
     seen = []
     for variant, seed in ((LADDER[0], 1), (LADDER[-1], 1), (LADDER[0], 2)):
         watched = Watched(frames.train)
-        run_trial(variant, seed, dataclasses.replace(frames, train=watched), chosen, lambda share, loss: None)
+        run_trial(variant, seed, dataclasses.replace(frames, train=watched), chosen, lambda share: None)
         seen.append(torch.stack(watched.given))
     assert len(seen[0]) == 12
     assert torch.equal(seen[0], seen[1])
@@ -236,10 +236,8 @@ def test_variants_see_the_same_frames_augmented_in_the_same_way() -> None:
 def test_frames_count_the_classes_and_differ_between_seeds() -> None:
     from ablating.frames import open_frames
 
-    ready: list[tuple[int, int]] = []
-    frames = open_frames(settings(), 0, lambda done, of: ready.append((done, of)))
-    assert ready == [(done, 8) for done in range(1, 9)]
+    frames = open_frames(settings(), 0)
     assert int(frames.class_counts.sum()) == 6 * 32 * 48
     images = [frames.train.frames[0]["image"], frames.validation[0]["image"]]
-    images.append(open_frames(settings(), 1, lambda done, of: None).train.frames[0]["image"])
+    images.append(open_frames(settings(), 1).train.frames[0]["image"])
     assert not any(torch.equal(images[a], images[b]) for a, b in ((0, 1), (0, 2), (1, 2)))

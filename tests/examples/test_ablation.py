@@ -90,7 +90,7 @@ def test_interrupted_it_goes_on_where_it_was_and_ends_with_table_and_picture(
     assert ablate(*call, "--lr", 0.5) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "wanted a result with lr 0.5, got 0.002" in error
+    assert "wanted a result with lr 0.5, got 0.005" in error
 
 
 def test_nyu_file(ablate: Ablate, tmp_path: Path) -> None:
