@@ -10,7 +10,7 @@ from ablating.results import Scores
 from ablating.statistics import Comparison, compare, spread
 from ablating.variants import BASELINE, LADDER
 
-START, END = "<!-- ablation.py writes from here", "to here -->"
+START, END = "<!-- ablation.py writes from here -->", "<!-- to here -->"
 _SIGNIFICANT = 0.05
 
 Outcome = Mapping[str, Sequence[Scores]]
@@ -47,10 +47,10 @@ def write_into(page: Path, text: str) -> None:
         ValueError: the file does not have both lines, in this order.
         OSError: it cannot be read or written.
     """
-    head, start, rest = page.read_text(encoding="utf-8").partition(f"{START} -->\n")
-    _, end, tail = rest.partition(f"<!-- {END}")
+    head, start, rest = page.read_text(encoding="utf-8").partition(f"{START}\n")
+    _, end, tail = rest.partition(END)
     if not start or not end:
-        raise ValueError(f"{page}: wanted the lines '{START} -->' and '<!-- {END}', got a page without them")
+        raise ValueError(f"{page}: wanted the lines '{START}' and '{END}', got a page without them")
     page.write_text(f"{head}{start}\n{text}\n\n{end}{tail}", encoding="utf-8")
 
 
