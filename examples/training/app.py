@@ -17,6 +17,7 @@ from rich.console import Console
 from torch.utils.data import Subset
 
 import depthattn
+import reporting
 from depthattn.data import DataError
 from training import checkpoint
 from training.baselines import Baselines, baselines, training_statistics
@@ -181,6 +182,10 @@ class Run:
         self._console.print(results(title, scores, self._baseline))
         self._say(f"checkpoint  {self.folder.best}")
         self._say(f"pictures    {self.folder.pictures}")
+        report = reporting.write_report(
+            self.folder.path, self.source, self.settings, self._engine.predict, self._console
+        )
+        self._say(f"report      {report}")
 
     def _introduce(self) -> None:
         settings, net = self.settings, self._engine.net

@@ -12,7 +12,7 @@ from typing import Any
 from training import checkpoint
 
 _CONFIG = "config.json"
-_CONTENTS = (_CONFIG, "metrics.jsonl", "results.json", "checkpoints", "pictures")
+_CONTENTS = (_CONFIG, "metrics.jsonl", "results.json", "checkpoints", "pictures", "report.html")
 
 
 class RunFolder:

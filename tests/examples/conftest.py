@@ -14,11 +14,21 @@ sys.path.insert(0, str(EXAMPLES))
 
 
 @pytest.fixture
-def train() -> Iterator[Callable[..., int]]:
+def reports() -> bool:
+    """Asks that ``train`` writes the report too, which takes longer than the rest of a tiny run."""
+    return True
+
+
+@pytest.fixture
+def train(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """The script's main with a net and pictures of a few pixels; returns the exit status."""
     from accelerate.state import AcceleratorState
 
+    import reporting
     from training.app import main
+
+    if "reports" not in request.fixturenames:
+        monkeypatch.setattr(reporting, "write_report", lambda folder, *_: folder / "report.html")
 
     def call(*arguments: object) -> int:
         # accelerate keeps one state per process, and a script is a process of its own.

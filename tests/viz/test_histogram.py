@@ -63,13 +63,13 @@ def test_bins_that_cannot_be(max_depth: float, bins: int) -> None:
 
 def test_bars_are_shares_and_the_tail_is_marked() -> None:
     histogram = DepthHistogram(4.0, np.array([5, 4, 0, 1]))
-    body, tail = plot_depth_histogram(histogram, tail=0.1).axes[0].containers
-    assert [bar.get_height() for bar in body] == [50, 40, 0]
-    assert [bar.get_height() for bar in tail] == [10]
+    body, tail = (patch.get_data() for patch in plot_depth_histogram(histogram, tail=0.1).axes[0].patches)
+    assert (body.values.tolist(), body.edges.tolist()) == ([50, 40, 0], [0, 1, 2, 3])
+    assert (tail.values.tolist(), tail.edges.tolist()) == ([10], [3, 4])
     axes = plot_depth_histogram(histogram, tail=0.1, log=True).axes[0]
     assert axes.get_yscale() == "log"
     assert axes.lines[0].get_xdata() == [3.0, 3.0]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["nearest 90%", "farthest 10%, beyond 3.00 m"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["nearest 90%", "farthest 10%: > 3.00 m"]
     assert axes.get_ylabel() == "% of pixels per 1 m"
 
 

@@ -14,6 +14,8 @@ GRID_COLOUR = "#dddddd"
 _DPI = 120
 # Inches from the axes to the legend below: room for the numbers and the name of the axis.
 _LEGEND_DROP = 0.42
+# Inches that an entry of a legend takes, by which a narrow chart gets fewer columns.
+_LEGEND_ENTRY = 1.2
 
 
 def new_figure(size: tuple[float, float], purpose: str) -> Any:
@@ -36,5 +38,7 @@ def style_axes(axes: Any, *, title: str = "", xlabel: str = "", ylabel: str = ""
 def legend_below(axes: Any) -> None:
     """The legend below the axes, where no curve can run through it; none where nothing has a label."""
     if axes.get_legend_handles_labels()[0]:
-        drop = _LEGEND_DROP / (axes.get_position().height * axes.figure.get_figheight())
-        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -drop), ncols=4)
+        place, figure = axes.get_position(), axes.figure
+        drop = _LEGEND_DROP / (place.height * figure.get_figheight())
+        columns = max(1, int(place.width * figure.get_figwidth() / _LEGEND_ENTRY))
+        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -drop), ncols=columns)

@@ -136,13 +136,15 @@ def plot_depth_histogram(
     axes = figure.add_subplot()
     edges, start = histogram.edges, histogram.quantile(1 - tail)
     share = 100.0 * histogram.counts / histogram.measured
-    in_tail = (edges[:-1] + edges[1:]) / 2 > start
-    for chosen, colour, text in (
-        (~in_tail, _BODY_COLOUR, f"nearest {1 - tail:.0%}"),
-        (in_tail, _TAIL_COLOUR, f"farthest {tail:.0%}, beyond {start:.2f} m"),
+    first = int(np.searchsorted((edges[:-1] + edges[1:]) / 2, start, side="right"))
+    for part, colour, text in (
+        (slice(first), _BODY_COLOUR, f"nearest {1 - tail:.0%}"),
+        (slice(first, None), _TAIL_COLOUR, f"farthest {tail:.0%}: > {start:.2f} m"),
     ):
-        # Bars a hair wider than their bins, or the page shows through between them.
-        axes.bar(edges[:-1][chosen], share[chosen], 1.02 * edges[1], align="edge", color=colour, label=text)
+        if len(share[part]):
+            # One outline: between bars of their own, the page would show through.
+            ends = np.append(edges[:-1][part], edges[1:][part][-1])
+            axes.stairs(share[part], ends, fill=True, color=colour, label=text)
     axes.axvline(start, color=REFERENCE_COLOUR, linestyle="--", linewidth=1.2)
     style_axes(axes, xlabel="true depth in m", ylabel=f"% of pixels per {edges[1]:.2g} m", grid="y")
     axes.set_xlim(0.0, histogram.max_depth)

@@ -1,0 +1,98 @@
+"""What a run folder says about its run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from training.checkpoint import INFO
+from training.settings import Settings
+
+CONFIG, METRICS, BEST = "config.json", "metrics.jsonl", Path("checkpoints") / "best"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its folder holds it.
+
+    Args:
+        path: the folder.
+        config: config.json: command, settings, data, model, device, versions.
+        history: losses, scores and gates of each finished epoch.
+        best_epoch: the one whose weights are the best checkpoint.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    history: Sequence[dict[str, float]]
+    best_epoch: int
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run, as they were.
+
+        Raises:
+            ValueError: they are not those of this version of the script.
+        """
+        given = self.config["settings"]
+        known = {field.name: str(field.type) for field in fields(Settings)}
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            if isinstance(value, list):
+                value = tuple(value)
+            elif value is not None and "Path" in known.get(name, ""):
+                value = Path(value)
+            values[name] = value
+        try:
+            return Settings(**values)
+        except TypeError as error:
+            raise ValueError(
+                f"{self.path / CONFIG}: wanted the settings of this version of train_nyu.py, got others ({error})"
+            ) from error
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read config.json, metrics.jsonl and the facts of the best checkpoint.
+
+    Raises:
+        ValueError: a file is missing or damaged; the message names it.
+    """
+    config = _read_json(path / CONFIG, "the folder of a run of train_nyu.py")
+    info = _read_json(path / BEST / INFO, "the best checkpoint of a run, which is there after its first epoch")
+    for name, keys in ((CONFIG, ("settings", "data", "class_names", "model")), (BEST / INFO, ("epoch",))):
+        found = config if name == CONFIG else info
+        missing = [key for key in keys if key not in found]
+        if missing:
+            raise ValueError(f"{path / name}: wanted the key {missing[0]!r}, got {', '.join(found) or 'none'}")
+    return RunRecord(path, config, _read_history(path / METRICS), int(info["epoch"]))
+
+
+def _read_json(path: Path, wanted: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: wanted {wanted}, got {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: wanted JSON, got {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: wanted a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _read_history(path: Path) -> list[dict[str, float]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ValueError(f"{path}: wanted the losses and scores of a run, got {error.strerror}") from error
+    history = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = {key: math.nan if value is None else float(value) for key, value in json.loads(line).items()}
+            history.append({"epoch": row["epoch"], **row})
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"{path} line {number}: wanted an epoch as JSON, got {line[:60]!r}") from error
+    return history
