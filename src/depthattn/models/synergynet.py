@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,12 @@ from depthattn.layers.up_projection import UpProjection, is_symbolic
 from depthattn.models.export import write_onnx
 from depthattn.models.heads import DepthHead
 from depthattn.models.inference import folded
+from depthattn.models.pretrained import load, save
 from depthattn.models.registry import build_encoder
 from depthattn.ops import checks
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Sharing = Literal["scalar", "channel"]
 UpsampleSemantics = Literal["always", "eval"]
@@ -86,6 +90,9 @@ class SynergyNet(nn.Module):
         num_classes: K.
         config: the arguments that build this model again, JSON-ready, without the weights; ``encoder`` is None
             where it was given as a module.
+        class_names: a name for each class, and
+        image_size: (H, W) of the images it was trained on, as :meth:`save_pretrained` was given them; empty and None
+            in a model that :meth:`from_pretrained` did not build.
 
     Shape:
         Input (B, 3, H, W), RGB in [0, 1], H and W >= 32; the ImageNet normalisation happens inside. Output
@@ -126,6 +133,8 @@ class SynergyNet(nn.Module):
         super().__init__()
         widths = _check_options(num_classes, decoder_channels, sharing, up_skip, upsample_semantics)
         self.num_classes = num_classes
+        self.class_names: tuple[str, ...] = ()
+        self.image_size: tuple[int, int] | None = None
         self.upsample_semantics = upsample_semantics
         self.config: dict[str, Any] = {
             "encoder": encoder if isinstance(encoder, str) else None,
@@ -238,6 +247,64 @@ class SynergyNet(nn.Module):
             OSError: if the file cannot be written.
         """
         write_onnx(self.optimize_for_inference(), path, size)
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        class_names: Sequence[str] | None = None,
+        image_size: tuple[int, int] | None = None,
+        notes: str | None = None,
+    ) -> None:
+        """Write the model as a folder: ``config.json``, ``model.safetensors`` and a model card, ``README.md``.
+
+        A new folder appears complete or not at all. In one that is there each file is replaced whole, other files
+        stay, and so does a README.md that somebody wrote or edited. ``config.json`` holds the digest of the weights:
+        files that are damaged or not of one save do not load. The folder is what a model hub takes as it is.
+
+        Args:
+            folder: where to; folders above it are made.
+            class_names: a name for each class, which :meth:`from_pretrained` gives back; None keeps the model's own.
+            image_size: (H, W) of the images it was trained on, likewise.
+            notes: Markdown for the model card: how the model was trained, and its scores.
+
+        Raises:
+            ImportError: without safetensors, which the extra ``hub`` brings.
+            ValueError: if an argument does not fit, or the model is an :meth:`optimize_for_inference` copy.
+            OSError: if a file cannot be written.
+
+        Example:
+            >>> import tempfile
+            >>> from depthattn import SynergyNet
+            >>> model = SynergyNet("resnet18", num_classes=2, decoder_channels=(8, 8))
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     model.save_pretrained(folder, class_names=("floor", "wall"), image_size=(96, 128))
+            ...     again = SynergyNet.from_pretrained(folder)
+            >>> again.class_names, again.image_size, bool((again.neck[0].weight == model.neck[0].weight).all())
+            (('floor', 'wall'), (96, 128), True)
+        """
+        save(self, folder, class_names, image_size, notes)
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | os.PathLike[str], *, encoder: nn.Module | None = None, revision: str | None = None
+    ) -> Self:
+        """The model that :meth:`save_pretrained` wrote, on the CPU, in float32 and in eval mode.
+
+        Nothing that is read is executed: the configuration is JSON of known keys, the weights are safetensors.
+
+        Args:
+            source: a folder; or, where there is no such folder, ``"owner/name"`` on the Hugging Face hub, which
+                huggingface_hub downloads and keeps.
+            encoder: the encoder of a model that was built with one given as a module: its like, of whatever weights.
+            revision: branch, tag or commit of a hub id; None is its main branch.
+
+        Raises:
+            ImportError: without safetensors, or for a hub id huggingface_hub, which the extra ``hub`` brings.
+            ValueError: if a file is missing, damaged or does not fit the other, or an argument does not fit.
+            TypeError: if ``encoder`` is not a module.
+        """
+        return load(cls, source, encoder, revision)
 
     def _level_size(self, image_size: tuple[int, int], level: int, x: Tensor) -> tuple[int, int]:
         # An encoder that rounds up covers more than the image. Each level drops what lies outside, or the final

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -43,21 +43,24 @@ def load_encoder_weights(
     ignored = set(left_out)
     found = {key: value for key, value in found.items() if key.partition(".")[0] not in ignored}
 
-    missing = [k for k in wanted if k not in found and not k.endswith("num_batches_tracked")]
+    wanted = {k: v for k, v in wanted.items() if k in found or not k.endswith("num_batches_tracked")}
+    problems = mismatches(found, wanted)
+    if problems:
+        raise ValueError(f"encoder_weights: wanted the weights of this encoder in {path}, got {problems}")
+    module.load_state_dict(found, strict=False)
+
+
+def mismatches(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """What keeps tensors from being those that are wanted, names and shapes; empty if nothing does."""
+    missing = [k for k in wanted if k not in found]
     unexpected = [k for k in found if k not in wanted]
     mismatched = [
-        f"{k} {tuple(v.shape)} for {tuple(wanted[k].shape)}"
-        for k, v in found.items()
-        if k in wanted and v.shape != wanted[k].shape
+        f"{k} {tuple(found[k].shape)} for {tuple(v.shape)}"
+        for k, v in wanted.items()
+        if k in found and found[k].shape != v.shape
     ]
-    problems = [
-        _listing(kind, keys)
-        for kind, keys in (("missing", missing), ("unexpected", unexpected), ("mismatched", mismatched))
-        if keys
-    ]
-    if problems:
-        raise ValueError(f"encoder_weights: wanted the weights of this encoder in {path}, got {'; '.join(problems)}")
-    module.load_state_dict(found, strict=False)
+    kinds = (("missing", missing), ("unexpected", unexpected), ("mismatched", mismatched))
+    return "; ".join(_listing(kind, keys) for kind, keys in kinds if keys)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
