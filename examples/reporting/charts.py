@@ -32,7 +32,7 @@ _THEME = {
     **{colour: f"var(--series-{index})" for index, colour in enumerate(SERIES_COLOURS)},
 }
 _DOTS_PER_INCH = 160
-_LARGEST_PICTURE = 320
+_LARGEST_PICTURE = 256
 _STOPS = 24
 
 
