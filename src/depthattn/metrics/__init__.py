@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from depthattn._extras import require
 from depthattn.metrics.class_balance import class_weights
+from depthattn.metrics.protocol import EIGEN_CROP, align_depth, crop_mask
 
 if TYPE_CHECKING:
     from depthattn.metrics.depth import ConstantDepthBaseline, DepthMetrics
@@ -20,7 +21,16 @@ _HOMES = {
     "SegmentationMetrics": "depthattn.metrics.segmentation",
 }
 
-__all__ = ["ConstantDepthBaseline", "DepthBinnedMetrics", "DepthMetrics", "SegmentationMetrics", "class_weights"]
+__all__ = [
+    "EIGEN_CROP",
+    "ConstantDepthBaseline",
+    "DepthBinnedMetrics",
+    "DepthMetrics",
+    "SegmentationMetrics",
+    "align_depth",
+    "class_weights",
+    "crop_mask",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from depthattn.metrics.errors import TERMS, check_range, counted, error_terms, scores_of
+from depthattn.metrics.errors import SCORES, TERMS, check_range, counted, error_terms, scores_of
 from depthattn.ops import checks
+
+POOLINGS = ("pixels", "images")
 
 
 class DepthMetrics(Metric):
-    r"""Errors and accuracies of predicted depth, pooled over all valid pixels.
+    r"""Errors and accuracies of predicted depth, pooled over all valid pixels or averaged over images.
 
-    Over the valid pixels of everything seen, with prediction :math:`d` and truth :math:`g` in metres:
+    Over the valid pixels of everything seen, or of each image, with prediction :math:`d` and truth :math:`g` in metres:
 
     ============ ====================================================================================
     ``rel``      mean of :math:`|d - g| / g`
@@ -34,13 +36,16 @@ class DepthMetrics(Metric):
     Args:
         min_depth: smallest true depth that counts, metres, > 0.
         max_depth: largest true depth that counts, metres; 10 is usual for NYU, 80 for KITTI, None for no limit.
+        pooling: ``"pixels"`` takes the means over the valid pixels of all images; ``"images"`` scores each image and
+            takes the mean of the scores over the images with a valid pixel, as the benchmark of KITTI does. The two
+            differ: say which.
         **kwargs: options of :class:`torchmetrics.Metric`.
 
     Returns:
         From ``compute``: the scores by name, float64 scalars; all NaN if no pixel was valid.
 
     Raises:
-        ValueError: if the range or the shapes do not fit.
+        ValueError: if the range, the pooling or the shapes do not fit.
         TypeError: if a map is not floating point or the mask not bool.
 
     Source:
@@ -64,9 +69,13 @@ class DepthMetrics(Metric):
     sums: Tensor
     count: Tensor
 
-    def __init__(self, min_depth: float = 1e-3, max_depth: float | None = 10.0, **kwargs: Any) -> None:
+    def __init__(
+        self, min_depth: float = 1e-3, max_depth: float | None = 10.0, *, pooling: str = "pixels", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_range("DepthMetrics", min_depth, max_depth)
+        checks.check_choice("DepthMetrics", "pooling", pooling, POOLINGS)
+        self.pooling = pooling
         self.min_depth = min_depth
         self.max_depth = max_depth
         self.add_state("sums", torch.zeros(TERMS, dtype=torch.float64), dist_reduce_fx="sum")
@@ -83,11 +92,20 @@ class DepthMetrics(Metric):
         pred, target, mask = checks.depth_maps("DepthMetrics", pred.detach(), target.detach(), mask)
         valid = counted(target, mask, self.min_depth, self.max_depth)
         terms = error_terms(pred, target, valid, self.min_depth, self.max_depth)
-        self.sums += torch.stack([term.sum(dtype=torch.float64) for term in terms])
-        self.count += valid.sum()
+        sums = torch.stack([term.flatten(1).sum(1, dtype=torch.float64) for term in terms], dim=1)
+        pixels = valid.flatten(1).sum(1)
+        if self.pooling == "pixels":
+            self.sums += sums.sum(0)
+            self.count += pixels.sum()
+        else:
+            seen = pixels > 0
+            scores = torch.stack(list(scores_of(sums / pixels.unsqueeze(1)).values()), dim=1)
+            self.sums += torch.where(seen.unsqueeze(1), scores, 0.0).sum(0)
+            self.count += seen.sum()
 
     def compute(self) -> dict[str, Tensor]:
-        return scores_of(self.sums / self.count)
+        means = self.sums / self.count
+        return scores_of(means) if self.pooling == "pixels" else dict(zip(SCORES, means.unbind(), strict=True))
 
 
 class ConstantDepthBaseline(Metric):

@@ -10,6 +10,7 @@ from torch import Tensor
 from depthattn.ops import checks
 from depthattn.ops.masking import valid_depth
 
+SCORES = ("rel", "sq_rel", "log10", "rms", "rms_log", "silog", "delta1", "delta2", "delta3")
 TERMS = 9
 
 _THRESHOLD = 1.25
@@ -54,14 +55,6 @@ def scores_of(means: Tensor) -> dict[str, Tensor]:
     rel, sq_rel, log10, square, square_log, mean_log, delta1, delta2, delta3 = means.unbind(-1)
     # The difference can round to just below zero where all pixels have the same log error.
     variance_log = (square_log - mean_log**2).clamp(min=0.0)
-    return {
-        "rel": rel,
-        "sq_rel": sq_rel,
-        "log10": log10,
-        "rms": square.sqrt(),
-        "rms_log": square_log.sqrt(),
-        "silog": 100.0 * variance_log.sqrt(),
-        "delta1": delta1,
-        "delta2": delta2,
-        "delta3": delta3,
-    }
+    silog = 100.0 * variance_log.sqrt()
+    scores = (rel, sq_rel, log10, square.sqrt(), square_log.sqrt(), silog, delta1, delta2, delta3)
+    return dict(zip(SCORES, scores, strict=True))
