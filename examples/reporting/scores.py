@@ -154,7 +154,7 @@ def classes(measured: Measured, names: Sequence[str]) -> Section:
     order = sorted(present, key=lambda index: (-iou[index], -counts[index]))
     rows = [
         [
-            text(names[index]) + (' <span class="rare">rare</span>' if index in rare else ""),
+            text(names[index]) + _mark("rare" if index in rare else "unseen" if not counts[index] else ""),
             f'<div class="meter"><div style="width:{100 * iou[index]:.1f}%"></div></div>',
             f"{iou[index]:.1%}",
             f"{counts[index] / max(sum(counts), 1):.2%}",
@@ -170,8 +170,8 @@ def classes(measured: Measured, names: Sequence[str]) -> Section:
     absent = len(names) - len(present)
     caption = (
         f"Pixels right over pixels that are of the class or are called so, best first. Rare: the smallest classes that "
-        f"together hold at most {TAIL:.0%} of the labelled training pixels. What to look for: rare classes at 0 %, and "
-        "what they are taken for."
+        f"together hold at most {TAIL:.0%} of the labelled training pixels; unseen: not in the training set. What to "
+        "look for: rare classes at 0 %, and what they are taken for."
         + (f" Classes that occur neither in the truth nor in the predictions: {absent}." if absent else "")
     )
     return Section("classes", title, figure(body, caption))
@@ -223,6 +223,10 @@ def _tile(name: str, value: float, spec: str, note: str) -> str:
     return (
         f'<div class="score">{text(name)}<strong>{text(spec.format(value))}</strong><small>{text(note)}</small></div>'
     )
+
+
+def _mark(word: str) -> str:
+    return f' <span class="mark">{word}</span>' if word else ""
 
 
 def _confused(row: Sequence[float], index: int, names: Sequence[str]) -> str:

@@ -172,11 +172,19 @@ def test_errors_by_depth_are_those_of_numpy(rooms: Path) -> None:
 
 
 def test_iou_by_class_is_that_of_numpy(rooms: Path) -> None:
+    from training.settings import parse
+    from training.sources import open_source
+
     frames, _, classes = predictions(rooms, ROOMS)
     truth = torch.stack([frame["labels"] for frame in frames]).numpy()
     names = json.loads((rooms / "config.json").read_text())["class_names"]
+    train = open_source(parse([*TINY, *map(str, ROOMS)])).train_plain
+    seen = set(torch.cat([train[index]["labels"].flatten() for index in range(4)]).unique().tolist())
     _, *rows = Page(rooms / "report.html").rows["classes"]
-    shown = {row[0].removesuffix(" rare"): (float(row[2].rstrip("%")), int(row[4].replace(",", ""))) for row in rows}
+    shown = {
+        row[0].removesuffix(" rare").removesuffix(" unseen"): (float(row[2].rstrip("%")), int(row[4].replace(",", "")))
+        for row in rows
+    }
     classes = np.where(truth >= 0, classes, -1)
     for index, name in enumerate(names):
         union = np.sum((truth == index) | (classes == index))
@@ -185,6 +193,8 @@ def test_iou_by_class_is_that_of_numpy(rooms: Path) -> None:
         else:
             iou = 100 * np.sum((truth == index) & (classes == index)) / union
             assert shown[name] == (pytest.approx(iou, abs=0.051), np.sum(truth == index))
+    unseen = {row[0].removesuffix(" unseen") for row in rows if row[0].endswith(" unseen")}
+    assert unseen == {name for index, name in enumerate(names) if index not in seen and name in shown}
     assert sorted((iou for iou, _ in shown.values()), reverse=True) == [iou for iou, _ in shown.values()]
 
 
