@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn.functional import interpolate
 
-from depthattn import SynergyNet
 from depthattn.data import DataError
+from prediction.network import load_trained
 from prediction.pictures import write_depth, write_depth_colours, write_labels
 from prediction.settings import PROGRAM, Settings, parse
-from training import checkpoint
 
 BAD_INPUT, INTERRUPTED = 2, 130
-_RUN_CONFIG = "config.json"
 _MULTIPLE = 32
 
 
@@ -56,12 +53,11 @@ class Predictor:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        folder = _checkpoint_folder(settings.checkpoint)
-        saved = checkpoint.load(folder)
-        self.class_names: tuple[str, ...] = tuple(saved.info.get("class_names", ()))
-        self.size = settings.size or _trained_size(folder)
+        trained = load_trained(settings.checkpoint)
+        self.class_names = trained.class_names
+        self.size = settings.size or trained.size
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.net = _network(saved, folder).optimize_for_inference().to(self.device)
+        self.net = trained.net.optimize_for_inference().to(self.device)
 
     def run(self) -> None:
         """Write the pictures of every photo; a bar shows how far it is."""
@@ -112,37 +108,6 @@ def read_photo(path: Path) -> npt.NDArray[np.uint8]:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: wanted a photo, got a file that does not decode ({error})") from error
-
-
-def _checkpoint_folder(given: Path) -> Path:
-    """The checkpoint itself, or the best one of a run."""
-    best = given / "checkpoints" / "best"
-    return best if best.is_dir() else given
-
-
-def _network(saved: checkpoint.Checkpoint, folder: Path) -> SynergyNet:
-    config = saved.info.get("model")
-    if not isinstance(config, dict) or config.get("encoder") is None:
-        raise checkpoint.CheckpointError(f"{folder / checkpoint.INFO}: wanted the network under 'model', got {config}")
-    net = SynergyNet(**config)
-    try:
-        net.load_state_dict(saved.tensors["model"])
-    except (RuntimeError, KeyError) as error:
-        reason = str(error).partition("\n")[2].strip().partition("\n")[0] or f"no {error}"
-        raise checkpoint.CheckpointError(
-            f"{folder}: wanted the weights of the network in {checkpoint.INFO}: {reason}"
-        ) from error
-    return net
-
-
-def _trained_size(folder: Path) -> tuple[int, int] | None:
-    """The picture size of the run that the checkpoint lies in, if it lies in one."""
-    try:
-        config: dict[str, Any] = json.loads((folder.parent.parent / _RUN_CONFIG).read_text(encoding="utf-8"))
-        height, width = config["settings"]["size"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return int(height), int(width)
 
 
 def _fail(error: Exception) -> NoReturn:

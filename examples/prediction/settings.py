@@ -51,7 +51,7 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add = parser.add_argument
     add("images", nargs="+", type=Path, metavar="IMAGE", help="photos, or folders of photos")
     add("--checkpoint", type=Path, default=Path("runs/train/checkpoints/best"), metavar="DIR",
-        help="a checkpoint of train_nyu.py, or the folder of its run (runs/train/checkpoints/best)")  # fmt: skip
+        help="checkpoint or run of train_nyu.py, or save_pretrained folder (runs/train/checkpoints/best)")  # fmt: skip
     add("-o", "--output", type=Path, default=Path("predictions"), metavar="DIR", help="folder of the results")
     add("--size", type=int, nargs=2, metavar=("H", "W"), help="pixels that the network sees (those of its training)")
     add("--max-depth", type=float, default=10.0, metavar="M", help="metres of the brightest colour (10)")

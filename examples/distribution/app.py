@@ -1,0 +1,76 @@
+"""From a data set on the command line to numbers and pictures of its long tail."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from depthattn.viz import plot_depth_histogram
+from distribution.counting import Distribution, Maps, count_maps, open_maps
+from distribution.pictures import draw_classes, draw_cumulative
+from distribution.settings import PROGRAM, Settings, parse
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Count and draw as the command line says; returns the exit status."""
+    settings = parse(argv)
+    console = Console(highlight=False)
+    try:
+        maps = open_maps(settings)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("counting", total=maps.count)
+            found = count_maps(maps, settings, lambda: progress.advance(task))
+        for line in summary(found, maps, settings):
+            console.print(line, markup=False, soft_wrap=True)
+        draw(found, maps, settings)
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted; nothing is drawn", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        _fail(error)
+    console.print(f"pictures    {settings.output}", markup=False, soft_wrap=True)
+    return 0
+
+
+def summary(found: Distribution, maps: Maps, settings: Settings) -> list[str]:
+    """The numbers, a line each."""
+    histogram, counts = found.histogram, found.class_counts
+    pixels = histogram.measured + histogram.missing
+    lines = [
+        f"data        {maps.title}, {maps.count} frames, {pixels:,} pixels",
+        f"missing     {histogram.missing / pixels:.1%} of all pixels have no depth",
+        f"median      {histogram.quantile(0.5):.2f} m; 90 % nearer than {histogram.quantile(0.9):.2f} m, "
+        f"99 % nearer than {histogram.quantile(0.99):.2f} m",
+        f"tail        the farthest {settings.tail:.0%} begin at {histogram.quantile(1 - settings.tail):.2f} m",
+        f"beyond      {histogram.beyond / histogram.measured:.2%} of the measured pixels are farther than "
+        f"{histogram.max_depth:g} m",
+    ]
+    if counts.sum() > 0:
+        occurring = int((counts > 0).sum())
+        most, least = int(counts.argmax()), int(counts.where(counts > 0, counts.max() + 1).argmin())
+        lines.append(
+            f"classes     {occurring} of {len(counts)} occur; {maps.class_names[most]} has "
+            f"{counts[most] / counts.sum():.1%} of the labelled pixels, {maps.class_names[least]} "
+            f"{counts[least] / counts.sum():.3%}: {counts[most] / counts[least]:,.0f} times fewer"
+        )
+    return lines
+
+
+def draw(found: Distribution, maps: Maps, settings: Settings) -> None:
+    settings.output.mkdir(parents=True, exist_ok=True)
+    plot_depth_histogram(found.histogram, tail=settings.tail).savefig(settings.output / "depth_histogram.png")
+    draw_cumulative(found.histogram, settings.output / "depth_cumulative.png")
+    if found.class_counts.sum() > 0:
+        draw_classes(found.class_counts, maps.class_names, settings.output / "classes.png")
+
+
+def _fail(error: Exception) -> NoReturn:
+    print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    raise SystemExit(BAD_INPUT)

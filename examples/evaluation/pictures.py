@@ -1,0 +1,79 @@
+"""A sheet of frames: image, true and predicted depth, and where the prediction is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from depthattn.viz import colour_depth, colour_error
+from depthattn.viz.colours import DEPTH_COLOURMAP, depth_norm, error_colourmap, error_norm
+
+_TITLES = ("image", "true depth", "predicted depth", "prediction - truth")
+_CELL, _HEAD, _BARS, _DPI = 2.2, 0.25, 0.6, 130
+_TICKS = (0.5, 1, 2, 3, 5, 10, 20, 40, 80)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One frame: image (3, H, W) in [0, 1]; depths (1, H, W) in metres; which pixels count; the error of those."""
+
+    image: Tensor
+    target: Tensor
+    pred: Tensor
+    counted: Tensor
+    rms: float
+
+
+def draw_errors(frames: Sequence[Scored], path: Path, *, max_depth: float) -> None:
+    """Write the sheet; a pixel that does not count is white in the errors."""
+    min_depth = min(0.5, max_depth / 20)
+    top = max_depth / 5
+    cell_height = _CELL * frames[0].image.shape[-2] / frames[0].image.shape[-1]
+    height = _HEAD + len(frames) * cell_height + _BARS
+    figure = Figure(figsize=(4 * _CELL, height), dpi=_DPI, facecolor="white")
+    for row, frame in enumerate(frames):
+        error = torch.where(frame.counted, frame.pred - frame.target, torch.nan)
+        pixels = (
+            frame.image.permute(1, 2, 0).clamp(0, 1).numpy(),
+            colour_depth(frame.target, min_depth=min_depth, max_depth=max_depth),
+            colour_depth(frame.pred, min_depth=min_depth, max_depth=max_depth),
+            colour_error(error, top=top),
+        )
+        bottom = _BARS + (len(frames) - 1 - row) * cell_height
+        for column, content in enumerate(pixels):
+            box = (column / 4 + 0.004, bottom / height + 0.004, 0.242, cell_height / height - 0.008)
+            axes = figure.add_axes(box)
+            axes.imshow(content, aspect="auto", interpolation="nearest")
+            axes.set_axis_off()
+            if row == 0:
+                axes.set_title(_TITLES[column], fontsize=9, pad=4)
+        note = f"rms {frame.rms:.2f} m" if np.isfinite(frame.rms) else "no truth"
+        plate = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        axes.text(0.98, 0.04, note, fontsize=8, ha="right", transform=axes.transAxes, bbox=plate)
+    ticks = [tick for tick in _TICKS if min_depth <= tick <= max_depth]
+    depth = ScalarMappable(depth_norm(min_depth, max_depth), DEPTH_COLOURMAP)
+    error_scale = ScalarMappable(error_norm(top), error_colourmap())
+    _colour_bar(figure, depth, (0.3, 0.4), ticks, "depth in m", height)
+    _colour_bar(figure, error_scale, (0.765, 0.22), [-top, -top / 2, 0, top / 2, top], "error in m", height)
+    figure.savefig(path)
+
+
+def _colour_bar(
+    figure: Any, mappable: ScalarMappable, span: tuple[float, float], ticks: Sequence[float], label: str, height: float
+) -> None:
+    axes = figure.add_axes((span[0], 0.43 / height, span[1], 0.1 / height))
+    bar = figure.colorbar(mappable, cax=axes, orientation="horizontal")
+    bar.minorticks_off()
+    bar.set_ticks(ticks)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.tick_params(labelsize=8, length=2, pad=1)
+    bar.set_label(label, fontsize=8, labelpad=1)
+    bar.outline.set_linewidth(0.4)

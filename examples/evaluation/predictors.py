@@ -1,0 +1,143 @@
+"""Where predicted depth comes from: a network, or files of any other model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from depthattn.data import DataError, Sample
+from depthattn.data.images import read_depth_codes
+from evaluation.settings import Settings
+from prediction.network import load_trained
+
+# Depth (H, W) in metres for a frame's number and the frame itself, of any size.
+Predictor = Callable[[int, Sample], Tensor]
+
+_KEY = "pred"
+_SUFFIXES = (".png", ".npy", ".mat")
+
+
+class NetworkPredictor:
+    """A trained SynergyNet, at the size it was trained at.
+
+    Args:
+        settings: from the command line.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        trained = load_trained(settings.checkpoint)
+        self.size = settings.size or trained.size
+        self.flip = settings.flip
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net = trained.net.optimize_for_inference().to(self.device)
+
+    @torch.inference_mode()
+    def __call__(self, index: int, frame: Sample) -> Tensor:
+        image = frame["image"].unsqueeze(0).to(self.device)
+        if self.size is not None:
+            image = interpolate(image, self.size, mode="bilinear", antialias=True)
+        depth = self._depth(image)
+        if self.flip:
+            depth = (depth + self._depth(image.flip(-1)).flip(-1)) / 2
+        return depth.cpu()
+
+    def _depth(self, image: Tensor) -> Tensor:
+        depth: Tensor = self.net(image.contiguous(memory_format=torch.channels_last)).depth
+        return depth[0, 0].float()
+
+
+class FilePredictor:
+    """Depth from files: one for each frame, or all in one.
+
+    Args:
+        path: a folder with a png, npy or mat for each frame, taken in the order of their names; or one npy or mat.
+        count: number of frames.
+        scale: stored units in a metre.
+
+    Raises:
+        DataError: another number of predictions than frames, or a file that does not hold depth.
+    """
+
+    def __init__(self, path: Path, count: int, scale: float) -> None:
+        self.scale = scale
+        self._files: list[Path] = []
+        self._all: npt.NDArray[Any] | None = None
+        if path.is_dir():
+            self._files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+            found = len(self._files)
+        else:
+            self._all = _stack(read_prediction(path), count, path)
+            found = len(self._all)
+        if found != count:
+            raise DataError(f"{path}: wanted {count} predictions, one for each frame, got {found}")
+
+    def __call__(self, index: int, frame: Sample) -> Tensor:
+        depth = self._all[index] if self._all is not None else np.squeeze(read_prediction(self._files[index]))
+        if depth.ndim != 2:
+            raise DataError(f"{self._files[index]}: wanted depth of shape (H, W), got {depth.shape}")
+        return torch.from_numpy(depth.astype(np.float32) / np.float32(self.scale))
+
+
+def open_predictor(settings: Settings, count: int) -> Predictor:
+    if settings.predictions is not None:
+        return FilePredictor(settings.predictions, count, settings.pred_scale)
+    return NetworkPredictor(settings)
+
+
+def read_prediction(path: Path) -> npt.NDArray[Any]:
+    """The array of a png, npy or mat file, MATLAB's axes in MATLAB's order.
+
+    Raises:
+        DataError: no such file, or one that does not hold an array of real numbers.
+    """
+    if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
+        raise DataError(f"{path}: wanted a folder or a file with predictions ({', '.join(_SUFFIXES)}), got neither")
+    try:
+        if path.suffix.lower() == ".png":
+            values: Any = read_depth_codes(path)
+        elif path.suffix.lower() == ".npy":
+            values = np.load(path, allow_pickle=False)
+        else:
+            values = _read_mat(path)
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, TypeError, NotImplementedError, ImportError) as error:
+        raise DataError(f"{path}: wanted predictions, got a file that does not read: {error}") from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        raise DataError(f"{path}: wanted an array of real numbers, got {getattr(values, 'dtype', type(values))}")
+    return values
+
+
+def _read_mat(path: Path) -> Any:
+    import h5py
+    from scipy.io import loadmat
+
+    if h5py.is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            if _KEY not in file:
+                raise DataError(f"{path}: wanted key '{_KEY}', got {', '.join(sorted(file)) or 'nothing'}")
+            # MATLAB stores columns first, so HDF5 shows its axes reversed.
+            return np.asarray(file[_KEY]).T
+    content = loadmat(path)
+    if _KEY not in content:
+        keys = ", ".join(sorted(key for key in content if not key.startswith("__")))
+        raise DataError(f"{path}: wanted key '{_KEY}', got {keys or 'nothing'}")
+    return content[_KEY]
+
+
+def _stack(values: npt.NDArray[Any], count: int, path: Path) -> npt.NDArray[Any]:
+    """Predictions as (N, H, W): MATLAB users have the frames last."""
+    if values.ndim == 4 and 1 in values.shape[1:]:
+        values = values.squeeze(values.shape.index(1, 1))
+    if values.ndim == 2 and count == 1:
+        return values[None]
+    if values.ndim != 3:
+        raise DataError(f"{path}: wanted predictions of shape (N,H,W) or (H,W,N), got {values.shape}")
+    return np.moveaxis(values, 2, 0) if values.shape[0] != count and values.shape[2] == count else values

@@ -1,0 +1,165 @@
+"""The command line of evaluate_nyu.py."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from depthattn.metrics import EIGEN_CROP
+
+PROGRAM = "evaluate_nyu.py"
+SYNTHETIC_SIZE = (240, 320)
+
+Crop = tuple[tuple[int, int], tuple[int, int]]
+
+_SMALLEST = 32
+_DESCRIPTION = """\
+Score predicted depth, and print the protocol with the numbers: without it they compare with nothing.
+
+The predictions are those of a checkpoint, or of any other model with --predictions. The truth is NYU
+Depth v2 (--nyu), a BTS-style list (--list), or without any data SyntheticRooms.
+"""
+_EPILOG = """\
+examples:
+  evaluate_nyu.py runs/train --nyu nyu_depth_v2_labeled.mat                      crop of Eigen et al., raw depth
+  evaluate_nyu.py runs/train --nyu nyu_depth_v2_labeled.mat --crop none --depth inpainted --flip
+  evaluate_nyu.py --predictions depths/ --pred-scale 1000 --list test.txt --root data
+  evaluate_nyu.py --predictions pred.mat --nyu nyu_depth_v2_labeled.mat --align median
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to score, against what, and how."""
+
+    checkpoint: Path | None
+    predictions: Path | None
+    pred_scale: float
+    size: tuple[int, int] | None
+    flip: bool
+    nyu: Path | None
+    splits: Path | None
+    split: str
+    depth: str
+    list: Path | None
+    root: Path | None
+    depth_scale: float
+    frames: int | None
+    crop: Crop | None
+    min_depth: float
+    max_depth: float
+    pooling: str
+    align: str | None
+    edges: tuple[float, ...] | None
+    output: Path
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # One line, like every other error of the script; argparse would print the whole usage first.
+        self.exit(2, f"{PROGRAM}: error: {message} (see --help)\n")
+
+
+def parse(argv: Sequence[str] | None = None) -> Settings:
+    """Read the command line; exits with status 2 and one line where it does not hold together."""
+    parser = _parser()
+    given = vars(parser.parse_args(argv))
+    if (given["checkpoint"] is None) == (given["predictions"] is None):
+        got = "neither" if given["checkpoint"] is None else "both"
+        parser.error(f"wanted a CHECKPOINT or --predictions, got {got}")
+    if given["nyu"] is not None and given["list"] is not None:
+        parser.error("wanted one data source, got --nyu and --list")
+    for option, source in (("splits", "nyu"), ("root", "list")):
+        if given[option] is not None and given[source] is None:
+            parser.error(f"--{option} goes with --{source}, which is not given")
+    if given["predictions"] is not None and (given["flip"] or given["size"] is not None):
+        parser.error("--flip and --size go with a CHECKPOINT, got them with --predictions")
+    if given["size"] is not None and min(given["size"]) < _SMALLEST:
+        parser.error(f"--size: wanted at least {_SMALLEST} pixels each way, got {' '.join(map(str, given['size']))}")
+    if not 0 < given["min_depth"] < given["max_depth"] < float("inf"):
+        parser.error(f"wanted 0 < --min-depth < --max-depth, got {given['min_depth']:g} and {given['max_depth']:g}")
+    if given["crop"] is None:
+        given["crop"] = "none" if given["nyu"] is None and given["list"] is None else "eigen"
+    given["crop"] = _crop(parser, given["crop"])
+    given["align"] = {"none": None, "median": "median", "least-squares": "least_squares"}[given["align"]]
+    for name in ("size", "edges"):
+        given[name] = None if given[name] is None else tuple(given[name])
+    return Settings(**given)
+
+
+def _crop(parser: argparse.ArgumentParser, word: str) -> Crop | None:
+    if word == "none":
+        return None
+    if word == "eigen":
+        return EIGEN_CROP
+    found = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+)", word)
+    if found is None:
+        parser.error(f"--crop: wanted eigen, none or ROW:ROW,COLUMN:COLUMN, got {word!r}")
+    top, bottom, left, right = map(int, found.groups())
+    return (top, bottom), (left, right)
+
+
+def _above_zero(word: str) -> float:
+    number = float(word)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"wanted a number > 0, got {word}")
+    return number
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number >= 1, got {word}")
+    return number
+
+
+# argparse names the type in its own message for a word that is no number.
+_above_zero.__name__, _positive.__name__ = "number", "whole number"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=PROGRAM,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage=f"{PROGRAM} CHECKPOINT | --predictions PATH [--nyu MAT | --list TXT] [options]",
+    )
+    # fmt: off
+    add = parser.add_argument_group("what to score").add_argument
+    add("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT",
+        help="folder of SynergyNet.save_pretrained, run of train_nyu.py, one of its checkpoints, or .safetensors")
+    add("--predictions", type=Path, metavar="PATH",
+        help="depth of any model: a folder with a png, npy or mat for each frame, in the order of their names; or "
+        "one npy (N,H,W) or mat with key 'pred' for all")
+    add("--pred-scale", type=_above_zero, default=1.0, metavar="X",
+        help="units of the predictions in one metre: 1000 for png in millimetres, 256 for KITTI's (1)")
+    add("--size", type=int, nargs=2, metavar=("H", "W"), help="pixels that the network sees (those of its training)")
+    add("--flip", action="store_true", help="average with the prediction of the mirrored image")
+    add = parser.add_argument_group("truth (SyntheticRooms if none is given)").add_argument
+    add("--nyu", type=Path, metavar="MAT", help="NYU Depth v2, the official nyu_depth_v2_labeled.mat")
+    add("--splits", type=Path, metavar="MAT", help="splits.mat of NYU (the official split, built in)")
+    add("--split", choices=("test", "train", "all"), default="test", help="frames of NYU (test)")
+    add("--depth", choices=("raw", "inpainted"), default="raw", help="NYU truth: as measured, with holes, or filled")
+    add("--list", type=Path, metavar="TXT", help="list of 'image depth [focal]' lines, as BTS has them")
+    add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
+    add("--depth-scale", type=_above_zero, default=1000.0, metavar="X", help="units of a depth png in one metre (1000)")
+    add("--frames", type=_positive, metavar="N", help="score the first N frames only (all; of SyntheticRooms 16)")
+    add = parser.add_argument_group("protocol").add_argument
+    add("--crop", metavar="CROP",
+        help="eigen (45:471,41:601), none, or rows and columns: 20:459,24:615 and 21:461,25:617 are in use too "
+        "(eigen; none for SyntheticRooms)")
+    add("--min-depth", type=_above_zero, default=1e-3, metavar="M", help="smallest true depth that counts (0.001)")
+    add("--max-depth", type=_above_zero, default=10.0, metavar="M", help="largest true depth that counts (10)")
+    add("--pooling", choices=("pixels", "images"), default="pixels",
+        help="mean over all pixels, or over the scores of each image (pixels)")
+    add("--align", choices=("none", "median", "least-squares"), default="none",
+        help="of each prediction to its truth, for models without a scale (none)")
+    add("--edges", type=float, nargs="+", metavar="M", help="ends of the depth ranges (ten equal ones)")
+    add("-o", "--output", type=Path, default=Path("evaluation"), metavar="DIR", help="folder of the results")
+    # fmt: on
+    return parser

@@ -1,0 +1,44 @@
+"""The frames to score against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import Dataset, Subset
+
+from depthattn.data import NYUDepthV2, RGBDList, Sample, SyntheticRooms
+from evaluation.settings import SYNTHETIC_SIZE, Settings
+
+_ROOMS = 16
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Frames with true depth at their full size, and what they are, for the reader."""
+
+    title: str
+    frames: Dataset[Sample]
+
+
+def open_truth(settings: Settings) -> Truth:
+    """Open the data that the command line names.
+
+    Raises:
+        DataError: a file, a line or a key that does not fit, named in the message.
+    """
+    frames: Any
+    if settings.nyu is not None:
+        frames = NYUDepthV2(settings.nyu, settings.split, splits=settings.splits, depth=settings.depth)
+        title = f"NYU Depth v2, {settings.split} split, {settings.depth} depth"
+    elif settings.list is not None:
+        frames = RGBDList(settings.list, settings.root, depth_scale=settings.depth_scale)
+        title = f"{settings.list}, {settings.depth_scale:g} units in a metre"
+    else:
+        # A seed that the training script does not use.
+        frames = SyntheticRooms(settings.frames or _ROOMS, size=SYNTHETIC_SIZE, seed=2_000_003)
+        title = "SyntheticRooms"
+    if settings.frames is not None and settings.frames < len(frames):
+        frames = Subset(frames, range(settings.frames))
+        title += f", the first {settings.frames} frames"
+    return Truth(title, frames)

@@ -1,0 +1,63 @@
+"""A trained network from any of the folders that hold one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from depthattn import SynergyNet
+from training import checkpoint
+
+_CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network and what is known of its training."""
+
+    net: SynergyNet
+    class_names: tuple[str, ...]
+    size: tuple[int, int] | None
+
+
+def load_trained(given: Path) -> Trained:
+    """Read a folder of ``SynergyNet.save_pretrained``, a run of train_nyu.py, one of its checkpoints, or its weights.
+
+    Raises:
+        ValueError: nothing of these, or damaged; the message names the file.
+    """
+    folder = given.parent if given.suffix == ".safetensors" else given
+    if (folder / _CONFIG).is_file() and (folder / "model.safetensors").is_file():
+        net = SynergyNet.from_pretrained(folder)
+        return Trained(net, net.class_names, net.image_size)
+    best = folder / "checkpoints" / "best"
+    folder = best if best.is_dir() else folder
+    saved = checkpoint.load(folder)
+    return Trained(_network(saved, folder), tuple(saved.info.get("class_names", ())), _trained_size(folder))
+
+
+def _network(saved: checkpoint.Checkpoint, folder: Path) -> SynergyNet:
+    config = saved.info.get("model")
+    if not isinstance(config, dict) or config.get("encoder") is None:
+        raise checkpoint.CheckpointError(f"{folder / checkpoint.INFO}: wanted the network under 'model', got {config}")
+    net = SynergyNet(**config)
+    try:
+        net.load_state_dict(saved.tensors["model"])
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).partition("\n")[2].strip().partition("\n")[0] or f"no {error}"
+        raise checkpoint.CheckpointError(
+            f"{folder}: wanted the weights of the network in {checkpoint.INFO}: {reason}"
+        ) from error
+    return net
+
+
+def _trained_size(folder: Path) -> tuple[int, int] | None:
+    """The picture size of the run that the checkpoint lies in, if it lies in one."""
+    try:
+        config: dict[str, Any] = json.loads((folder.parent.parent / _CONFIG).read_text(encoding="utf-8"))
+        height, width = config["settings"]["size"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return int(height), int(width)
