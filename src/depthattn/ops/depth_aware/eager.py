@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.masking import clean_target, compute_dtype
-from depthattn.ops.tiling import Scratch, add_up, tile_elements, tiles
+from depthattn.ops.tiling import Workspace, rows_joined
 
 _select = torch.ops.aten.threshold_backward.grad_input
 _smooth_l1 = torch.ops.aten.smooth_l1_loss.out
@@ -32,13 +32,13 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     dtype = compute_dtype(pred, target)
     if max_depth is None:
-        norm = _image_maximum(pred, target, mask)
+        norm = _image_maximum(target, mask, dtype)
     else:
         norm = pred.new_full((pred.shape[0],), max_depth, dtype=dtype)
     gradient = pred.new_empty(pred.shape if keep_gradient else 0)
     options = _Options(distance, beta, log_offset, detach_weight)
     sums, counts = _tiled(pred, target, mask, norm, options, gradient if keep_gradient else None, None)
-    return add_up(sums, pred, dtype), add_up(counts, pred, torch.int64), norm, gradient
+    return sums, counts, norm, gradient
 
 
 def backward(
@@ -53,32 +53,29 @@ def backward(
 def _tiled(
     pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor, options: _Options,
     gradient: Tensor | None, scale: Tensor | None,
-) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
-    """Sums and counts of every tile; with ``gradient``, also write it, multiplied by ``scale`` if there is one."""
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Sums and counts of every image; with ``gradient``, also write it, multiplied by ``scale`` if there is one."""
     in_place = gradient is not None and gradient.dtype == norm.dtype
     # Half precision is rounded once, after the scale. Else the scale meets the rounded gradient, as it does in the
     # buffer that the forward pass kept: the two paths give the same bits.
     scale_first = pred.dtype in (torch.float16, torch.bfloat16)
-    elements = tile_elements(pred, 4 if in_place else 5, norm.dtype)
-    pred, target = _tall(pred, elements), _tall(target, elements)
-    mask = None if mask is None else _tall(mask, elements)
-    gradient = None if gradient is None else _tall(gradient, elements)
-    batch, height, width = pred.shape
-    scratch = Scratch(pred, 4 if in_place else 5, max(elements, width), norm.dtype)
+    pred, target, mask, gradient = rows_joined(pred, target, mask, gradient)
+    workspace = Workspace(pred, [norm.dtype] * (4 if in_place else 5), gradient)
     divisor = norm.clamp(min=torch.finfo(norm.dtype).tiny).view(-1, 1, 1)
     one = norm.new_ones(())
     factor = None if scale is None else scale.view(-1, 1, 1)
-    sums, counts = [], []
-    for images, rows in tiles(batch, height, width, elements):
+    sums = norm.new_zeros(len(norm))
+    counts = sums.to(torch.int64)
+    for images, rows, buffers in workspace.tiles():
         raw = pred[images, rows]
         out = None if gradient is None else gradient[images, rows]
-        g, x, y, z, *spare = scratch.shaped(*raw.shape)
+        g, x, y, z, *spare = (buffer.view(raw.shape) for buffer in buffers)
         p = spare[0] if spare or out is None else out
         clean_target(target[images, rows], None if mask is None else mask[images, rows], g)
         if scale is None:
-            counts.append(torch.sign(g, out=x).sum((1, 2)))
+            counts[images] += torch.sign(g, out=x).sum((1, 2)).to(torch.int64)
         _select(raw if raw.dtype == p.dtype else p.copy_(raw), g, 0, grad_input=p)
-        sums.append(_pass(p, g, x, y, z, one, divisor[images], options, out is not None))
+        sums[images] += _pass(p, g, x, y, z, one, divisor[images], options, out is not None)
         if out is None:
             continue
         if factor is not None and scale_first:
@@ -141,22 +138,13 @@ def _pass(
     return z.mul_(weight).sum((1, 2))
 
 
-def _image_maximum(pred: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+def _image_maximum(target: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
     """The largest valid target of each image, (B,); 0 for an image without a valid pixel."""
-    dtype = compute_dtype(pred, target)
-    elements = tile_elements(pred, 1, dtype)
-    target, mask = _tall(target, elements), None if mask is None else _tall(mask, elements)
-    batch, height, width = target.shape
-    scratch = Scratch(target, 1, max(elements, width), dtype)
-    maxima = []
-    for images, rows in tiles(batch, height, width, elements):
+    target, mask = rows_joined(target, mask)
+    maxima = target.new_zeros(len(target), dtype=dtype)
+    for images, rows, (buffer,) in Workspace(target, [dtype], None).tiles():
         raw = target[images, rows]
-        (g,) = scratch.shaped(*raw.shape)
+        g = buffer.view(raw.shape)
         clean_target(raw, None if mask is None else mask[images, rows], g)
-        maxima.append(g.amax((1, 2)))
-    return torch.cat(maxima).view(batch, -1).amax(1) if maxima else target.new_zeros(batch, dtype=dtype)
-
-
-def _tall(x: Tensor, elements: int) -> Tensor:
-    """Transposed if a row alone would overflow a tile: what is done to a pixel does not depend on its place."""
-    return x if x.shape[2] <= elements else x.transpose(1, 2)
+        torch.maximum(maxima[images], g.amax((1, 2)), out=maxima[images])
+    return maxima

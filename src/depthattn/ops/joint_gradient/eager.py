@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.joint_gradient import sums_dtype
-from depthattn.ops.joint_gradient.stencil import BUFFERS, Stencil
-from depthattn.ops.tiling import Scratch, add_up, tile_elements, tiles
+from depthattn.ops.joint_gradient.stencil import Stencil, buffer_types, lead
+from depthattn.ops.tiling import Workspace
 
 # The slope of either term is a whole number in [-16, 16]: both fit one float, as depth + 64 * semantic.
 _PACKING = 64.0
@@ -36,12 +36,10 @@ def unpack(
 ) -> Tensor:
     """Turn packed slopes into the gradient of ``pred``, in place; returns that of ``semantics``, or an empty tensor."""
     to_semantics, finish = _unpacking(slopes, depth_scale, semantic_scale, semantics, differentiate_semantics)
-    batch, height, width = slopes.shape
-    elements = tile_elements(slopes, 1, depth_scale.dtype)
-    scratch = Scratch(slopes, 1, max(elements, width), depth_scale.dtype)
-    for images, rows in tiles(batch, height, width, elements):
+    # Every pixel of the map is in use already: it has no memory to lend.
+    for images, rows, (spare,) in Workspace(slopes, [depth_scale.dtype], None).tiles():
         tile = slopes[images, rows]
-        finish(tile, images, rows, scratch.shaped(*tile.shape)[0])
+        finish(tile, images, rows, spare.view(tile.shape))
     return to_semantics
 
 
@@ -85,40 +83,35 @@ def _tiled(
     batch, height, width = pred.shape
     # Half precision is rounded once, from scaled slopes in the dtype of the arithmetic.
     through = out is not None and out.dtype in (torch.float16, torch.bfloat16)
-    halo = 4 * width
-    elements = max(tile_elements(pred, BUFFERS + through, dtype), halo + width)
-    stencil = Stencil(pred, width, elements, dtype)
-    scratch = Scratch(pred, int(through), elements, dtype)
-    parts: list[list[Tensor]] = [[], [], [], []]
-    depth_sums, depth_windows, semantic_sums, semantic_windows = parts
-    for images, rows in tiles(batch, height, width, elements - halo):
+    types = buffer_types(dtype) + [dtype] * through
+    workspace = Workspace(pred, types, out, halo=4, lead=lead(width))
+    sums, counts = ([pred.new_zeros(batch, dtype=kind) for _ in range(2)] for kind in (dtype, torch.int64))
+    for images, rows, buffers in workspace.tiles():
         top = rows.start if out is None else max(rows.start - 2, 0)
         bottom = min(rows.stop + 2, height)
         if bottom - top < 3:
             continue
         own = slice(rows.start - top, max(min(rows.stop, height - 2) - top, rows.start - top))
         raw, here = pred[images, top:bottom], None if out is None else out[images, rows]
-        tile = scratch.shaped(*here.shape)[0] if through and here is not None else here
-        stencil.resize(raw.shape[0], bottom - top)
-        stencil.depth_term(raw, target[images, top:bottom], None if mask is None else mask[images, top:bottom])
-        depth_windows.append(stencil.windows(own))
-        depth_sums.append(stencil.values(own, out is not None))
-        if tile is not None:
-            stencil.slopes(own.start * width, tile.view(-1), None)
-        if semantics is not None:
-            semantic = semantics[images, top:bottom]
-            if semantic.is_floating_point():
-                stencil.map_term(raw, semantic)
+        tile = buffers[-1][: here.numel()].view(here.shape) if through and here is not None else here
+        stencil = Stencil(buffers, raw.shape)
+        for term in range(1 if semantics is None else 2):
+            if semantics is None or term == 0:
+                stencil.depth_term(raw, target[images, top:bottom], None if mask is None else mask[images, top:bottom])
+            elif semantics.is_floating_point():
+                stencil.map_term(raw, semantics[images, top:bottom])
             else:
-                stencil.class_term(raw, semantic, ignore_index)
-            semantic_windows.append(stencil.windows(own))
-            semantic_sums.append(stencil.values(own, out is not None))
+                stencil.class_term(raw, semantics[images, top:bottom], ignore_index)
+            counts[term][images] += stencil.windows(own).to(torch.int64)
+            sums[term][images] += stencil.values(own, out is not None)
             if tile is not None:
-                stencil.slopes(own.start * width, tile.view(-1), _PACKING)
+                slopes = stencil.slopes(own.start * width, tile.shape)
+                if term == 0:
+                    tile.copy_(slopes)
+                else:
+                    tile.add_(stencil.spare(tile).copy_(slopes), alpha=_PACKING)
         if tile is not None and finish is not None:
             finish(tile, images, rows, stencil.spare(tile))
         if through and here is not None and tile is not None:
             here.copy_(tile)
-    kinds = dtype, torch.int64, dtype, torch.int64
-    sums = [add_up(part, pred, kind) for part, kind in zip(parts, kinds, strict=True)]
-    return sums[0], sums[1], sums[2], sums[3]
+    return sums[0], counts[0], sums[1], counts[1]
