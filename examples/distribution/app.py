@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from depthattn.viz import plot_depth_histogram
 from distribution.counting import Distribution, Maps, count_maps, open_maps
 from distribution.pictures import draw_classes, draw_cumulative
 from distribution.settings import PROGRAM, Settings, parse
-
-BAD_INPUT, INTERRUPTED = 2, 130
+from scripting.console import exit_status, frame_progress
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Count and draw as the command line says; returns the exit status."""
     settings = parse(argv)
-    console = Console(highlight=False)
-    try:
-        maps = open_maps(settings)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("counting", total=maps.count)
-            found = count_maps(maps, settings, lambda: progress.advance(task))
-        for line in summary(found, maps, settings):
-            console.print(line, markup=False, soft_wrap=True)
-        draw(found, maps, settings)
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted; nothing is drawn", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        _fail(error)
+    return exit_status(PROGRAM, lambda: _distribute(settings, Console(highlight=False)), "nothing is drawn")
+
+
+def _distribute(settings: Settings, console: Console) -> None:
+    maps = open_maps(settings)
+    with frame_progress(console) as progress:
+        task = progress.add_task("counting", total=maps.count)
+        found = count_maps(maps, settings, lambda: progress.advance(task))
+    for line in summary(found, maps, settings):
+        console.print(line, markup=False, soft_wrap=True)
+    draw(found, maps, settings)
     console.print(f"pictures    {settings.output}", markup=False, soft_wrap=True)
-    return 0
 
 
 def summary(found: Distribution, maps: Maps, settings: Settings) -> list[str]:
@@ -69,8 +60,3 @@ def draw(found: Distribution, maps: Maps, settings: Settings) -> None:
     draw_cumulative(found.histogram, settings.output / "depth_cumulative.png")
     if found.class_counts.sum() > 0:
         draw_classes(found.class_counts, maps.class_names, settings.output / "classes.png")
-
-
-def _fail(error: Exception) -> NoReturn:
-    print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
-    raise SystemExit(BAD_INPUT)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+
+from scripting.command_line import Parser, above_zero, positive
 
 PROGRAM = "depth_distribution.py"
 
@@ -40,17 +40,9 @@ class Settings:
     output: Path
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # One line, like every other error of the scripts; argparse would print the whole usage first.
-        self.exit(2, f"{PROGRAM}: error: {message} (see --help)\n")
-
-
 def parse(argv: Sequence[str] | None = None) -> Settings:
     """Read the command line; exits with status 2 and one line where it does not hold together."""
-    parser = _Parser(
-        prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(PROGRAM, _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("--nyu", type=Path, metavar="MAT", help="NYU Depth v2, the official nyu_depth_v2_labeled.mat")
     add("--splits", type=Path, metavar="MAT", help="splits.mat of NYU (the official split, built in)")
@@ -58,11 +50,11 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add("--depth", choices=("raw", "inpainted"), default="raw", help="NYU depth: as measured, or filled (raw)")
     add("--classes", type=int, choices=(40, 13, 894), default=40, help="NYU label set (40)")
     add("--depths", type=Path, metavar="DIR", help="folder of 16-bit depth png, folders inside it too")
-    add("--depth-scale", type=float, default=1000.0, metavar="X",
+    add("--depth-scale", type=above_zero, default=1000.0, metavar="X",
         help="units of a depth png in one metre: 256 for KITTI (1000)")  # fmt: skip
-    add("--frames", type=int, metavar="N", help="count N frames, evenly spaced (all; of SyntheticRooms 64)")
-    add("--max-depth", type=float, default=10.0, metavar="M", help="metres where the last bin ends (10)")
-    add("--bins", type=int, default=100, metavar="N", help="bins of equal width (100)")
+    add("--frames", type=positive, metavar="N", help="count N frames, evenly spaced (all; of SyntheticRooms 64)")
+    add("--max-depth", type=above_zero, default=10.0, metavar="M", help="metres where the last bin ends (10)")
+    add("--bins", type=positive, default=100, metavar="N", help="bins of equal width (100)")
     add("--tail", type=float, default=0.1, metavar="SHARE", help="share of farthest pixels that is the tail (0.1)")
     add("-o", "--output", type=Path, default=Path("distribution"), metavar="DIR", help="folder of the pictures")
     settings = Settings(**vars(parser.parse_args(argv)))
@@ -72,8 +64,4 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
         parser.error("--splits goes with --nyu, which is not given")
     if not 0 < settings.tail < 1:
         parser.error(f"--tail: wanted a share in (0, 1), got {settings.tail:g}")
-    for name in ("depth_scale", "max_depth", "bins", "frames"):
-        value = getattr(settings, name)
-        if value is not None and not 0 < value < float("inf"):
-            parser.error(f"--{name.replace('_', '-')}: wanted a number > 0, got {value:g}")
     return settings

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -22,29 +20,25 @@ from evaluation.predictors import Predictor, open_predictor
 from evaluation.settings import PROGRAM, Settings, parse
 from evaluation.tables import bin_table, protocol_table, score_table
 from evaluation.truth import Truth, open_truth
+from scripting.console import exit_status, frame_progress
 from training.checkpoint import write_json
 from training.sources import evenly
 
-BAD_INPUT, INTERRUPTED = 2, 130
 _BINS, _SHEET_ROWS = 10, 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate as the command line says; returns the exit status."""
     settings = parse(argv)
-    console = Console(highlight=False)
-    try:
-        truth = open_truth(settings)
-        predictor = open_predictor(settings, len(truth.frames))
-        evaluation = Evaluation(settings, truth, predictor)
-        evaluation.run(console)
-        evaluation.report(console)
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted; nothing is written", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        _fail(error)
-    return 0
+    return exit_status(PROGRAM, lambda: _evaluate(settings, Console(highlight=False)), "nothing is written")
+
+
+def _evaluate(settings: Settings, console: Console) -> None:
+    truth = open_truth(settings)
+    predictor = open_predictor(settings, len(truth.frames))
+    evaluation = Evaluation(settings, truth, predictor)
+    evaluation.run(console)
+    evaluation.report(console)
 
 
 class Evaluation:
@@ -69,8 +63,7 @@ class Evaluation:
         """Score every frame; a bar shows how far it is."""
         count = len(self.truth.frames)
         kept = set(evenly(count, _SHEET_ROWS))
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        with frame_progress(console) as progress:
             for index in progress.track(range(count), description="scoring"):
                 scored = self._score(index, self.truth.frames[index])
                 if index in kept:
@@ -144,8 +137,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _fail(error: Exception) -> NoReturn:
-    print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
-    raise SystemExit(BAD_INPUT)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from depthattn.metrics import EIGEN_CROP
+from scripting.command_line import Parser, above_zero, positive
 
 PROGRAM = "evaluate_nyu.py"
 SYNTHETIC_SIZE = (240, 320)
@@ -58,12 +57,6 @@ class Settings:
     output: Path
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # One line, like every other error of the script; argparse would print the whole usage first.
-        self.exit(2, f"{PROGRAM}: error: {message} (see --help)\n")
-
-
 def parse(argv: Sequence[str] | None = None) -> Settings:
     """Read the command line; exits with status 2 and one line where it does not hold together."""
     parser = _parser()
@@ -91,7 +84,7 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     return Settings(**given)
 
 
-def _crop(parser: argparse.ArgumentParser, word: str) -> Crop | None:
+def _crop(parser: Parser, word: str) -> Crop | None:
     if word == "none":
         return None
     if word == "eigen":
@@ -103,32 +96,9 @@ def _crop(parser: argparse.ArgumentParser, word: str) -> Crop | None:
     return (top, bottom), (left, right)
 
 
-def _above_zero(word: str) -> float:
-    number = float(word)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"wanted a number > 0, got {word}")
-    return number
-
-
-def _positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"wanted a whole number >= 1, got {word}")
-    return number
-
-
-# argparse names the type in its own message for a word that is no number.
-_above_zero.__name__, _positive.__name__ = "number", "whole number"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog=PROGRAM,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage=f"{PROGRAM} CHECKPOINT | --predictions PATH [--nyu MAT | --list TXT] [options]",
-    )
+def _parser() -> Parser:
+    usage = f"{PROGRAM} CHECKPOINT | --predictions PATH [--nyu MAT | --list TXT] [options]"
+    parser = Parser(PROGRAM, _DESCRIPTION, _EPILOG, usage)
     # fmt: off
     add = parser.add_argument_group("what to score").add_argument
     add("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT",
@@ -136,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--predictions", type=Path, metavar="PATH",
         help="depth of any model: a folder with a png, npy or mat for each frame, in the order of their names; or "
         "one npy (N,H,W) or mat with key 'pred' for all")
-    add("--pred-scale", type=_above_zero, default=1.0, metavar="X",
+    add("--pred-scale", type=above_zero, default=1.0, metavar="X",
         help="units of the predictions in one metre: 1000 for png in millimetres, 256 for KITTI's (1)")
     add("--size", type=int, nargs=2, metavar=("H", "W"), help="pixels that the network sees (those of its training)")
     add("--flip", action="store_true", help="average with the prediction of the mirrored image")
@@ -147,14 +117,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--depth", choices=("raw", "inpainted"), default="raw", help="NYU truth: as measured, with holes, or filled")
     add("--list", type=Path, metavar="TXT", help="list of 'image depth [focal]' lines, as BTS has them")
     add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
-    add("--depth-scale", type=_above_zero, default=1000.0, metavar="X", help="units of a depth png in one metre (1000)")
-    add("--frames", type=_positive, metavar="N", help="score the first N frames only (all; of SyntheticRooms 16)")
+    add("--depth-scale", type=above_zero, default=1000.0, metavar="X", help="units of a depth png in one metre (1000)")
+    add("--frames", type=positive, metavar="N", help="score the first N frames only (all; of SyntheticRooms 64)")
     add = parser.add_argument_group("protocol").add_argument
     add("--crop", metavar="CROP",
         help="eigen (45:471,41:601), none, or rows and columns: 20:459,24:615 and 21:461,25:617 are in use too "
         "(eigen; none for SyntheticRooms)")
-    add("--min-depth", type=_above_zero, default=1e-3, metavar="M", help="smallest true depth that counts (0.001)")
-    add("--max-depth", type=_above_zero, default=10.0, metavar="M", help="largest true depth that counts (10)")
+    add("--min-depth", type=above_zero, default=1e-3, metavar="M", help="smallest true depth that counts (0.001)")
+    add("--max-depth", type=above_zero, default=10.0, metavar="M", help="largest true depth that counts (10)")
     add("--pooling", choices=("pixels", "images"), default="pixels",
         help="mean over all pixels, or over the scores of each image (pixels)")
     add("--align", choices=("none", "median", "least-squares"), default="none",

@@ -13,6 +13,9 @@ _UNITS = {"sq_rel": " m", "rms": " m"}
 
 def protocol_table(protocol: Mapping[str, Any]) -> Table:
     table = Table(title="Protocol", title_justify="left", title_style="bold", show_header=False)
+    table.add_column(no_wrap=True)
+    # A path that does not fit goes on in the next line: cut short, it would be no protocol.
+    table.add_column(overflow="fold")
     for name, value in protocol.items():
         if value is not None:
             shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value

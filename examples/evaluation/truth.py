@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, Subset
 from depthattn.data import NYUDepthV2, RGBDList, Sample, SyntheticRooms
 from evaluation.settings import SYNTHETIC_SIZE, Settings
 
-_ROOMS = 16
+_ROOMS = 64
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn.functional import interpolate
 
 from depthattn.data import DataError
 from prediction.network import load_trained
 from prediction.pictures import write_depth, write_depth_colours, write_labels
 from prediction.settings import PROGRAM, Settings, parse
+from scripting.console import BAD_INPUT, exit_status, frame_progress
 
-BAD_INPUT, INTERRUPTED = 2, 130
 _MULTIPLE = 32
 
 
@@ -28,20 +26,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Predict as the command line says; returns the exit status."""
     try:
         settings = parse(argv)
-        predictor = Predictor(settings)
-        made = not settings.output.exists()
-        settings.output.mkdir(parents=True, exist_ok=True)
-        try:
-            predictor.run()
-        finally:
-            if made and not any(settings.output.iterdir()):
-                settings.output.rmdir()
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted; the finished photos are in {settings.output}", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        _fail(error)
-    return 0
+    except ValueError as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return exit_status(PROGRAM, lambda: _predict(settings), f"the finished photos are in {settings.output}")
+
+
+def _predict(settings: Settings) -> None:
+    predictor = Predictor(settings)
+    made = not settings.output.exists()
+    settings.output.mkdir(parents=True, exist_ok=True)
+    try:
+        predictor.run()
+    finally:
+        if made and not any(settings.output.iterdir()):
+            settings.output.rmdir()
 
 
 class Predictor:
@@ -63,8 +62,7 @@ class Predictor:
         """Write the pictures of every photo; a bar shows how far it is."""
         settings = self.settings
         console = Console(highlight=False)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        with frame_progress(console) as progress:
             task = progress.add_task("", total=len(settings.photos))
             for photo in settings.photos:
                 progress.update(task, description=photo.name)
@@ -108,8 +106,3 @@ def read_photo(path: Path) -> npt.NDArray[np.uint8]:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: wanted a photo, got a file that does not decode ({error})") from error
-
-
-def _fail(error: Exception) -> NoReturn:
-    print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
-    raise SystemExit(BAD_INPUT)

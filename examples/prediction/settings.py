@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from depthattn.data.images import SUFFIXES
+from scripting.command_line import Parser
 
 PROGRAM = "predict.py"
 
@@ -35,19 +34,13 @@ class Settings:
     max_depth: float
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # One line, like every other error of the script; argparse would print the whole usage first.
-        self.exit(2, f"{PROGRAM}: error: {message} (see --help)\n")
-
-
 def parse(argv: Sequence[str] | None = None) -> Settings:
     """Read the command line; exits with status 2 and one line where it does not hold together.
 
     Raises:
         ValueError: a photo or a folder of photos is not there, or two photos would have one name.
     """
-    parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(PROGRAM, _DESCRIPTION)
     add = parser.add_argument
     add("images", nargs="+", type=Path, metavar="IMAGE", help="photos, or folders of photos")
     add("--checkpoint", type=Path, default=Path("runs/train/checkpoints/best"), metavar="DIR",

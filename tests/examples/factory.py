@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,14 @@ from PIL import Image
 
 TINY = ["--size", "32", "48", "--encoder", "resnet18", "--decoder-channels", "8", "8",
         "--epochs", "1", "--batch-size", "2", "--workers", "0"]  # fmt: skip
+
+
+def exit_status(main: Callable[[list[str]], int], *arguments: object) -> int:
+    """What a script would exit with."""
+    try:
+        return main([*map(str, arguments)])
+    except SystemExit as stop:
+        return int(stop.code or 0)
 
 
 def write_pictures(folder: Path, count: int, *, depth: bool = True, labels: bool = False) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from tests.data.nyu_factory import write_labeled_mat
+from tests.examples.factory import exit_status
 
 Distribute = Callable[..., int]
 
@@ -17,13 +19,7 @@ Distribute = Callable[..., int]
 def distribute() -> Distribute:
     from distribution.app import main
 
-    def call(*arguments: object) -> int:
-        try:
-            return main([*map(str, arguments)])
-        except SystemExit as stop:
-            return int(stop.code or 0)
-
-    return call
+    return partial(exit_status, main)
 
 
 def test_a_folder_of_kitti_depth(distribute: Distribute, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +65,7 @@ def test_synthetic_rooms_by_default(distribute: Distribute, tmp_path: Path, caps
         (["--depths", "{0}", "--nyu", "x.mat"], "wanted one data source, got --nyu and --depths"),
         (["--splits", "x.mat"], "--splits goes with --nyu"),
         (["--tail", "1"], "--tail: wanted a share in (0, 1), got 1"),
-        (["--bins", "0"], "--bins: wanted a number > 0, got 0"),
+        (["--bins", "0"], "--bins: wanted a whole number >= 1, got 0"),
         (["--nyu", "{0}/none.mat"], "wanted the official nyu_depth_v2_labeled.mat"),
     ],
 )

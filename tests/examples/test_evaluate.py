@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import scipy.io
 import torch
 from PIL import Image
 from tests.data.nyu_factory import Frames, write_labeled_mat, write_splits_mat
+from tests.examples.factory import exit_status
 from torch.nn.functional import interpolate
 
 from depthattn import SynergyNet
@@ -26,13 +28,7 @@ TEST = [1, 3, 4]  # zero-based
 def evaluate() -> Evaluate:
     from evaluation.app import main
 
-    def call(*arguments: object) -> int:
-        try:
-            return main([*map(str, arguments)])
-        except SystemExit as stop:
-            return int(stop.code or 0)
-
-    return call
+    return partial(exit_status, main)
 
 
 @pytest.fixture

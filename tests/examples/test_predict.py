@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.examples.factory import exit_status
 from torch.nn.functional import interpolate
 
 from depthattn import SynergyNet
@@ -23,13 +25,7 @@ Predict = Callable[..., int]
 def predict() -> Predict:
     from prediction.app import main
 
-    def call(*arguments: object) -> int:
-        try:
-            return main([*map(str, arguments)])
-        except SystemExit as stop:
-            return int(stop.code or 0)
-
-    return call
+    return partial(exit_status, main)
 
 
 def write_run(folder: Path, classes: tuple[str, ...] = CLASSES) -> SynergyNet:

@@ -1,0 +1,1 @@
+"""What the scripts share: their command lines, bars and last words."""
