@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class FilePredictor:
         self._files: list[Path] = []
         self._all: npt.NDArray[Any] | None = None
         if path.is_dir():
-            self._files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+            self._files = sorted((file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES), key=_counting)
             found = len(self._files)
         else:
             self._all = _stack(read_prediction(path), count, path)
@@ -89,6 +90,11 @@ def open_predictor(settings: Settings, count: int) -> Predictor:
     if settings.predictions is not None:
         return FilePredictor(settings.predictions, count, settings.pred_scale)
     return NetworkPredictor(settings)
+
+
+def _counting(path: Path) -> list[tuple[str, int]]:
+    """A key that puts frame2 before frame10, as whoever numbered them meant it."""
+    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", path.name)]
 
 
 def read_prediction(path: Path) -> npt.NDArray[Any]:

@@ -97,19 +97,22 @@ def test_protocols(evaluate: Evaluate, tmp_path: Path, nyu: Frames, options: lis
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bins.png", "errors.png", "scores.json"]
 
 
+NUMBERS = (2, 9, 10)  # by letters 10 would come first
+
+
 def write_pngs(folder: Path, pred: np.ndarray) -> None:
-    for index, depth in enumerate(pred):
-        Image.fromarray(np.rint(depth * 256).astype(np.uint16)).save(folder / f"{index}.png")
+    for number, depth in zip(NUMBERS, pred, strict=True):
+        Image.fromarray(np.rint(depth * 256).astype(np.uint16)).save(folder / f"{number}.png")
 
 
 def write_npys(folder: Path, pred: np.ndarray) -> None:
-    for index, depth in enumerate(pred):
-        np.save(folder / f"{index}.npy", depth[None] * 256)
+    for number, depth in zip(NUMBERS, pred, strict=True):
+        np.save(folder / f"{number}.npy", depth[None] * 256)
 
 
 def write_mats(folder: Path, pred: np.ndarray) -> None:
-    for index, depth in enumerate(pred):
-        scipy.io.savemat(folder / f"{index}.mat", {"pred": depth * 256})
+    for number, depth in zip(NUMBERS, pred, strict=True):
+        scipy.io.savemat(folder / f"{number}.mat", {"pred": depth * 256})
 
 
 def write_frames_last(folder: Path, pred: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,6 @@ from depthattn.ops import checks
 
 if TYPE_CHECKING:
     from depthattn.models.synergynet import SynergyNet
-
-    Net = TypeVar("Net", bound=SynergyNet)
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -102,8 +100,11 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def load(
-    build: type[Net], source: str | os.PathLike[str], encoder: nn.Module | None = None, revision: str | None = None
-) -> Net:
+    build: type[SynergyNet],
+    source: str | os.PathLike[str],
+    encoder: nn.Module | None,
+    revision: str | None,
+) -> SynergyNet:
     """Build the model of a folder or of the hub; see :meth:`SynergyNet.from_pretrained`."""
     if Path(source).is_dir():
         if revision is not None:

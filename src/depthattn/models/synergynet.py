@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +20,6 @@ from depthattn.models.inference import folded
 from depthattn.models.pretrained import load, save
 from depthattn.models.registry import build_encoder
 from depthattn.ops import checks
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 Sharing = Literal["scalar", "channel"]
 UpsampleSemantics = Literal["always", "eval"]
@@ -288,7 +285,7 @@ class SynergyNet(nn.Module):
     @classmethod
     def from_pretrained(
         cls, source: str | os.PathLike[str], *, encoder: nn.Module | None = None, revision: str | None = None
-    ) -> Self:
+    ) -> SynergyNet:
         """The model that :meth:`save_pretrained` wrote, on the CPU, in float32 and in eval mode.
 
         Nothing that is read is executed: the configuration is JSON of known keys, the weights are safetensors.
