@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 import depthattn
 from depthattn.data import DataError, Sample
-from depthattn.metrics import DepthBinnedMetrics, DepthMetrics, align_depth, crop_mask
+from depthattn.metrics import DepthBinnedMetrics, DepthMetrics, SegmentationMetrics, align_depth, crop_mask
 from depthattn.viz import plot_depth_bins
 from evaluation.pictures import Scored, draw_errors
 from evaluation.predictors import Predictor, open_predictor
@@ -57,6 +57,9 @@ class Evaluation:
         self.edges = settings.edges or tuple(settings.max_depth * part / _BINS for part in range(_BINS + 1))
         self.scores = DepthMetrics(settings.min_depth, settings.max_depth, pooling=settings.pooling)
         self.bins = DepthBinnedMetrics(self.edges)
+        # Labels are scored where network and truth tell the same classes apart.
+        names = truth.class_names
+        self.labels = SegmentationMetrics(len(names)) if names and names == predictor.class_names else None
         self.shown: list[Scored] = []
 
     def run(self, console: Console) -> None:
@@ -77,6 +80,8 @@ class Evaluation:
         scores = {name: float(value) for name, value in self.scores.compute().items()}
         bins = {name: values.tolist() for name, values in self.bins.compute().items()}
         output.mkdir(parents=True, exist_ok=True)
+        if self.labels is not None and self.labels.confusion.any():
+            scores |= {name: float(value) for name, value in self.labels.compute().items()}
         facts = {"scores": scores, "bins": {"edges_m": list(self.edges), **bins}}
         write_json(output / "scores.json", {"protocol": protocol, **_without_nan(facts)})
         draw_errors(self.shown, output / "errors.png", max_depth=self.settings.max_depth)
@@ -110,8 +115,8 @@ class Evaluation:
     def _score(self, index: int, frame: Sample) -> Scored:
         settings, target = self.settings, frame["depth"]
         size = (target.shape[-2], target.shape[-1])
-        pred = self.predictor(index, frame)
-        pred = interpolate(pred[None, None], size, mode="bilinear", align_corners=False)[0]
+        predicted = self.predictor(index, frame)
+        pred = interpolate(predicted.depth[None, None], size, mode="bilinear", align_corners=False)[0]
         mask = torch.ones(size, dtype=torch.bool) if settings.crop is None else crop_mask(size, settings.crop)
         mask = mask.unsqueeze(0)
         if settings.align is not None:
@@ -120,6 +125,9 @@ class Evaluation:
             ).float()
         # As the metrics do; the pictures show what is scored.
         pred = pred.clamp(settings.min_depth, settings.max_depth)
+        if self.labels is not None:
+            classes = interpolate(predicted.classes[None], size, mode="bilinear", align_corners=False)
+            self.labels.update(classes, frame["labels"][None].where(mask, -100))
         self.scores.update(pred, target, mask)
         inside = (target >= settings.min_depth) & (target <= settings.max_depth)
         self.bins.update(pred, target, mask & inside)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,21 @@ from depthattn.data.images import read_depth_codes
 from evaluation.settings import Settings
 from prediction.network import load_trained
 
-# Depth (H, W) in metres for a frame's number and the frame itself, of any size.
-Predictor = Callable[[int, Sample], Tensor]
+
+class Predicted(NamedTuple):
+    """Depth (h, w) in metres, of any size, and the classes' probabilities (K, h, w) or None."""
+
+    depth: Tensor
+    classes: Tensor | None
+
+
+class Predictor(Protocol):
+    """Predicts a frame, given with its number; ``class_names`` are those it tells apart, empty if not known."""
+
+    class_names: tuple[str, ...]
+
+    def __call__(self, index: int, frame: Sample) -> Predicted: ...
+
 
 _KEY = "pred"
 _SUFFIXES = (".png", ".npy", ".mat")
@@ -34,24 +46,27 @@ class NetworkPredictor:
 
     def __init__(self, settings: Settings) -> None:
         trained = load_trained(settings.checkpoint)
+        self.class_names = trained.class_names
         self.size = settings.size or trained.size
         self.flip = settings.flip
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = trained.net.optimize_for_inference().to(self.device)
 
     @torch.inference_mode()
-    def __call__(self, index: int, frame: Sample) -> Tensor:
+    def __call__(self, index: int, frame: Sample) -> Predicted:
         image = frame["image"].unsqueeze(0).to(self.device)
         if self.size is not None:
             image = interpolate(image, self.size, mode="bilinear", antialias=True)
-        depth = self._depth(image)
+        depth, classes = self._predict(image)
         if self.flip:
-            depth = (depth + self._depth(image.flip(-1)).flip(-1)) / 2
-        return depth.cpu()
+            mirrored = self._predict(image.flip(-1))
+            depth = (depth + mirrored.depth.flip(-1)) / 2
+            classes = (classes + mirrored.classes.flip(-1)) / 2
+        return Predicted(depth.cpu(), classes.cpu())
 
-    def _depth(self, image: Tensor) -> Tensor:
-        depth: Tensor = self.net(image.contiguous(memory_format=torch.channels_last)).depth
-        return depth[0, 0].float()
+    def _predict(self, image: Tensor) -> Predicted:
+        output = self.net(image.contiguous(memory_format=torch.channels_last))
+        return Predicted(output.depth[0, 0].float(), output.semantics[0].float().softmax(0))
 
 
 class FilePredictor:
@@ -66,6 +81,8 @@ class FilePredictor:
         DataError: another number of predictions than frames, or a file that does not hold depth.
     """
 
+    class_names = ()
+
     def __init__(self, path: Path, count: int, scale: float) -> None:
         self.scale = scale
         self._files: list[Path] = []
@@ -79,11 +96,11 @@ class FilePredictor:
         if found != count:
             raise DataError(f"{path}: wanted {count} predictions, one for each frame, got {found}")
 
-    def __call__(self, index: int, frame: Sample) -> Tensor:
+    def __call__(self, index: int, frame: Sample) -> Predicted:
         depth = self._all[index] if self._all is not None else np.squeeze(read_prediction(self._files[index]))
         if depth.ndim != 2:
             raise DataError(f"{self._files[index]}: wanted depth of shape (H, W), got {depth.shape}")
-        return torch.from_numpy(depth.astype(np.float32) / np.float32(self.scale))
+        return Predicted(torch.from_numpy(depth.astype(np.float32) / np.float32(self.scale)), None)
 
 
 def open_predictor(settings: Settings, count: int) -> Predictor:

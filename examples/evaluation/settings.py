@@ -44,6 +44,7 @@ class Settings:
     splits: Path | None
     split: str
     depth: str
+    classes: int
     list: Path | None
     root: Path | None
     depth_scale: float
@@ -115,6 +116,7 @@ def _parser() -> Parser:
     add("--splits", type=Path, metavar="MAT", help="splits.mat of NYU (the official split, built in)")
     add("--split", choices=("test", "train", "all"), default="test", help="frames of NYU (test)")
     add("--depth", choices=("raw", "inpainted"), default="raw", help="NYU truth: as measured, with holes, or filled")
+    add("--classes", type=int, choices=(40, 13, 894), default=40, help="NYU label set of the network (40)")
     add("--list", type=Path, metavar="TXT", help="list of 'image depth [focal]' lines, as BTS has them")
     add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
     add("--depth-scale", type=above_zero, default=1000.0, metavar="X", help="units of a depth png in one metre (1000)")

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 _UNITS = {"sq_rel": " m", "rms": " m"}
+_SHARES = ("pixel_accuracy", "mean_accuracy", "miou")
 
 
 def protocol_table(protocol: Mapping[str, Any]) -> Table:
@@ -29,7 +30,7 @@ def score_table(scores: Mapping[str, float]) -> Table:
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in scores.items():
-        share = name.startswith("delta")
+        share = name.startswith("delta") or name in _SHARES
         table.add_row(name, f"{value:.2%}" if share else f"{value:.4f}{_UNITS.get(name, '')}")
     return table
 

@@ -15,10 +15,11 @@ _ROOMS = 64
 
 @dataclass(frozen=True)
 class Truth:
-    """Frames with true depth at their full size, and what they are, for the reader."""
+    """Frames with true depth at their full size, what they are, for the reader, and the names of their classes."""
 
     title: str
     frames: Dataset[Sample]
+    class_names: tuple[str, ...]
 
 
 def open_truth(settings: Settings) -> Truth:
@@ -29,7 +30,9 @@ def open_truth(settings: Settings) -> Truth:
     """
     frames: Any
     if settings.nyu is not None:
-        frames = NYUDepthV2(settings.nyu, settings.split, splits=settings.splits, depth=settings.depth)
+        frames = NYUDepthV2(
+            settings.nyu, settings.split, splits=settings.splits, num_classes=settings.classes, depth=settings.depth
+        )
         title = f"NYU Depth v2, {settings.split} split, {settings.depth} depth"
     elif settings.list is not None:
         frames = RGBDList(settings.list, settings.root, depth_scale=settings.depth_scale)
@@ -38,7 +41,8 @@ def open_truth(settings: Settings) -> Truth:
         # A seed that the training script does not use.
         frames = SyntheticRooms(settings.frames or _ROOMS, size=SYNTHETIC_SIZE, seed=2_000_003)
         title = "SyntheticRooms"
+    names = tuple(frames.class_names)
     if settings.frames is not None and settings.frames < len(frames):
         frames = Subset(frames, range(settings.frames))
         title += f", the first {settings.frames} frames"
-    return Truth(title, frames)
+    return Truth(title, frames, names)

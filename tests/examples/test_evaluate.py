@@ -160,6 +160,29 @@ def test_a_checkpoint_sees_its_own_size_and_is_scored_at_that_of_the_truth(
     assert found["protocol"]["flip_averaging"] is flip
 
 
+def test_labels_are_scored_where_the_classes_are_those_of_the_data(
+    evaluate: Evaluate, tmp_path: Path, nyu: Frames
+) -> None:
+    from depthattn.data import NYUDepthV2
+
+    frames = NYUDepthV2(tmp_path / "nyu.mat", TEST, num_classes=13)
+    torch.manual_seed(0)
+    net = SynergyNet("resnet18", 13, decoder_channels=(8, 8)).eval()
+    net.semantic_decoder.head.weight.data.normal_()
+    net.save_pretrained(tmp_path / "model", class_names=frames.class_names, image_size=(48, 64))
+    assert evaluate(tmp_path / "model", "--crop", "5:40,8:60", "--classes", 13, *data(tmp_path)) == 0
+    right = []
+    for index in range(3):
+        with torch.no_grad():
+            classes = net(frames[index]["image"][None]).semantics.argmax(1)[0, 5:40, 8:60]
+        labels = frames[index]["labels"][5:40, 8:60]
+        right += (classes == labels)[labels >= 0].tolist()
+    assert results(tmp_path)["scores"]["pixel_accuracy"] == pytest.approx(np.mean(right), abs=2e-3)
+    # The 40 classes are others, so depth alone is scored.
+    assert evaluate(tmp_path / "model", "--crop", "none", *data(tmp_path)) == 0
+    assert "miou" not in results(tmp_path)["scores"]
+
+
 def test_without_data_it_scores_synthetic_rooms(
     evaluate: Evaluate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
