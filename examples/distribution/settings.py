@@ -56,7 +56,8 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add("--max-depth", type=above_zero, default=10.0, metavar="M", help="metres where the last bin ends (10)")
     add("--bins", type=positive, default=100, metavar="N", help="bins of equal width (100)")
     add("--tail", type=float, default=0.1, metavar="SHARE", help="share of farthest pixels that is the tail (0.1)")
-    add("-o", "--output", type=Path, default=Path("distribution"), metavar="DIR", help="folder of the pictures")
+    add("-o", "--output", type=Path, default=Path("runs/distribution"), metavar="DIR",
+        help="folder of the pictures (runs/distribution)")  # fmt: skip
     settings = Settings(**vars(parser.parse_args(argv)))
     if settings.nyu is not None and settings.depths is not None:
         parser.error("wanted one data source, got --nyu and --depths")

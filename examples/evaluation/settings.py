@@ -132,6 +132,7 @@ def _parser() -> Parser:
     add("--align", choices=("none", "median", "least-squares"), default="none",
         help="of each prediction to its truth, for models without a scale (none)")
     add("--edges", type=float, nargs="+", metavar="M", help="ends of the depth ranges (ten equal ones)")
-    add("-o", "--output", type=Path, default=Path("evaluation"), metavar="DIR", help="folder of the results")
+    add("-o", "--output", type=Path, default=Path("runs/evaluation"), metavar="DIR",
+        help="folder of the results (runs/evaluation)")
     # fmt: on
     return parser
