@@ -44,20 +44,64 @@ def save(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], info: Mappin
         info: JSON-able facts that go with them.
     """
     writing = _sibling(folder, "writing")
-    previous = _sibling(folder, "previous")
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)
+    try:
+        _write(writing, tensors, info)
+    except OSError:
+        # On a full disk, what was begun would stand in the way of everything else.
+        shutil.rmtree(writing, ignore_errors=True)
+        raise
+    if folder.exists():
+        shutil.rmtree(previous(folder), ignore_errors=True)
+        os.replace(folder, previous(folder))
+    os.replace(writing, folder)
+    _flush(folder.parent)
+
+
+def previous(folder: Path) -> Path:
+    """Where the checkpoint is that ``folder`` had before this one."""
+    return _sibling(folder, "previous")
+
+
+def recover(folder: Path) -> tuple[Checkpoint, str]:
+    """Load ``folder``, after putting the checkpoint before it in its place if it is damaged or was never completed.
+
+    A damaged checkpoint is kept as ``<name>.damaged``.
+
+    Returns:
+        The checkpoint, and what was wrong with the damaged one; "" if there was none.
+
+    Raises:
+        CheckpointError: neither can be used.
+    """
+    try:
+        return load(folder), ""
+    except CheckpointError as error:
+        if not previous(folder).exists():
+            raise
+        saved = load(previous(folder))
+        trouble = ""
+        if folder.exists():
+            trouble, damaged = str(error), _sibling(folder, "damaged")
+            shutil.rmtree(damaged, ignore_errors=True)
+            os.replace(folder, damaged)
+        os.replace(previous(folder), folder)
+        return saved, trouble
+
+
+def _write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], info: Mapping[str, Any]) -> None:
     files = {}
     for stem, group in tensors.items():
-        path = writing / f"{stem}.safetensors"
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in group.items()}, path)
+        path = folder / f"{stem}.safetensors"
+        try:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in group.items()}, path)
+        except SafetensorError as error:
+            raise OSError(f"{path}: {error}") from error
         _flush(path)
         files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-    write_json(writing / INFO, {**info, "files": files})
-    if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        os.replace(folder, previous)
-    os.replace(writing, folder)
+    write_json(folder / INFO, {**info, "files": files})
+    _flush(folder)
 
 
 def load(folder: Path) -> Checkpoint:
@@ -106,8 +150,12 @@ def _sibling(path: Path, suffix: str) -> Path:
 
 
 def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    """Have a file, or the names in a folder, on the disk itself before going on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sha256(path: Path) -> str:

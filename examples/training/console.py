@@ -26,20 +26,19 @@ class TrainingDisplay:
         console: where to write.
         epochs: number of epochs.
         steps: optimiser steps of one epoch.
-        first_epoch: the epoch the run starts at, counted from 1.
         enabled: whether this process writes at all.
     """
 
-    def __init__(
-        self, console: Console, epochs: int, steps: int, *, first_epoch: int = 1, enabled: bool = True
-    ) -> None:
+    def __init__(self, console: Console, epochs: int, steps: int, *, enabled: bool = True) -> None:
         self.console = console
         self.epochs = epochs
         self.steps = steps
-        self.epoch = first_epoch
+        self.epoch = 1
         self._enabled = enabled
         self._step = 0
+        self._seen = 0
         self._step_seconds = 0.0
+        self._data_seconds = 0.0
         self._between_epochs = 0.0
         self._mark = time.monotonic()
         self._live = enabled and console.is_terminal
@@ -62,23 +61,27 @@ class TrainingDisplay:
     ) -> None:
         self._progress.stop()
 
-    def start_epoch(self, epoch: int) -> None:
+    def start_epoch(self, epoch: int, done: int = 0) -> None:
+        """Begin an epoch of which ``done`` steps are behind."""
         now = time.monotonic()
-        if self._step:
+        if self._seen:
             self._between_epochs = now - self._mark
-        self.epoch, self._step, self._mark = epoch, 0, now
+        self.epoch, self._step, self._mark = epoch, done, now
 
-    def step(self, losses: Mapping[str, float], images: int) -> None:
-        """Count one optimiser step over ``images`` images with these losses."""
+    def step(self, losses: Mapping[str, float], images: int, data_seconds: float = 0.0) -> None:
+        """Count one optimiser step over ``images`` images with these losses, that waited for its data so long."""
         now = time.monotonic()
         seconds, self._mark = now - self._mark, now
-        # The first step of a run pays for start-up, so it seeds the mean only until the second one.
-        share = 1.0 if self._step < 2 and self.epoch == 1 else _SMOOTHING
+        # The first step of a process pays for start-up, so it seeds the mean only until the second one.
+        share = 1.0 if self._seen < 2 else _SMOOTHING
         self._step_seconds += share * (seconds - self._step_seconds)
+        self._data_seconds += share * (data_seconds - self._data_seconds)
+        self._seen += 1
         self._step += 1
         parts = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
         rate = images / max(self._step_seconds, 1e-9)
-        status = f"{parts}  {rate:.0f} img/s  ETA {_clock(self._remaining())}"
+        times = f"step {_duration(self._step_seconds)}, data {_duration(self._data_seconds)}"
+        status = f"{parts}  {rate:.0f} img/s  {times}  ETA {_clock(self._remaining())}"
         done = (self.epoch - 1) * self.steps + self._step
         if self._live:
             self._progress.update(
@@ -147,3 +150,7 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"

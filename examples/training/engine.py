@@ -1,22 +1,30 @@
-"""The optimisation: building the pieces, one epoch of steps, one pass of scoring."""
+"""The optimisation: one epoch of steps, one pass of scoring, and the state between two steps."""
 
 from __future__ import annotations
 
 import math
-import signal
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from accelerate.utils import set_seed
+from torch import Tensor
+from torch.utils.data import DataLoader
 
-from depthattn import AttentionDrivenLoss, DepthAwareLoss, JointGradientLoss, SemanticFocalLoss, SynergyNet
+from depthattn import SynergyNet
 from depthattn.data import Sample
 from depthattn.metrics import DepthMetrics, SegmentationMetrics
+from training.batches import StepBatches, step_seed
+from training.checkpoint import Checkpoint, CheckpointError
+from training.network import join_batch_norms, train_mode
+from training.objective import PerImageLoss, TrainingStep
 from training.settings import Settings
+from training.state import load_optimizer, load_weights, optimizer_tensors
 
 LOSSES = ("total", "depth_aware", "joint_gradient", "semantic_focal")
 
@@ -31,50 +39,25 @@ class TrainingStopped(RuntimeError):
     """Training cannot go on; the message says why."""
 
 
-def build_model(settings: Settings, num_classes: int) -> SynergyNet:
-    # A net without a class cannot be built: where there are no labels, its one class is never trained nor shown.
-    model = SynergyNet(
-        settings.encoder,
-        max(num_classes, 1),
-        decoder_channels=settings.decoder_channels,
-        sharing=settings.sharing,
-        up_skip=settings.up_skip,
-        # The loss takes the decoder's logits as they are, so that training never holds full-size ones.
-        upsample_semantics="eval",
-        encoder_weights=settings.encoder_weights,
-    )
-    return model.to(memory_format=torch.channels_last)
+@dataclass(frozen=True)
+class StepReport:
+    """What is known after a step.
 
+    Args:
+        losses: means over all images of the step that was read last.
+        gradient: norm of the gradient of that step, before it was clipped.
+        images: images of a step, over all processes.
+        data_seconds: how long this step waited for its images.
+        read: whether losses and gradient are of this very step.
+        stop: whether all processes know that a signal asked to stop.
+    """
 
-def build_loss(settings: Settings) -> AttentionDrivenLoss:
-    return AttentionDrivenLoss(
-        DepthAwareLoss(distance=settings.distance, max_depth=settings.max_depth, log_offset=settings.log_offset),
-        JointGradientLoss(),
-        SemanticFocalLoss(gamma=settings.gamma, upsample="bilinear"),
-        weights=settings.loss_weights,
-    )
-
-
-def build_loader(
-    frames: Dataset[Sample], settings: Settings, *, batch_size: int, shuffle: bool = False
-) -> DataLoader[Sample]:
-    return DataLoader(
-        frames,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        drop_last=shuffle,
-        num_workers=settings.workers,
-        persistent_workers=settings.workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_ignore_interrupt,
-        generator=torch.Generator().manual_seed(settings.seed),
-    )
-
-
-def own_share(frames: Dataset[Sample], accelerator: Accelerator) -> Dataset[Sample]:
-    """The frames this process scores, so that each frame is scored by exactly one."""
-    count = len(frames)
-    return Subset(frames, range(accelerator.process_index, count, accelerator.num_processes))
+    losses: Mapping[str, float]
+    gradient: float
+    images: int
+    data_seconds: float
+    read: bool
+    stop: bool
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -93,8 +76,15 @@ class Engine:
         settings: of the run.
         accelerator: drives device, processes and precision.
         model: what to train.
-        loader: batches to train on.
+        loader: batches to train on, from :func:`training.batches.training_loader`.
         num_classes: number of classes; 0 if there are no labels.
+
+    Attributes:
+        steps: optimiser steps done, from which epoch, learning rate and random numbers follow.
+        steps_per_epoch: optimiser steps of an epoch.
+
+    Raises:
+        ValueError: an option does not fit the device.
     """
 
     def __init__(
@@ -105,68 +95,117 @@ class Engine:
         loader: DataLoader[Sample],
         num_classes: int,
     ) -> None:
-        loss = build_loss(settings)
-        parameters = [*model.parameters(), *loss.parameters()]
-        optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+        model = join_batch_norms(model, settings, accelerator)
+        self._step = TrainingStep(model, PerImageLoss(settings), compiled=settings.compile)
+        self._names = [name for name, _ in self._step.named_parameters()]
+        optimizer = torch.optim.AdamW(self._step.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        self._joint, self.optimizer = accelerator.prepare(self._step, optimizer)
+        self.settings = settings
         self.accelerator = accelerator
-        self.model, self.optimizer, self.loader = accelerator.prepare(model, optimizer, loader)
-        # Only a loss that learns its weights has parameters for several processes to agree on.
-        self.loss: nn.Module = accelerator.prepare(loss) if any(True for _ in loss.parameters()) else loss
+        self.loader = loader
+        self.batches: StepBatches = loader.batch_sampler
         self.num_classes = num_classes
         self.steps = 0
-        self.total_steps = settings.epochs * len(self.loader)
-        self._parameters = parameters
-        self._peak = settings.lr
-        self._max_depth = settings.max_depth
+        self.steps_per_epoch = self.batches.steps
+        self.total_steps = settings.epochs * self.steps_per_epoch
+        self._sums = torch.zeros(len(LOSSES), dtype=torch.float64, device=accelerator.device)
         self._read_every = 1 if accelerator.device.type == "cpu" else _STEPS_PER_READ
 
     @property
     def net(self) -> SynergyNet:
         """The model itself, without the wrapping of several processes."""
-        net: SynergyNet = self.accelerator.unwrap_model(self.model)
-        return net
+        return self._step.model
 
-    def train_epoch(self, on_step: Callable[[Mapping[str, float], int], None]) -> dict[str, float]:
-        """Take one step per batch; returns the mean losses and calls ``on_step`` with those of each step."""
-        self.model.train()
-        sums = torch.zeros(len(LOSSES), dtype=torch.float64, device=self.accelerator.device)
-        shown: dict[str, float] = {}
-        batches = 0
-        for batch in self.loader:
-            self.lr = learning_rate(self.steps, self.total_steps, self._peak)
+    @property
+    def lr(self) -> float:
+        """The rate of the next step; after the last one, that one's."""
+        return learning_rate(min(self.steps, self.total_steps - 1), self.total_steps, self.settings.lr)
+
+    def train_epoch(
+        self,
+        epoch: int,
+        on_step: Callable[[StepReport], None],
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> dict[str, float]:
+        """Take the steps of ``epoch`` that are not done yet; returns the mean losses of all of its steps.
+
+        Args:
+            epoch: counted from 1.
+            on_step: called after each step; may raise to end the epoch early.
+            stop_requested: whether this process was asked to stop; the reports say so once all processes agree.
+
+        Raises:
+            TrainingStopped: the loss or its gradient is not finite; the weights are those before.
+        """
+        train_mode(self._joint, self.settings)
+        self.batches.epoch = epoch
+        self.batches.first_step = self.steps - (epoch - 1) * self.steps_per_epoch
+        if self.batches.first_step == 0:
+            self._sums.zero_()
+        frames = self._on_device(self.loader) if len(self.batches) else iter(())
+        losses: dict[str, float] = {}
+        gradient, stop = math.nan, False
+        for step in range(self.batches.first_step, self.steps_per_epoch):
+            set_seed(step_seed(self.settings.seed, self.steps, self.accelerator.process_index))
+            values, norm, data_seconds = self._accumulate(frames)
+            read = (step + 1) % self._read_every == 0 or step + 1 == self.steps_per_epoch
+            if read:
+                *means, stops = self.accelerator.reduce(
+                    torch.cat([values, values.new_tensor([float(stop_requested())])]), "mean"
+                ).tolist()
+                losses, gradient, stop = dict(zip(LOSSES, means, strict=True)), float(norm), stops > 0
+                self._check_finite(losses, gradient)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.lr
-            losses = self._losses(self._forward(batch), batch)
-            self.accelerator.backward(losses.total)
-            self.accelerator.clip_grad_norm_(self._parameters, _LARGEST_GRADIENT)
             self.optimizer.step()
             self.optimizer.zero_grad()
-            values = torch.stack([part.detach().double() for part in losses])
-            sums += values
+            self._sums += values
             self.steps += 1
-            batches += 1
-            if batches % self._read_every == 0 or batches == len(self.loader):
-                shown = dict(zip(LOSSES, values.tolist(), strict=True))
-                self._check_finite(shown)
-            on_step(shown, len(batch["image"]) * self.accelerator.num_processes)
-        means = self.accelerator.reduce(sums / batches, "mean")
+            on_step(StepReport(losses, gradient, self.batches.frames_per_step, data_seconds, read, stop))
+        means = self.accelerator.reduce(self._sums / self.steps_per_epoch, "mean")
         return dict(zip(LOSSES, means.tolist(), strict=True))
 
+    def _accumulate(self, frames: Iterator[Sample]) -> tuple[Tensor, Tensor, float]:
+        """Gradients of one step: this process' mean losses, the norm of the joint gradient, and the wait for data."""
+        count = self.batches.accumulate
+        values = torch.zeros_like(self._sums)
+        waited = 0.0
+        for index in range(count):
+            started = time.monotonic()
+            batch = next(frames)
+            waited += time.monotonic() - started
+            # Processes exchange gradients once, in the last backward pass of the step.
+            alone = self.accelerator.no_sync(self._joint) if index + 1 < count else nullcontext()
+            with alone:
+                _, losses = self._joint(batch["image"], batch["depth"], batch["labels"])
+                self.accelerator.backward(losses.total / count)
+            values += torch.stack([part.detach().double() for part in losses]) / count
+        norm = self.accelerator.clip_grad_norm_(self._step.parameters(), _LARGEST_GRADIENT)
+        return values, norm, waited
+
     @torch.no_grad()
-    def validate(self, batches: Iterable[Sample]) -> dict[str, float]:
-        """Losses and scores over ``batches``; a score without any truth is NaN."""
-        self.model.eval()
+    def validate(
+        self, batches: Iterable[Sample], stop_requested: Callable[[], bool] = lambda: False
+    ) -> dict[str, float] | None:
+        """Losses and scores over the ``batches`` of all processes; a score without any truth is NaN.
+
+        A single process that is asked to stop returns None. Several go on, as none of them can leave the others alone.
+        """
+        self._step.eval()
         device = self.accelerator.device
-        depth_scores = DepthMetrics(max_depth=self._max_depth).to(device)
+        depth_scores = DepthMetrics(max_depth=self.settings.max_depth).to(device)
         label_scores = SegmentationMetrics(max(self.num_classes, 1)).to(device)
         sums: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64, device=device))
         for batch in self._on_device(batches):
-            output = self._forward(batch)
-            for name, value in zip(LOSSES, self._losses(output, batch), strict=True):
+            # Not the joint module: it would wait for the other processes, which may have fewer batches.
+            output, losses = self._step(batch["image"], batch["depth"], batch["labels"])
+            for name, value in zip(LOSSES, losses, strict=True):
                 sums[name] += value.double() * len(batch["image"])
             sums["frames"] += len(batch["image"])
             depth_scores.update(output.depth, batch["depth"])
             label_scores.update(output.semantics, batch["labels"])
+            if self.accelerator.num_processes == 1 and stop_requested():
+                return None
         totals = self.accelerator.reduce(torch.stack([sums[name] for name in (*LOSSES, "frames")]), "sum")
         means = dict(zip(LOSSES, (totals[:-1] / totals[-1]).tolist(), strict=True))
         scores = {**depth_scores.compute(), **label_scores.compute()}
@@ -175,30 +214,71 @@ class Engine:
     @torch.no_grad()
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Depth (B, 1, H, W) and classes (B, H, W) of ``images``, on the CPU."""
-        self.model.eval()
-        output = self._forward({"image": images.to(self.accelerator.device)})
-        return output.depth.cpu(), output.semantics.argmax(1).cpu()
+        self._step.eval()
+        images = images.to(self.accelerator.device).contiguous(memory_format=torch.channels_last)
+        with self.accelerator.autocast():
+            output = self.net(images)
+        return output.depth.float().cpu(), output.semantics.argmax(1).cpu()
 
-    def _forward(self, batch: Mapping[str, Any]) -> Any:
-        return self.model(batch["image"].contiguous(memory_format=torch.channels_last))
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Everything a checkpoint needs but :meth:`progress`, by file.
 
-    def _losses(self, output: Any, batch: Sample) -> Any:
-        labels = batch["labels"] if self.num_classes else None
-        return self.loss(output.depth, output.semantics, batch["depth"], labels)
+        Raises:
+            TrainingStopped: a weight is not finite, so that this state is not worth keeping.
+        """
+        weights = self.net.state_dict()
+        # All in one, so that a device is waited for once.
+        finite = torch.stack([value.isfinite().all() for value in weights.values() if value.is_floating_point()])
+        if not finite.all():
+            raise TrainingStopped(f"a weight is not finite after step {self.steps}; {self._advice()}")
+        groups = {
+            "model": weights,
+            "optimizer": optimizer_tensors(self.optimizer, self._names),
+            "loss": self._step.loss.state_dict(),
+        }
+        return {name: tensors for name, tensors in groups.items() if tensors}
 
-    def _check_finite(self, losses: Mapping[str, float]) -> None:
+    def progress(self) -> dict[str, Any]:
+        """Where the run is, JSON-able; to be called by all processes."""
+        scaler = self.accelerator.scaler
+        return {
+            "step": self.steps,
+            "frames_per_step": self.batches.frames_per_step,
+            "loss_sums": self.accelerator.reduce(self._sums, "mean").tolist(),
+            "scaler": scaler.state_dict() if scaler is not None else None,
+        }
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Go back to the state that a checkpoint holds.
+
+        Raises:
+            CheckpointError: it is of another network, or of steps of another number of frames.
+        """
+        progress = saved.info["progress"]
+        if progress["frames_per_step"] != self.batches.frames_per_step:
+            raise CheckpointError(
+                f"--resume: wanted the {progress['frames_per_step']} frames per step of the run (batch size x "
+                f"accumulate x processes), got {self.batches.frames_per_step}"
+            )
+        load_weights(self.net, saved.tensors.get("model", {}), "model")
+        load_weights(self._step.loss, saved.tensors.get("loss", {}), "loss")
+        load_optimizer(self.optimizer, self._names, saved.tensors.get("optimizer", {}))
+        self.steps = progress["step"]
+        self._sums.copy_(torch.tensor(progress["loss_sums"], dtype=torch.float64))
+        if self.accelerator.scaler is not None and progress["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(progress["scaler"])
+
+    def _check_finite(self, losses: Mapping[str, float], gradient: float) -> None:
         if not all(math.isfinite(value) for value in losses.values()):
             parts = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
-            raise TrainingStopped(
-                f"the loss is not finite at step {self.steps} ({parts}); a lower --lr than {self._peak:g} "
-                "or --precision no usually helps"
-            )
+            raise TrainingStopped(f"the loss is not finite at step {self.steps + 1} ({parts}); {self._advice()}")
+        # With fp16 a gradient may overflow: its scaler then leaves the step out.
+        if self.accelerator.scaler is None and not math.isfinite(gradient):
+            raise TrainingStopped(f"the gradient is not finite at step {self.steps + 1}; {self._advice()}")
+
+    def _advice(self) -> str:
+        return f"a lower --lr than {self.settings.lr:g} or --precision no usually helps"
 
     def _on_device(self, batches: Iterable[Sample]) -> Iterator[Sample]:
         for batch in batches:
-            yield {key: value.to(self.accelerator.device) for key, value in batch.items()}
-
-
-def _ignore_interrupt(worker: int) -> None:
-    # Ctrl-C reaches every process of the terminal; the main one stops its workers itself, and says so once.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+            yield {key: value.to(self.accelerator.device, non_blocking=True) for key, value in batch.items()}

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 TINY = ["--size", "32", "48", "--encoder", "resnet18", "--decoder-channels", "8", "8",
-        "--epochs", "1", "--batch-size", "2", "--workers", "0"]  # fmt: skip
+        "--epochs", "1", "--batch-size", "2", "--workers", "0", "--no-tensorboard"]  # fmt: skip
 
 
 def exit_status(main: Callable[[list[str]], int], *arguments: object) -> int:

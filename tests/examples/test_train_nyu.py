@@ -139,7 +139,7 @@ def test_interrupt_keeps_the_last_checkpoint(
     from training.engine import Engine
 
     whole = Engine.train_epoch
-    monkeypatch.setattr(Engine, "train_epoch", lambda self, show: interrupt() if self.steps else whole(self, show))
+    monkeypatch.setattr(Engine, "train_epoch", lambda self, *rest: interrupt() if self.steps else whole(self, *rest))
     last = tmp_path / "checkpoints" / "last"
     assert train("--train-frames", 2, "--val-frames", 2, "--epochs", 2, "--output", tmp_path) == 130
     assert capsys.readouterr().err == f"train_nyu.py: interrupted in epoch 2; the last checkpoint is {last}\n"
@@ -153,9 +153,9 @@ def interrupt(*_: object) -> dict[str, float]:
 def test_a_loss_that_is_not_finite_stops_the_run(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from training import engine
+    from training import network
 
-    build = engine.build_model
+    build = network.build_model
 
     def broken(*arguments: object) -> SynergyNet:
         model = build(*arguments)
@@ -178,7 +178,8 @@ def test_an_earlier_run_is_replaced_only_when_asked(
     assert train(*options) == 0
     before = (tmp_path / "metrics.jsonl").read_bytes()
     assert train(*options) == 2
-    assert "wanted a new folder, got an earlier run; --overwrite replaces it" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "wanted a new folder, got an earlier run; --resume goes on with it, --overwrite replaces it" in error
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
     assert train(*options, "--overwrite") == 0
     assert len(read_metrics(tmp_path)) == 1

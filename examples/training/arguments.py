@@ -1,0 +1,160 @@
+"""The options of train_nyu.py: names, types and help. What is not given stays out of the namespace."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+PROGRAM = "train_nyu.py"
+
+_DESCRIPTION = """\
+Train SynergyNet, depth and semantic labels from one image, with the attention-driven loss.
+
+Without a data option it trains a small network on SyntheticRooms, made on the fly: a demo of a few
+minutes on two CPU cores. With --nyu, --list or --folder the defaults are those of a full training.
+Where the two differ, both are given: (synthetic | full). What is in force is printed at the start.
+"""
+
+_EPILOG = """\
+examples:
+  train_nyu.py                                                     the demo
+  train_nyu.py --nyu nyu_depth_v2_labeled.mat                      NYU Depth v2, official split
+  train_nyu.py --list train.txt --val-list test.txt --root data    BTS-style lists
+  train_nyu.py --config data.yaml                                  the options from a file
+  train_nyu.py --output runs/train --resume                        go on with a run that was stopped
+  accelerate launch train_nyu.py --nyu nyu_depth_v2_labeled.mat --precision bf16
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, like every other error of the script; argparse would print the usage first."""
+
+    origin = ""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{PROGRAM}: error: {self.origin}{message} (see --help)\n")
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        width = min(shutil.get_terminal_size().columns, 110) - 2
+        super().__init__(prog, max_help_position=34, width=width)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        # "-o, --output DIR" in place of "-o DIR, --output DIR"
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        values = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {values}"
+
+
+def build_parser(both: Callable[[str], str]) -> Parser:
+    """The parser; ``both(name)`` is the text of a default that depends on the data."""
+    parser = Parser(
+        prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, formatter_class=_HelpFormatter, add_help=False,
+        usage=f"{PROGRAM} [--nyu MAT | --list TXT | --folder DIR] [options]", argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )  # fmt: skip
+    _add_data(parser, both)
+    _add_model(parser, both)
+    _add_loss(parser, both)
+    _add_training(parser, both)
+    _add_output(parser)
+    return parser
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number >= 1, got {word}")
+    return number
+
+
+def _natural(word: str) -> int:
+    number = int(word)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"wanted a whole number >= 0, got {word}")
+    return number
+
+
+def _above_zero(word: str) -> float:
+    number = float(word)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"wanted a number > 0, got {word}")
+    return number
+
+
+# argparse names the type in its own message for a word that is no number.
+_positive.__name__ = _natural.__name__ = "whole number"
+_above_zero.__name__ = "number"
+
+
+def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
+    add = parser.add_argument_group("data (SyntheticRooms if none is given)").add_argument
+    add("--nyu", type=Path, metavar="MAT", help="NYU Depth v2, the official nyu_depth_v2_labeled.mat")
+    add("--splits", type=Path, metavar="MAT", help="splits.mat of NYU (the official split, built in)")
+    add("--classes", type=int, choices=(40, 13, 894), help="NYU label set (40)")
+    add("--depth", choices=("raw", "inpainted"), help="NYU depth: as measured, with holes, or filled (raw)")
+    add("--list", type=Path, metavar="TXT", help="list of 'image depth [focal]' lines, as BTS has them")
+    add("--val-list", type=Path, metavar="TXT", help="the same for validation; else every tenth frame")
+    add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
+    add("--folder", type=Path, metavar="DIR", help="folder with images/ and depths/ and/or labels/")
+    add("--val-folder", type=Path, metavar="DIR", help="the same for validation; else every tenth frame")
+    add("--num-classes", type=_positive, metavar="K", help="number of classes in labels/")
+    add("--ignore-value", type=_natural, metavar="N", help="number of unlabelled pixels in labels/ (255)")
+    add("--first-label", type=_natural, metavar="N", help="number of the first class in labels/ (0)")
+    add("--depth-scale", type=_above_zero, metavar="X", help="units of a depth png in one metre (1000)")
+    add("--train-frames", type=_positive, metavar="N", help=f"use the first N frames only {both('train_frames')}")
+    add("--val-frames", type=_positive, metavar="N", help=f"use the first N frames only {both('val_frames')}")
+    add("--size", type=_positive, nargs=2, metavar=("H", "W"), help=f"picture size in pixels {both('size')}")
+    add("--max-scale", type=_above_zero, metavar="X", help=f"augmentation: zoom from 1 to X {both('max_scale')}")
+    add("--jitter", type=float, metavar="X", help=f"augmentation: strength of colour changes {both('jitter')}")
+
+
+def _add_model(parser: Parser, both: Callable[[str], str]) -> None:
+    add = parser.add_argument_group("network").add_argument
+    add("--encoder", metavar="NAME", help=f"resnet18, resnet34, resnet50 or timm:NAME {both('encoder')}")
+    add("--encoder-weights", type=Path, metavar="FILE", help="pretrained encoder, .pth or .safetensors (random)")
+    add("--decoder-channels", type=_positive, nargs="+", metavar=("C", "C"),
+        help=f"per level {both('decoder_channels')}")  # fmt: skip
+    add("--sharing", choices=("scalar", "channel", "none"), help="lateral sharing units (scalar)")
+    add("--no-up-skip", dest="up_skip", action="store_false", help="leave out the semi-dense up-skips")
+    add("--batch-norm", choices=("local", "sync", "frozen"),
+        help="statistics of each process, of all (GPUs), or as they are (local)")  # fmt: skip
+
+
+def _add_loss(parser: Parser, both: Callable[[str], str]) -> None:
+    add = parser.add_argument_group("loss").add_argument
+    weights = f"depth-aware, joint gradient, semantic focal; or 'learned' {both('loss_weights')}"
+    add("--loss-weights", nargs="+", metavar=("W", "W"), help=weights)
+    add("--distance", choices=("smooth_l1", "l1", "l2"), help="of depths (smooth_l1)")
+    add("--max-depth", type=_above_zero, metavar="M", help="metres where attention is 1 and scores end (10)")
+    add("--log-offset", type=float, metavar="X", help="in lambda's logarithms; 0: the printed form (1)")
+    add("--gamma", type=float, metavar="X", help="focal exponent (2)")
+
+
+def _add_training(parser: Parser, both: Callable[[str], str]) -> None:
+    add = parser.add_argument_group("training").add_argument
+    add("--epochs", type=_positive, metavar="N", help=f"passes over the frames {both('epochs')}")
+    add("--batch-size", type=_positive, metavar="N", help=f"frames at a time, per process {both('batch_size')}")
+    add("--accumulate", type=_positive, metavar="N", help="batches that make up one step (1)")
+    add("--lr", type=_above_zero, metavar="X", help=f"highest learning rate of AdamW, one cycle {both('lr')}")
+    add("--weight-decay", type=float, metavar="X", help="of AdamW (0.01)")
+    add("--precision", choices=("no", "bf16", "fp16"), help="mixed precision; fp16 needs a GPU (no)")
+    add("--compile", action="store_true", help="torch.compile network and loss; worth it on long runs")
+    add("--workers", type=_natural, metavar="N", help=f"processes that load data {both('workers')}")
+    add("--seed", type=_natural, metavar="N", help="of weights, order and augmentation (0)")
+
+
+def _add_output(parser: Parser) -> None:
+    add = parser.add_argument_group("run").add_argument
+    add("--config", type=Path, metavar="YAML", help="file with any of these options; the command line goes first")
+    add("-o", "--output", type=Path, metavar="DIR", help="folder of the run (runs/train)")
+    add("--overwrite", action="store_true", help="replace the run that the folder holds")
+    add("--resume", action="store_true", help="go on with the run that the folder holds, as it was started")
+    add("--checkpoint-every", type=_positive, metavar="N", help="steps between checkpoints (an epoch)")
+    add("--no-tensorboard", dest="tensorboard", action="store_false", help="leave out the TensorBoard log")
+    add("-h", "--help", action="help", help="show this text and exit")

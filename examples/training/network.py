@@ -1,0 +1,48 @@
+"""The network of a run, and what its batch norms do while it trains."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from depthattn import SynergyNet
+from training.settings import Settings
+
+
+def build_model(settings: Settings, num_classes: int) -> SynergyNet:
+    # A net without a class cannot be built: where there are no labels, its one class is never trained nor shown.
+    model = SynergyNet(
+        settings.encoder,
+        max(num_classes, 1),
+        decoder_channels=settings.decoder_channels,
+        sharing=settings.sharing,
+        up_skip=settings.up_skip,
+        upsample_semantics="eval",
+        encoder_weights=settings.encoder_weights,
+    )
+    return model.to(memory_format=torch.channels_last)
+
+
+def join_batch_norms(model: SynergyNet, settings: Settings, accelerator: Accelerator) -> SynergyNet:
+    """With ``--batch-norm sync``, let every batch norm see the images of all processes.
+
+    Raises:
+        ValueError: PyTorch cannot do so on this device.
+    """
+    if settings.batch_norm != "sync":
+        return model
+    if accelerator.device.type not in ("cuda", "xpu"):
+        raise ValueError(f"--batch-norm sync: wanted GPUs, which PyTorch needs for it, got {accelerator.device.type}")
+    joined: SynergyNet = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return joined
+
+
+def train_mode(module: nn.Module, settings: Settings) -> None:
+    """Training mode; with ``--batch-norm frozen``, batch norms go on using their running statistics."""
+    module.train()
+    if settings.batch_norm == "frozen":
+        for part in module.modules():
+            if isinstance(part, _BatchNorm):
+                part.eval()

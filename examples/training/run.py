@@ -1,0 +1,339 @@
+"""One run from its first look at the data to its pictures."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from dataclasses import asdict
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from rich.console import Console
+from torch.utils.data import Subset
+
+import reporting
+from depthattn import SynergyNet
+from training import checkpoint
+from training.baselines import Baselines, baselines, training_statistics
+from training.batches import own_share, plain_loader, training_loader
+from training.console import EpochTable, TrainingDisplay
+from training.engine import Engine, StepReport
+from training.provenance import commit, versions
+from training.report import draw_contact_sheet, draw_curves, results
+from training.run_folder import RunFolder
+from training.settings import Settings, command_line
+from training.signals import StopRequest
+from training.sources import Source, evenly
+from training.tensorboard import TensorBoardLog
+
+_STATISTICS_FRAMES = 2000
+_COLUMNS = (
+    ("epoch", "epoch", ".0f"),
+    ("train/total", "loss", ".3f"),
+    ("val/total", "val loss", ".3f"),
+    ("val/rms", "rms m", ".3f"),
+    ("val/rel", "rel", ".3f"),
+    ("val/delta1", "d<1.25", ".1%"),
+    ("val/miou", "mIoU", ".1%"),
+    ("val/pixel_accuracy", "pix acc", ".1%"),
+    ("seconds", "seconds", ".0f"),
+)
+_SHOWN_LOSSES = {"total": "loss", "depth_aware": "DA", "joint_gradient": "JG", "semantic_focal": "semF"}
+
+
+class Interrupted(Exception):
+    """A signal stopped the run, and its state is saved."""
+
+    def __init__(self, number: signal.Signals, step: int) -> None:
+        super().__init__(number, step)
+        self.signal = number
+        self.step = step
+
+
+class Run:
+    """A run whose inputs are known to be good.
+
+    Args:
+        settings: from the command line.
+        accelerator: drives device, processes and precision.
+        folder: where the run goes.
+        source: the frames.
+        model: what to train.
+
+    Attributes:
+        epoch: the one in progress, counted from 1.
+        history: losses, scores and gates of each finished epoch.
+    """
+
+    def __init__(
+        self, settings: Settings, accelerator: Accelerator, folder: RunFolder, source: Source, model: SynergyNet
+    ) -> None:
+        self.settings = settings
+        self.accelerator = accelerator
+        self.folder = folder
+        self.source = source
+        self.epoch = 1
+        self.history: list[dict[str, float]] = []
+        self._console = Console(highlight=False, quiet=not accelerator.is_main_process)
+        loader = training_loader(source.train, settings, accelerator)
+        self._engine = Engine(settings, accelerator, model, loader, len(source.class_names))
+        self._validation = plain_loader(own_share(source.validation, accelerator), settings)
+        self._baseline: Baselines
+        self._best: dict[str, float] = {}
+        self._stop = StopRequest(announce=accelerator.is_local_main_process)
+        self._tensorboard: TensorBoardLog | None = None
+
+    def start(self) -> None:
+        """Say what will be done, measure what it has to beat, and make the folder or go back to where it was left."""
+        self._introduce()
+        # A slow process must not see the folder of a run that a fast one has begun.
+        self.accelerator.wait_for_everyone()
+        if self.folder.resumes:
+            self._restore()
+        else:
+            self._baseline = self._measure_baselines()
+        if not self.accelerator.is_main_process:
+            return
+        if not self.folder.resumes:
+            self.folder.create(self._config(), self.settings)
+        if self.settings.tensorboard:
+            self._tensorboard = TensorBoardLog(self.folder.tensorboard, step=self._engine.steps)
+
+    def train(self) -> None:
+        """All epochs that are left, each with its validation and its checkpoint.
+
+        Raises:
+            Interrupted: a signal asked to stop; the state is saved.
+        """
+        engine = self._engine
+        table = EpochTable(self._console, _COLUMNS)
+        display = TrainingDisplay(
+            self._console, self.settings.epochs, engine.steps_per_epoch, enabled=self.accelerator.is_main_process
+        )
+        with display, self._stop:
+            for epoch in range(len(self.history) + 1, self.settings.epochs + 1):
+                self.epoch, started = epoch, time.monotonic()
+                display.start_epoch(epoch, engine.steps - (epoch - 1) * engine.steps_per_epoch)
+                losses = engine.train_epoch(epoch, lambda report: self._after_step(report, display), self._stop)
+                display.phase("validation")
+                scores = engine.validate(self._validation, self._stop)
+                if scores is None:
+                    self._save_and_stop()
+                row = {
+                    "epoch": float(epoch),
+                    "step": float(engine.steps),
+                    "lr": engine.lr,
+                    "seconds": time.monotonic() - started,
+                    **{f"train/{name}": value for name, value in losses.items()},
+                    **{f"val/{name}": value for name, value in scores.items()},
+                    **{f"gate/{name}": float(gate.mean()) for name, gate in engine.net.gates().items()},
+                }
+                better = not self._best or self._error(row) < self._error(self._best)
+                self._finish_epoch(row, better)
+                table.add(row, best=better)
+
+    def finish(self) -> None:
+        """Score of the best checkpoint beside its references, and the pictures."""
+        if not self.accelerator.is_main_process:
+            return
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+        best = checkpoint.load(self.folder.best)
+        self._engine.net.load_state_dict(best.tensors["model"])
+        scores = {
+            key.removeprefix("val/"): _from_json(value)
+            for key, value in best.info["metrics"].items()
+            if key.startswith("val/")
+        }
+        self.folder.pictures.mkdir(exist_ok=True)
+        draw_curves(self.history, self._baseline, self.folder.pictures / "curves.png")
+        draw_contact_sheet(
+            self._engine,
+            self.source.validation,
+            self.source.class_names,
+            self.settings,
+            self.folder.pictures / "contact_sheet.png",
+        )
+        epoch = best.info["epoch"]
+        self.folder.write_results(
+            {
+                "epoch": epoch,
+                "scores": {name: value for name, value in scores.items() if value == value},
+                "constant_depth_m": _to_json(self._baseline.depth),
+                "constant_depth_rms": _to_json(self._baseline.rms),
+                "chance_miou": _to_json(self._baseline.miou),
+            }
+        )
+        self._engine.net.save_pretrained(
+            self.folder.model,
+            class_names=self.source.class_names or None,
+            image_size=self.settings.size,
+            notes=_model_notes(self.source.title, epoch, scores),
+        )
+        self._console.print()
+        title = f"Validation, epoch {epoch} (best), {self.settings.size[0]}x{self.settings.size[1]} pixels"
+        self._console.print(results(title, scores, self._baseline))
+        self._say(f"model       {self.folder.model}")
+        self._say(f"pictures    {self.folder.pictures}")
+        report = reporting.write_report(
+            self.folder.path, self.source, self.settings, self._engine.predict, self._console
+        )
+        self._say(f"report      {report}")
+
+    def _introduce(self) -> None:
+        settings, engine = self.settings, self._engine
+        parameters = sum(parameter.numel() for parameter in engine.net.parameters()) / 1e6
+        channels = " ".join(map(str, settings.decoder_channels))
+        processes = self.accelerator.num_processes
+        self._say(f"data        {self.source.title}, {settings.size[0]}x{settings.size[1]} pixels")
+        self._say(f"network     SynergyNet({settings.encoder}, decoders {channels}), {parameters:.1f} M parameters")
+        self._say(
+            f"training    {settings.epochs} epochs of {engine.steps_per_epoch} steps, "
+            f"{processes if processes > 1 else 'one'} process{'es' * (processes > 1)}, "
+            f"batch {engine.batches.frames_per_step}, AdamW up to lr {settings.lr:g}, seed {settings.seed}"
+        )
+        self._say(f"loss        {_loss_in_words(settings)}, attention up to {settings.max_depth:g} m")
+        self._say(f"augmented   by zoom up to {settings.max_scale:g}, flips and colour {settings.jitter:g}")
+        compiled = ", compiled" * settings.compile
+        self._say(f"device      {self.accelerator.device}, precision {settings.precision}{compiled}")
+
+    def _measure_baselines(self) -> Baselines:
+        measured: list[Baselines | None] = [None]
+        if self.accelerator.is_main_process:
+            with self._console.status("looking at the data"):
+                plain = self.source.train_plain
+                sample = Subset(plain, evenly(len(plain), _STATISTICS_FRAMES))
+                statistics = training_statistics(
+                    plain_loader(sample, self.settings), len(self.source.class_names), self.settings.max_depth
+                )
+                validation = plain_loader(self.source.validation, self.settings)
+                measured = [baselines(statistics, validation, self.settings.max_depth)]
+        (baseline,) = broadcast_object_list(measured)
+        return baseline
+
+    def _restore(self) -> None:
+        if self.accelerator.is_main_process:
+            for folder in (self.folder.last, self.folder.best):
+                if folder.exists() or checkpoint.previous(folder).exists():
+                    _, trouble = checkpoint.recover(folder)
+                    if trouble:
+                        self._say(f"damaged     {trouble}; the checkpoint before it is used", style="yellow")
+        self.accelerator.wait_for_everyone()
+        saved = checkpoint.load(self.folder.last)
+        self._engine.restore(saved)
+        self._baseline = Baselines(**{name: _from_json(value) for name, value in saved.info["baseline"].items()})
+        self.history = [_row_from_json(row) for row in saved.info["history"]]
+        self._best = next((row for row in self.history if row["epoch"] == saved.info["best_epoch"]), {})
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            self.folder.write_metrics(self.history)
+        self._say(f"resumed     after step {self._engine.steps}, from {self.folder.last}")
+
+    def _after_step(self, report: StepReport, display: TrainingDisplay) -> None:
+        engine = self._engine
+        shown = {short: report.losses[name] for name, short in _SHOWN_LOSSES.items() if name in report.losses}
+        display.step(shown, report.images, report.data_seconds)
+        if self._tensorboard is not None and report.read:
+            self._tensorboard.step(report, engine.steps, engine.lr)
+        if report.stop:
+            self._save_and_stop()
+        every = self.settings.checkpoint_every
+        # The last step of an epoch is saved with the scores of the epoch.
+        if every and engine.steps % every == 0 and engine.steps % engine.steps_per_epoch:
+            self._save()
+
+    def _finish_epoch(self, row: dict[str, float], better: bool) -> None:
+        self.history.append(row)
+        if better:
+            self._best = row
+        self._save(best=better)
+        if self.accelerator.is_main_process:
+            self.folder.write_metrics(self.history)
+        if self._tensorboard is not None:
+            engine = self._engine
+            self._tensorboard.epoch(row, engine.steps)
+            self._tensorboard.pictures(
+                engine, self.source.validation, len(self.source.class_names), self.settings.max_depth, engine.steps
+            )
+
+    def _error(self, row: dict[str, float]) -> float:
+        """What the best epoch has least of: both tasks in one number without a unit, or the task that has truth."""
+        parts = [row["val/rms"] / self._baseline.rms, 1.0 - row["val/miou"]]
+        return sum(part for part in parts if math.isfinite(part))
+
+    def _save(self, *, best: bool = False) -> None:
+        """Write the state of this moment, and with ``best`` the weights of it; all processes take part."""
+        tensors, progress = self._engine.tensors(), self._engine.progress()
+        if not self.accelerator.is_main_process:
+            return
+        facts = {
+            "model": self._engine.net.config,
+            "class_names": list(self.source.class_names),
+            "epoch": self.epoch,
+            "step": self._engine.steps,
+        }
+        if best:
+            weights = {"model": tensors["model"]}
+            checkpoint.save(self.folder.best, weights, {**facts, "metrics": _row_to_json(self.history[-1])})
+        state = {
+            "progress": progress,
+            "history": [_row_to_json(row) for row in self.history],
+            "best_epoch": self._best.get("epoch"),
+            "baseline": _row_to_json(asdict(self._baseline)),
+        }
+        checkpoint.save(self.folder.last, tensors, {**facts, **state})
+
+    def _save_and_stop(self) -> None:
+        self._save()
+        # Another process may be the one that got the signal.
+        raise Interrupted(self._stop.signal or signal.SIGTERM, self._engine.steps)
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            "command": command_line(),
+            "settings": self.settings.as_json(),
+            "data": self.source.title,
+            "class_names": list(self.source.class_names),
+            "model": self._engine.net.config,
+            "device": str(self.accelerator.device),
+            "processes": self.accelerator.num_processes,
+            "frames_per_step": self._engine.batches.frames_per_step,
+            "versions": versions(),
+            "commit": commit(),
+        }
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        self._console.print(text, markup=False, soft_wrap=True, style=style)
+
+
+def _loss_in_words(settings: Settings) -> str:
+    names = ("depth-aware", "joint gradient", "semantic focal")
+    if isinstance(settings.loss_weights, str):
+        return f"{', '.join(names)} with learned weights"
+    return " + ".join(f"{weight:g} {name}" for weight, name in zip(settings.loss_weights, names, strict=True))
+
+
+def _model_notes(data: str, epoch: int, scores: dict[str, float]) -> str:
+    """What the model card says of the training."""
+    rows = [f"| {name} | {value:.4g} |" for name, value in scores.items() if value == value]
+    heading = f"Trained by `examples/train_nyu.py` on: {data}. Scores on its validation frames after epoch {epoch}:"
+    return "\n".join([heading, "", "| score | value |", "| --- | ---: |", *rows])
+
+
+# JSON has no NaN, which stands for a score without truth.
+def _to_json(value: float) -> float | None:
+    return value if value == value else None
+
+
+def _from_json(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _row_to_json(row: dict[str, float]) -> dict[str, float | None]:
+    return {key: _to_json(value) for key, value in row.items()}
+
+
+def _row_from_json(row: dict[str, float | None]) -> dict[str, float]:
+    return {key: _from_json(value) for key, value in row.items()}
