@@ -1,0 +1,179 @@
+"""A run that was stopped, at any moment, ends with the weights of one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from tests.examples.factory import TINY, script_environment, tiny_network
+
+Train = Callable[..., int]
+
+# The moments of killed_runs.py, and how a run ends there: by SIGKILL, or on its own after SIGTERM.
+MOMENTS = {"in_a_step": -9, "while_writing": -9, "between_renames": -9, "by_sigterm": 143}
+
+# Four steps an epoch and a checkpoint at every third, so that it falls inside of one.
+OPTIONS = ["--epochs", "2", "--train-frames", "9", "--val-frames", "2", "--checkpoint-every", "3",
+           "--loss-weights", "learned"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.app.build_model", tiny_network)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[int]]]:
+    """A folder of runs, and by name the exit statuses of their parts."""
+    folder = tmp_path_factory.mktemp("runs")
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("killed_runs.py"), folder, *TINY, *OPTIONS],
+        env=script_environment(), capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    names = ("whole", *MOMENTS)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return folder, {words[0]: [int(word) for word in words[1:]] for words in lines if words and words[0] in names}
+
+
+@pytest.mark.parametrize("moment", list(MOMENTS))
+def test_weights_are_those_of_a_run_that_was_never_stopped(
+    moment: str, runs: tuple[Path, dict[str, list[int]]]
+) -> None:
+    folder, statuses = runs
+    assert statuses["whole"] == [0]
+    assert statuses[moment] == [MOMENTS[moment], 0]
+    for checkpoint in ("last", "best"):
+        for file in sorted((folder / "whole" / "checkpoints" / checkpoint).glob("*.safetensors")):
+            mine = load_file(folder / moment / "checkpoints" / checkpoint / file.name)
+            for name, wanted in load_file(file).items():
+                assert wanted.numpy().tobytes() == mine[name].numpy().tobytes(), (file.name, name)
+    whole, mine = (_history(folder / name) for name in ("whole", moment))
+    assert mine == whole
+    assert len(whole) == 2
+
+
+def _history(run: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def test_every_kind_of_state_is_in_the_checkpoint(runs: tuple[Path, dict[str, list[int]]]) -> None:
+    last = runs[0] / "whole" / "checkpoints" / "last"
+    assert sorted(path.name for path in last.iterdir()) == [
+        "info.json", "loss.safetensors", "model.safetensors", "optimizer.safetensors",
+    ]  # fmt: skip
+    moments = load_file(last / "optimizer.safetensors")
+    assert moments["loss.log_variances.step"] == 8
+    assert (
+        moments["model.neck.0.weight.exp_avg_sq"].shape == load_file(last / "model.safetensors")["neck.0.weight"].shape
+    )
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut"])
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_used(
+    damage: str,
+    runs: tuple[Path, dict[str, list[int]]],
+    train: Train,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs[0] / "whole", run)
+    broken = run / "checkpoints" / "last" / "optimizer.safetensors"
+    content = bytearray(broken.read_bytes())
+    content[len(content) // 2] ^= 1
+    broken.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+
+    assert train(*OPTIONS, "--output", run, "--resume") == 0
+
+    # The checkpoint before the last one is that of step 6.
+    out = capsys.readouterr().out
+    assert f"{broken}: wanted the" in out
+    assert "resumed     after step 6" in out
+    assert (run / "checkpoints" / "last.damaged").is_dir()
+    whole = load_file(runs[0] / "whole" / "checkpoints" / "last" / "model.safetensors")
+    mine = load_file(run / "checkpoints" / "last" / "model.safetensors")
+    assert all(wanted.numpy().tobytes() == mine[name].numpy().tobytes() for name, wanted in whole.items())
+
+
+def test_nothing_to_resume_from_but_damage(
+    runs: tuple[Path, dict[str, list[int]]], train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs[0] / "whole", run)
+    shutil.rmtree(run / "checkpoints" / "last.previous")
+    (run / "checkpoints" / "last" / "info.json").write_text("{")
+    assert train(*OPTIONS, "--output", run, "--resume") == 1
+    error = capsys.readouterr().err
+    assert f"{run / 'checkpoints' / 'last' / 'info.json'}: wanted JSON" in error
+    assert error.count("\n") == 1
+
+
+def test_other_options_than_those_of_the_run(
+    runs: tuple[Path, dict[str, list[int]]], train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(*OPTIONS, "--output", runs[0] / "whole", "--resume", "--lr", "0.5") == 2
+    assert capsys.readouterr().err == (
+        "train_nyu.py: error: --resume: wanted lr 0.002, as the run was started, got 0.5 (see --help)\n"
+    )
+    assert train(*OPTIONS, "--output", runs[0] / "whole", "--resume", "--batch-size", "4") == 1
+    assert "wanted the 2 frames per step of the run" in capsys.readouterr().err
+
+
+def test_resume_of_nothing_begins(train: Train, tmp_path: Path) -> None:
+    assert train("--train-frames", 2, "--val-frames", 1, "--output", tmp_path / "run", "--resume") == 0
+    assert len(_history(tmp_path / "run")) == 1
+
+
+def test_a_full_disk_stops_in_one_line_and_keeps_the_checkpoint(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training import checkpoint
+
+    write, written = checkpoint.save_file, []
+
+    def filling(tensors: object, path: Path) -> None:
+        written.append(path)
+        # best and last of the first epoch have three files.
+        if len(written) > 3:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device", str(path))
+        write(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", filling)
+    last = tmp_path / "run" / "checkpoints" / "last"
+    assert train("--train-frames", 2, "--val-frames", 1, "--epochs", 3, "--output", tmp_path / "run") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("train_nyu.py: error: [Errno 28] No space left on device: ")
+    assert error.endswith(f"; the last checkpoint is {last}\n")
+    assert error.count("\n") == 1
+    assert not [path for path in last.parent.iterdir() if path.name.endswith(".writing")]
+    monkeypatch.undo()
+    assert checkpoint.load(last).info["epoch"] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX limits")
+def test_an_error_of_safetensors_is_that_of_the_disk(tmp_path: Path) -> None:
+    """A limit on the size of files is the nearest to a full disk that needs no disk of its own."""
+    import resource
+
+    import torch
+
+    from training import checkpoint
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"model\.safetensors"):
+            checkpoint.save(tmp_path / "last", {"model": {"w": torch.zeros(1 << 16)}}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
