@@ -12,11 +12,10 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from depthattn import SynergyNet
+from prediction.network import load_trained
 from reporting.measure import Predict
-from reporting.record import BEST, CONFIG, read_record
+from reporting.record import BEST, read_record
 from reporting.report import REPORT, write_report
-from training import checkpoint
 from training.sources import open_source
 
 PROGRAM = "run_report.py"
@@ -49,18 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _best_weights(folder: Path) -> Predict:
-    saved = checkpoint.load(folder / BEST)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config = saved.info.get("model")
-    if not isinstance(config, dict) or config.get("encoder") is None:
-        raise ValueError(f"{folder / BEST / checkpoint.INFO}: wanted the network under 'model', got {config}")
-    net = SynergyNet(**config)
-    try:
-        net.load_state_dict(saved.tensors["model"])
-    except (RuntimeError, KeyError) as error:
-        reason = str(error).partition("\n")[2].strip().partition("\n")[0] or f"no {error}"
-        raise ValueError(f"{folder / BEST}: wanted the weights of the network in {CONFIG}: {reason}") from error
-    net = net.to(device, memory_format=torch.channels_last).eval()
+    net = load_trained(folder / BEST).net.to(device, memory_format=torch.channels_last).eval()
 
     @torch.no_grad()
     def predict(images: Tensor) -> tuple[Tensor, Tensor]:
