@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench mutate docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_nyu.py --output runs/demo --overwrite
@@ -20,6 +20,11 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py --quick
+
+# Hours on two cores; ARGS names some mutants, as in make mutate ARGS=depth_aware/triton.
+mutate: export OMP_NUM_THREADS = 1
+mutate: $(VENV)/.dev
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 # The figures are small: more threads would only wait for each other.
 docs: export OMP_NUM_THREADS = 1
