@@ -83,13 +83,16 @@ def _line(seed: int, variant: Variant, scores: dict[str, float], seconds: float)
 def _report(request: Request, results: Results) -> None:
     outcome = {v.key: [results.load(v, s) or {} for s in request.seeds] for v in LADDER}
     text = markdown(outcome, request.seeds)
-    table, picture = request.output / "table.md", request.output / "effects.png"
+    table = request.output / "table.md"
     table.write_text(f"{text}\n", encoding="utf-8")
-    draw_effects(outcome, len(request.seeds), picture)
-    print(f"table    {table}\npicture  {picture}")
+    print(f"table    {table}")
     if request.page is not None:
         write_into(request.page, text)
         print(f"page     {request.page}")
+    for picture in (request.output / "effects.png", request.picture):
+        if picture is not None:
+            draw_effects(outcome, len(request.seeds), picture)
+            print(f"picture  {picture}")
 
 
 def _fail(error: Exception, status: int) -> int:

@@ -51,9 +51,11 @@ def _draw(axes: Any, outcome: Outcome, measure: Measure, *, named: bool) -> None
         axes.plot(mean, place, marker, color=colour, markersize=8)
         each = [difference * measure.scale for difference in comparison.differences]
         axes.plot(each, [place + 0.3] * len(each), ".", color=colour, alpha=0.6, markersize=5)
+    axes.locator_params(axis="x", nbins=5)
     axes.set_yticks(range(len(LADDER) - 1), [variant.title for variant in LADDER[1:]] if named else [])
     axes.set_ylim(len(LADDER) - 1.3, -0.6)
-    unit = f" ({measure.unit})" if measure.unit else ""
+    # A difference of percentages is in points, not in percent.
+    unit = f" ({measure.unit.replace('%', 'points')})" if measure.unit else ""
     better = "right" if measure.higher_is_better else "left"
     axes.set_title(f"{measure.title}{unit}, better to the {better}", fontsize=10)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)

@@ -119,6 +119,7 @@ class Request:
     seeds: tuple[int, ...]
     output: Path
     page: Path | None
+    picture: Path | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -138,8 +139,8 @@ def parse(argv: Sequence[str] | None = None) -> Request:
     for name in ("size", "decoder_channels", "loss_weights", "seeds"):
         given[name] = tuple(given[name])
     _check(parser, given)
-    seeds, output, page = given.pop("seeds"), given.pop("output"), given.pop("page")
-    return Request(Settings(**given), seeds, output, page)
+    asked = {name: given.pop(name) for name in ("seeds", "output", "page", "picture")}
+    return Request(Settings(**given), **asked)
 
 
 def _check(parser: _Parser, given: dict[str, Any]) -> None:
@@ -206,6 +207,7 @@ def _parser() -> _Parser:
     add("--seeds", type=int, nargs="+", default=range(5), metavar="N", help="at least two (0 1 2 3 4)")
     add("-o", "--output", type=Path, metavar="DIR", help=f"folder of the results {_both('output')}")
     add("--page", type=Path, metavar="MD", help="also put the table between its two marker lines in this file")
+    add("--picture", type=Path, metavar="PNG", help="also save the picture here")
     return parser
 
 

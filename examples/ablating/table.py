@@ -26,9 +26,10 @@ def markdown(outcome: Outcome, seeds: Sequence[int]) -> str:
             f"Mean and standard deviation over the seeds {', '.join(map(str, seeds))}:",
             _scores(outcome),
             f"Change by each piece, against the column before it (mean over the {len(seeds)} seeds; p of a "
-            f"two-sided paired t-test; number of seeds that became better; bold: p < {_SIGNIFICANT:g}):",
+            f"two-sided paired t-test; number of seeds that became better; bold: p < {_SIGNIFICANT:g}; "
+            "of percentages in points):",
             _changes(outcome, before),
-            "Change by all pieces so far, against the first column above:",
+            "Change by all pieces so far, against the first column of scores:",
             _changes(outcome, first),
         )
     )

@@ -42,7 +42,7 @@ def test_interrupted_it_goes_on_where_it_was_and_ends_with_table_and_picture(
 
     folder, page = tmp_path / "runs" / "rooms", tmp_path / "evidence.md"
     page.write_text("before\n<!-- ablation.py writes from here -->\nTHE OLD TABLE\n<!-- to here -->\nafter\n")
-    call = (*ROOMS, "--output", folder, "--page", page)
+    call = (*ROOMS, "--output", folder, "--page", page, "--picture", tmp_path / "effects.png")
     trained = []
     run_trial = app.run_trial
 
@@ -74,8 +74,9 @@ def test_interrupted_it_goes_on_where_it_was_and_ends_with_table_and_picture(
     assert text.endswith("<!-- to here -->\nafter\n")
     assert table.strip() in text
     assert "THE OLD TABLE" not in text
-    with Image.open(folder / "effects.png") as picture:
+    with Image.open(folder / "effects.png") as picture, Image.open(tmp_path / "effects.png") as copy:
         assert min(picture.size) > 500
+        assert picture.tobytes() == copy.tobytes()
 
     # A trial that is lost comes out the same again; the others are left alone.
     lost = folder / "trials" / "up_skip-seed1.json"
