@@ -24,6 +24,8 @@ Progress = Callable[[str, int, int], None]
 
 BINS = 10
 _TRAINING_FRAMES = 2000
+# Of several processes the main one is alone here: the others would never answer.
+_ALONE = {"sync_on_compute": False}
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,9 @@ class _Scorer:
 
     def __post_init__(self) -> None:
         self.edges = [self.max_depth * index / BINS for index in range(BINS + 1)]
-        self._depth = DepthMetrics(max_depth=self.max_depth)
-        self._bins, self._constant_bins = DepthBinnedMetrics(self.edges), DepthBinnedMetrics(self.edges)
-        self._labels = SegmentationMetrics(max(self.classes, 1))
+        self._depth = DepthMetrics(max_depth=self.max_depth, **_ALONE)
+        self._bins, self._constant_bins = (DepthBinnedMetrics(self.edges, **_ALONE) for _ in range(2))
+        self._labels = SegmentationMetrics(max(self.classes, 1), **_ALONE)
 
     def add(self, batch: Sample, depth: Tensor, classes: Tensor) -> None:
         self._depth.update(depth, batch["depth"])
@@ -136,7 +138,7 @@ class _Scorer:
             self.frames.append(self._frame(batch["depth"][row], depth[row], batch["labels"][row], classes[row]))
 
     def _frame(self, truth: Tensor, depth: Tensor, labels: Tensor, classes: Tensor) -> FrameScore:
-        metrics = DepthMetrics(max_depth=self.max_depth)
+        metrics = DepthMetrics(max_depth=self.max_depth, **_ALONE)
         metrics.update(depth, truth)
         scores = metrics.compute() if metrics.count > 0 else {"rms": math.nan, "rel": math.nan}
         named = labels >= 0
