@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 
@@ -14,30 +13,24 @@ from ablating.picture import draw_effects
 from ablating.results import Results
 from ablating.settings import PROGRAM, Request, parse
 from ablating.table import markdown, write_into
-from ablating.trial import TrialError, run_trial
+from ablating.trial import run_trial
 from ablating.variants import LADDER, Variant
 from depthattn._extras import require
-
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+from scripting.console import exit_status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and compare as the command line says; returns the exit status."""
     request = parse(argv)
-    try:
-        # Before an hour of training, not after it.
-        require("scipy.stats", extra="nyu", purpose=PROGRAM)
-        results = Results(request.output, request.settings)
-        _train(request, results)
-        _report(request, results)
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted; the same command goes on with what is missing", file=sys.stderr)
-        return INTERRUPTED
-    except TrialError as error:
-        return _fail(error, FAILED)
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        return _fail(error, BAD_INPUT)
-    return 0
+    return exit_status(PROGRAM, lambda: _ablate(request), "the same command goes on with what is missing")
+
+
+def _ablate(request: Request) -> None:
+    # Before an hour of training, not after it.
+    require("scipy.stats", extra="nyu", purpose=PROGRAM)
+    results = Results(request.output, request.settings)
+    _train(request, results)
+    _report(request, results)
 
 
 def _train(request: Request, results: Results) -> None:
@@ -93,10 +86,3 @@ def _report(request: Request, results: Results) -> None:
         if picture is not None:
             draw_effects(outcome, len(request.seeds), picture)
             print(f"picture  {picture}")
-
-
-def _fail(error: Exception, status: int) -> int:
-    # A DataLoader worker sends its traceback as the message; the error's own text is the end of it.
-    text = str(error).strip().rsplit("Error: ", 1)[-1]
-    print(f"{PROGRAM}: error: {' '.join(text.split())}", file=sys.stderr)
-    return status

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+
+from scripting.command_line import Parser
 
 PROGRAM = "ablation.py"
 
@@ -122,12 +123,6 @@ class Request:
     picture: Path | None
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # One line, as the other scripts have it; argparse would print the whole usage first.
-        self.exit(2, f"{PROGRAM}: error: {message} (see --help)\n")
-
-
 def parse(argv: Sequence[str] | None = None) -> Request:
     """Read the command line; exits with status 2 and one line where it does not hold together."""
     parser = _parser()
@@ -143,7 +138,7 @@ def parse(argv: Sequence[str] | None = None) -> Request:
     return Request(Settings(**given), **asked)
 
 
-def _check(parser: _Parser, given: dict[str, Any]) -> None:
+def _check(parser: Parser, given: dict[str, Any]) -> None:
     limits = {
         "size": _SMALLEST, "train_frames": 1, "val_frames": 1, "decoder_channels": 1, "epochs": 1, "batch_size": 1,
         "workers": 0, "seeds": 0, "max_scale": 1, "jitter": 0, "loss_weights": 0, "gamma": 0, "weight_decay": 0,
@@ -164,11 +159,8 @@ def _check(parser: _Parser, given: dict[str, Any]) -> None:
         parser.error(f"--train-frames: wanted at least one batch of {given['batch_size']}, got {given['train_frames']}")
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, usage=f"{PROGRAM} [--nyu MAT] [options]",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+def _parser() -> Parser:
+    parser = Parser(PROGRAM, _DESCRIPTION, _EPILOG, usage=f"{PROGRAM} [--nyu MAT] [options]")
     add = parser.add_argument_group("data (SyntheticRooms without --nyu)").add_argument
     add("--nyu", type=Path, metavar="MAT", help="NYU Depth v2, the official nyu_depth_v2_labeled.mat")
     add("--splits", type=Path, metavar="MAT", help="splits.mat of NYU (the official split, built in)")

@@ -12,6 +12,8 @@ from ablating.variants import BASELINE, LADDER
 
 START, END = "<!-- ablation.py writes from here -->", "<!-- to here -->"
 _SIGNIFICANT = 0.05
+# Narrow cells break between a change and its significance, nowhere else.
+_GLUE = "\N{NO-BREAK SPACE}"
 
 Outcome = Mapping[str, Sequence[Scores]]
 """The scores of every seed by the key of the variant, in the order of the seeds."""
@@ -59,7 +61,9 @@ def _scores(outcome: Outcome) -> str:
     rows = []
     for measure in MEASURES:
         spreads = (spread([scores[measure.key] for scores in outcome[variant.key]]) for variant in LADDER)
-        rows.append([_head(measure), *(f"{measure.text(mean)} ± {measure.text(sd)}" for mean, sd in spreads)])
+        rows.append(
+            [_head(measure), *(f"{measure.text(mean)}{_GLUE}±{_GLUE}{measure.text(sd)}" for mean, sd in spreads)]
+        )
     return _table([variant.title for variant in LADDER], rows)
 
 
@@ -75,12 +79,13 @@ def _cell(comparison: Comparison, measure: Measure) -> str:
     change = measure.change(comparison.mean)
     if comparison.p < _SIGNIFICANT:
         worse = (comparison.mean > 0) != measure.higher_is_better
-        change = f"**{change}**" + " worse" * worse
-    return f"{change} (p {_p(comparison.p)}, {comparison.wins(measure.higher_is_better)}/{len(comparison.differences)})"
+        change = f"**{change}**" + f"{_GLUE}worse" * worse
+    wins = f"{comparison.wins(measure.higher_is_better)}/{len(comparison.differences)}"
+    return f"{change} (p{_GLUE}{_p(comparison.p)},{_GLUE}{wins})"
 
 
 def _p(p: float) -> str:
-    return "-" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "-" if p != p else f"<{_GLUE}0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _head(measure: Measure) -> str:

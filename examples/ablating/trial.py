@@ -24,10 +24,6 @@ _WARM_UP = 0.1
 _LARGEST_GRADIENT = 10.0
 
 
-class TrialError(RuntimeError):
-    """A trial that gave no result; the message says why."""
-
-
 def run_trial(
     variant: Variant, seed: int, frames: Frames, settings: Settings, on_step: Callable[[float], object]
 ) -> dict[str, float]:
@@ -46,7 +42,7 @@ def run_trial(
         The scores by name, and the gates of the sharing units.
 
     Raises:
-        TrialError: the loss became infinite or NaN.
+        ValueError: the loss became infinite or NaN.
     """
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     model = build_model(variant, len(frames.class_names), settings, seed).to(device)
@@ -81,7 +77,7 @@ def run_trial(
             steps += 1
             value = float(total.detach())
             if not math.isfinite(value):
-                raise TrialError(
+                raise ValueError(
                     f"{variant.key}, seed {seed}: the loss became {value} at step {steps}; try a lower --lr"
                 )
             on_step(steps / schedule.total_steps)

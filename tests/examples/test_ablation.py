@@ -67,7 +67,7 @@ def test_interrupted_it_goes_on_where_it_was_and_ends_with_table_and_picture(
     assert "9/9" in capsys.readouterr().out
     table = (folder / "table.md").read_text()
     rms = [[json.loads(done[f"{key}-seed{seed}.json"])["scores"]["rms"] for seed in (0, 1)] for key in VARIANTS]
-    means = [f"{(a + b) / 2:.3f} ± {abs(a - b) / math.sqrt(2):.3f}" for a, b in rms]
+    means = [f"{(a + b) / 2:.3f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{abs(a - b) / math.sqrt(2):.3f}" for a, b in rms]
     assert f"| rms, m ↓ | {' | '.join(means)} |" in table
     text = page.read_text()
     assert text.startswith("before\n<!-- ablation.py writes from here -->\n")
@@ -105,7 +105,7 @@ def test_nyu_file(ablate: Ablate, tmp_path: Path) -> None:
     # The factory's depth ends at 6.1 m.
     assert result["scores"]["rms_far"] is None
     assert result["scores"]["rms_middle"] > 0
-    assert "| rms, far third, m ↓ | - ± -" in (folder / "table.md").read_text()
+    assert "| rms, far third, m ↓ | -\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}-" in (folder / "table.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_damaged_result_is_named(ablate: Ablate, tmp_path: Path, capsys: pytes
 
 
 def test_a_loss_that_is_not_finite_is_named(ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ablate(*ROOMS, "--output", tmp_path, "--lr", 1e30) == 1
+    assert ablate(*ROOMS, "--output", tmp_path, "--lr", 1e30) == 2
     error = capsys.readouterr().err
     assert "baseline, seed 0: the loss became nan at step 2; try a lower --lr" in error
 
