@@ -5,7 +5,7 @@ What gamma does to the focal loss
 A pixel whose class is predicted with probability p costs ``-(1 - p)^gamma log p``. Gamma 0 is cross entropy; the larger
 it is, the less a pixel counts that is already right, and the more is left for the rare classes. The gradient towards
 the logit of the true class shows what training feels: with gamma 2 a pixel at p = 0.9 pulls thirteen times less than
-under cross entropy, one at p = 0.1 pulls more.
+under cross entropy, one at p = 0.1 a little more.
 """
 
 import matplotlib.pyplot as plt

@@ -29,6 +29,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": _LIGHT[2],
     "grid.linewidth": 0.6,
     "text.color": _LIGHT[1],

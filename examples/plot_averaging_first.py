@@ -1,0 +1,49 @@
+"""
+Averaging before weighting cancels the attention
+================================================
+
+``smooth_l1_loss(d, g)`` has averaged over the pixels before a weight can reach it. What is then multiplied by alpha +
+lambda and averaged again is ``mean(weights) * mean(distances)``: one weight for all pixels. In this room every pixel
+is predicted half a metre short. With the weights detached (dashed) nothing is left of them when the average comes
+first: every pixel pulls alike. With the slope of lambda (solid) near pixels even pull hardest. Weighted pixel by
+pixel, the pull grows with depth, and lambda raises it at the nearest pixels, where half a metre is much.
+"""
+
+import matplotlib.pyplot as plt
+import torch
+from torch.nn.functional import smooth_l1_loss
+
+from depthattn.data import SyntheticRooms
+from depthattn.functional import depth_aware_loss
+
+room = max(SyntheticRooms(12, size=(120, 160)), key=lambda frame: frame["depth"].max())
+truth = room["depth"][room["depth"] > 0][None]
+
+
+def averaged_first(d, g, detach_weight=False):
+    """The mistake, on purpose."""
+    a, b = torch.log1p(d), torch.log1p(g)
+    weight = g / 10 + 1 - torch.minimum(a, b) / torch.maximum(a, b)
+    return ((weight.detach() if detach_weight else weight) * smooth_l1_loss(d, g)).mean()
+
+
+losses = {
+    "weighted pixel by pixel": lambda d, detach: depth_aware_loss(d, truth, max_depth=10.0, detach_weight=detach),
+    "averaged, then weighted": lambda d, detach: averaged_first(d, truth, detach),
+}
+figure, axes = plt.subplots(figsize=(5.6, 4.2))
+order = truth[0].argsort()[:: max(1, truth.numel() // 1500)]
+for (name, loss), colour in zip(losses.items(), ("#0b84c6", "#d9680f")):
+    for detach, dashes in ((False, "-"), (True, "--")):
+        prediction = (truth - 0.5).clamp(min=0.1).requires_grad_()
+        (slope,) = torch.autograd.grad(loss(prediction, detach), prediction)
+        label = f"{name}, detached" if detach else name
+        axes.plot(truth[0, order], slope[0, order].abs() * truth.numel(), dashes, color=colour, label=label)
+axes.set(
+    title="Gradient at each pixel, all 0.5 m short",
+    xlabel="true depth (m)",
+    ylabel="N · |∂loss/∂d| (1/m)",
+    ylim=(0, 0.62),
+)
+axes.legend(loc="upper left")
+plt.show()

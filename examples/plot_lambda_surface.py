@@ -1,0 +1,52 @@
+"""
+Lambda, as printed and as computed
+==================================
+
+Lambda is meant to be 0 for a good prediction and to approach 1 for a bad one. Printed as
+``1 - min(log d, log g) / max(log d, log g)``, it does so where both depths exceed a metre. Below, the logarithms are
+negative or zero: it leaves [0, 1], jumps through infinity along the lines at one metre, and is large or negative for
+predictions that are nearly right. With the logarithm of depth + 1 it is the same idea, and in [0, 1] everywhere.
+"""
+
+import matplotlib.pyplot as plt
+import torch
+
+from depthattn.viz import attention_maps
+
+depths = torch.logspace(-1, 1, 241)
+d, g = torch.meshgrid(depths, depths, indexing="ij")
+
+
+def printed(d, g):
+    a, b = d.log(), g.log()
+    return 1 - torch.minimum(a, b) / torch.maximum(a, b)
+
+
+default = attention_maps(d, g, max_depth=10.0).lambda_[0]
+panels = {"As printed": printed(d, g), "With log(depth + 1), the default": default}
+figure, rows = plt.subplots(2, 1, figsize=(5.6, 8.2), sharex=True)
+for axes, (title, values) in zip(rows, panels.items()):
+    mesh = axes.pcolormesh(depths, depths, values, cmap="RdBu_r", vmin=-1, vmax=2, shading="nearest", rasterized=True)
+    axes.set(title=title, xscale="log", yscale="log", ylabel="predicted depth d (m)", aspect="equal")
+    axes.grid(False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+rows[1].set_xlabel("true depth g (m)")
+figure.colorbar(mesh, ax=rows, label="lambda (colours end at −1 and 2)", extend="both", shrink=0.6)
+plt.show()
+
+# %%
+# What a single pixel feels, for a chair 0.7 m away. Training walks down this curve. The default has its minimum at the
+# truth; the printed form has a peak there, falls without bound to both sides, and is infinite at a metre.
+
+near = torch.tensor(0.7)
+d = torch.linspace(0.2, 2.5, 921)
+figure, axes = plt.subplots()
+axes.plot(d, attention_maps(d[None], near.expand(1, len(d)), max_depth=10.0).lambda_[0, 0], label="log(depth + 1)")
+line = printed(d, near.expand(len(d)))
+axes.plot(d, torch.where(line.abs() > 4, torch.nan, line), label="as printed")
+axes.axvline(0.7, color="#8a8f95", linestyle="--", linewidth=1.2)
+axes.annotate("truth", (0.7, 2.05), xytext=(6, 0), textcoords="offset points")
+axes.set(title="Lambda for a true depth of 0.7 m", xlabel="predicted depth d (m)", ylabel="lambda", ylim=(-2.4, 2.4))
+axes.legend(loc="lower right")
+plt.show()
