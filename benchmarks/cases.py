@@ -299,30 +299,32 @@ def attention_depth(shape: tuple[int, int, int]) -> Case:
         _expected_of_maps(formulas.joint_gradient_terms, 2),
     )
 
-    def module(t: Tensors) -> tuple[Tensor, ...]:
-        return (loss(t["pred"], None, t["target"], None).total,)
+    def one_pass(t: Tensors) -> tuple[Tensor, ...]:
+        # The module's own step without its third loss, which would hide the other two.
+        return loss.depth_side(t["pred"], t["target"], t["semantics"], None, t["pred"].new_ones(3))[:1]
 
     def two_calls(t: Tensors) -> tuple[Tensor, ...]:
         return (_depth_aware_run(t)[0] + _joint_gradient_run(t)[0],)
 
     def make(source: Source) -> Inputs:
         tensors = {"pred": source.depth(shape, 0.25, 11.0), "target": source.target(shape)}
+        tensors["semantics"] = source.labels(shape)
         return source.loss(tensors, "pred")
 
+    once = [Target(side, f"{side}, two calls", 1.4) for side in ("eager", "inductor")]
     return Case(
         name="attention_depth",
         operation="attention_depth",
-        title=f"Depth side of the attention-driven loss, {_size(*shape)}, against its two losses one by one",
+        title=f"Depth side of the attention-driven loss, {_size(*shape)}, with labels, against two calls",
         make=make,
-        expected=lambda inputs: formulas.total([loss(inputs) for loss in parts]),
+        expected=lambda inputs: formulas.total([part(inputs) for part in parts]),
         sides=(
-            *ours(module),
+            *ours(one_pass),
             *ours(two_calls, label="two calls", kind="peer"),
             textbook(formulas.attention_depth),
             compiled(formulas.attention_depth),
         ),
-        targets={},
-        bounds_memory=False,
+        targets={"cpu": tuple(once), "cuda": (Target("triton", "triton, two calls", 1.4),)},
     )
 
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn.functional import pad
 
 from depthattn.ops import checks
 from depthattn.ops.backend import exporting, keeps_gradient, resolve
@@ -23,6 +22,7 @@ from depthattn.ops.joint_gradient import reference as joint_gradient_reference
 from depthattn.ops.lateral_sharing import LateralSharing
 from depthattn.ops.lateral_sharing import reference as lateral_sharing_reference
 from depthattn.ops.library import run_forward
+from depthattn.ops.maps import padded_to_window, upsampled
 from depthattn.ops.masking import compute_dtype, image_maximum
 from depthattn.ops.reduce import reduce_sums
 from depthattn.ops.semantic_focal import SemanticFocal
@@ -112,7 +112,7 @@ def depth_aware_loss(
     checks.check_reduction(name, reduction)
     checks.depth_aware_options(name, distance, beta, max_depth, log_offset, detach_weight, upsample)
     pred, target, mask = checks.depth_maps(name, pred, target, mask, upsample)
-    pred = _upsampled(pred, target, upsample)
+    pred = upsampled(pred, target, upsample)
     if reduction == "none":
         dtype = compute_dtype(pred, target)
         norm = (
@@ -197,10 +197,9 @@ def joint_gradient_loss(
     pred, target, mask = checks.depth_maps(name, pred, target, mask, upsample)
     if semantics is not None:
         semantics = checks.semantic_maps(name, semantics, target)
-    pred = _upsampled(pred, target, upsample)
+    pred = upsampled(pred, target, upsample)
     height, width = pred.shape[1:]
-    if height < 3 or width < 3:
-        pred, target, mask, semantics = _padded_to_window(pred, target, mask, semantics, ignore_index)
+    pred, target, mask, semantics = padded_to_window(pred, target, mask, semantics, ignore_index)
     if reduction == "none":
         values = joint_gradient_reference.per_pixel(pred, target, mask, semantics, semantic_weight, ignore_index)
         return values[:, :height, :width]
@@ -213,27 +212,6 @@ def joint_gradient_loss(
     return reduce_sums(depth, depth_windows, reduction) + semantic_weight * reduce_sums(
         semantic, semantic_windows, reduction
     )
-
-
-def _upsampled(pred: Tensor, target: Tensor, mode: str | None) -> Tensor:
-    """The prediction (B,h,w) at the size of the target, in the dtype of the arithmetic where it had another size."""
-    if mode is None or pred.shape == target.shape:
-        return pred
-    wide = pred.to(compute_dtype(pred)).unsqueeze(1)
-    resized: Tensor = run_forward(SemiDenseUpSkip, *target.shape[1:], mode, resolve(pred.device), wide)
-    return resized.squeeze(1)
-
-
-def _padded_to_window(
-    pred: Tensor, target: Tensor, mask: Tensor | None, semantics: Tensor | None, ignore_index: int
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Grow images smaller than the Sobel window by pixels that do not count, so that they have none that does."""
-    height, width = pred.shape[1:]
-    margin = (0, max(0, 3 - width), 0, max(0, 3 - height))
-    if semantics is not None:
-        absent = float("nan") if semantics.is_floating_point() else ignore_index
-        semantics = pad(semantics, margin, value=absent)
-    return pad(pred, margin), pad(target, margin), None if mask is None else pad(mask, margin), semantics
 
 
 def semantic_focal_loss(

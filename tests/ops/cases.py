@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from depthattn import functional as F
+from depthattn.ops.attention_depth import AttentionDepth
+from depthattn.ops.backend import keeps_gradient, resolve
 from depthattn.ops.depth_aware import reference as depth_aware_reference
 from depthattn.ops.joint_gradient import reference as joint_gradient_reference
 from depthattn.ops.lateral_sharing import reference as lateral_sharing_reference
-from depthattn.ops.masking import image_maximum
+from depthattn.ops.library import run_forward
+from depthattn.ops.masking import compute_dtype, image_maximum
 from depthattn.ops.semantic_focal import reference as semantic_focal_reference
 from depthattn.ops.semantic_focal_upsample import reference as semantic_focal_upsample_reference
 from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
@@ -34,7 +37,7 @@ class Case:
 
 def random(*shape: int, seed: int = 1, low: float = 0.0, high: float = 1.0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(*shape, generator=generator, dtype=torch.float64) * (high - low) + low
+    return torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low) + low
 
 
 def depth(*shape: int, seed: int) -> Tensor:
@@ -180,6 +183,43 @@ def _semi_dense_up_skip(mode: str) -> Case:
     )
 
 
+def attention_depth(
+    pred: Tensor, weights: Tensor, *, labels: Tensor | None = LABELS, max_depth: float | None = None
+) -> Tensor:
+    """The depth side of the attention-driven loss over TARGET and MASK, each of its three terms by its weight."""
+    backend = resolve(pred.device)
+    keep = torch.is_grad_enabled() and pred.requires_grad and keeps_gradient(backend, pred.dtype)
+    wide = weights.to(compute_dtype(pred))
+    options = "smooth_l1", 1.0, max_depth, 1.0, False, -100, [True, True, False], keep, backend
+    total: Tensor = run_forward(AttentionDepth, pred, TARGET.to(pred.dtype), MASK, labels, wide, *options)[0]
+    return total
+
+
+def _attention_depth(kind: str, max_depth: float | None) -> Case:
+    """Two means and a sum, weighted."""
+    labels = LABELS if kind == "labels" else None
+
+    def formula(pred: Tensor, weights: Tensor) -> Tensor:
+        target = TARGET.to(pred.dtype)
+        norm = image_maximum(target, MASK) if max_depth is None else pred.new_full((2,), max_depth)
+        values = depth_aware_reference.per_pixel(pred, target, MASK, norm, "smooth_l1", 1.0, 1.0, False)
+        total = weights[0] * values.sum() / ((target > 0) & target.isfinite() & MASK).sum()
+        values, windows = joint_gradient_reference.depth_term(pred, target, MASK)
+        total = total + weights[1] * values.sum() / windows.sum()
+        if labels is not None:
+            total = total + weights[2] * joint_gradient_reference.semantic_term(pred, labels, -100)[0].sum()
+        else:
+            total = total + 0 * weights[2]
+        return total
+
+    return Case(
+        f"attention_depth-{kind}",
+        lambda dtype: (depth(*SIZE, seed=1), random(3, seed=14, low=0.5, high=2.0)),
+        lambda pred, weights: attention_depth(pred, weights, labels=labels, max_depth=max_depth),
+        formula,
+    )
+
+
 CASES = [
     _depth_aware(),
     _depth_aware(distance="l1", log_offset=0.0),
@@ -188,6 +228,8 @@ CASES = [
     _joint_gradient("none"),
     _joint_gradient("labels"),
     _joint_gradient("map"),
+    _attention_depth("labels", None),
+    _attention_depth("none", 4.0),
     _semantic_focal(0.0),
     _semantic_focal(0.5),
     _semantic_focal(2.0, WEIGHT),
@@ -198,4 +240,4 @@ CASES = [
     _semantic_focal_upsample(2.0, 3, 2),
     _semantic_focal_upsample(0.5, 7, 4),
 ]
-ONE_OF_EACH = [CASES[0], CASES[6], CASES[9], CASES[14], CASES[10], CASES[12]]
+ONE_OF_EACH = [CASES[0], CASES[6], CASES[7], CASES[11], CASES[16], CASES[12], CASES[14]]

@@ -47,6 +47,22 @@ def _joint_gradient(
     return call
 
 
+def _attention_depth(
+    dtype: torch.dtype, labels_dtype: torch.dtype | None, masked: bool, distance: str = "smooth_l1"
+) -> Callable[[Any], object]:
+    wide = DOUBLE if dtype == DOUBLE else SINGLE
+    pred, target = (_empty(8, 480, 640, dtype=dtype) for _ in range(2))
+    mask = _empty(8, 480, 640, dtype=torch.bool) if masked else None
+    labels = None if labels_dtype is None else _empty(8, 480, 640, dtype=labels_dtype)
+    options = distance, 1.0, 1.0, False, -100
+
+    def call(module: Any) -> None:
+        module.forward(pred, target, mask, labels, 10.0, options)
+        module.backward(_empty(3, dtype=wide), pred, target, mask, labels, _empty(8, dtype=wide), options)
+
+    return call
+
+
 def _semantic_focal(
     dtype: torch.dtype, classes: int, gamma: float, weighted: bool, channels_last: bool = False
 ) -> Callable[[Any], object]:
@@ -109,6 +125,13 @@ CALLS: dict[str, dict[str, Callable[[Any], object]]] = {
         "fp64 map": _joint_gradient(DOUBLE, DOUBLE, False),
         "fp16 bytes": _joint_gradient(HALF, torch.uint8, False),
         "bf16 alone": _joint_gradient(BRAIN, None, False),
+    },
+    "attention_depth": {
+        "fp32 labels": _attention_depth(SINGLE, torch.int64, False),
+        "fp32 masked": _attention_depth(SINGLE, None, True, "l2"),
+        "fp64 labels": _attention_depth(DOUBLE, torch.int64, False),
+        "fp16 bytes": _attention_depth(HALF, torch.uint8, False, "l1"),
+        "bf16 labels": _attention_depth(BRAIN, torch.int64, True),
     },
     "semantic_focal": {
         "fp32 40": _semantic_focal(SINGLE, 40, 2.0, True),

@@ -21,6 +21,14 @@ CALLS = {
     "depth_aware_backward": (SCALE, PRED, TARGET, MASK, SCALE, *DEPTH_OPTIONS, 1.0, False, "eager"),
     "joint_gradient": (PRED, TARGET, MASK, LABELS, -100, True, "eager"),
     "joint_gradient_backward": (SCALE, SCALE, PRED, TARGET, None, PRED, -100, True, "eager"),
+    "attention_depth": (
+        *(PRED, TARGET, MASK, LABELS, random(3, seed=12)),
+        *(*DEPTH_OPTIONS, None, 1.0, False, -100, [True, True, False], True, "eager"),
+    ),
+    "attention_depth_backward": (
+        *(random(3, seed=12), PRED, TARGET, None, LABELS, SCALE),
+        *(*DEPTH_OPTIONS, 1.0, False, -100, "eager"),
+    ),
     "semantic_focal": (LOGITS, FOCAL_TARGET, WEIGHT, 2.0, -100, True, "eager"),
     "semantic_focal_backward": (SCALE, LOGITS, FOCAL_TARGET, None, 2.0, -100, "eager"),
     "semantic_focal_upsample": (COARSE, FINE_TARGET, WEIGHT, 2.0, -100, True, "eager"),

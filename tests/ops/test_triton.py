@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from tests.ops.cases import CASES, ONE_OF_EACH, Case, depth, labels_for, random, target_with_holes
+from tests.ops.cases import (
+    CASES,
+    ONE_OF_EACH,
+    SIZE,
+    Case,
+    attention_depth,
+    blocks_of_labels,
+    depth,
+    labels_for,
+    random,
+    target_with_holes,
+)
 from torch import Tensor
 
 from depthattn import functional as F
@@ -23,7 +34,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 DOUBLE = torch.float64
 BLOCKS = {
     "depth_aware": {"_PIXELS": 32},
-    "joint_gradient": {"_ROWS": 4, "_COLUMNS": 16},
+    "joint_gradient": {"ROWS_OF_A_STRIP": 4, "COLUMNS_OF_A_STRIP": 16},
+    "attention_depth": {"ROWS_OF_A_STRIP": 4, "COLUMNS_OF_A_STRIP": 16},
     "semantic_focal": {"_ELEMENTS": 64, "_CLASSES": 4},
     "lateral_sharing": {"_ELEMENTS": 64, "_PIXELS": 8, "_CHANNELS": 2},
     "semi_dense_up_skip": {"_PIXELS": 32, "_WALKED": 2, "_GATHERED": 32, "_CHANNELS": 2, "_TAPS": 4},
@@ -126,6 +138,17 @@ def test_wide_maps_take_several_blocks_of_columns() -> None:
     h, v = (torch.nn.functional.conv2d(error[None, None], k[None, None])[0, 0] for k in (sobel, sobel.T))
     wanted = ((h.abs() + v.abs()) * windows[0]).sum() / windows.sum()
     torch.testing.assert_close(F.joint_gradient_loss(pred, target), wanted)
+
+
+@pytest.mark.parametrize("with_labels", [False, True])
+def test_the_depth_side_is_one_launch_each_way(with_labels: bool, launches: list[Any]) -> None:
+    labels = blocks_of_labels(*SIZE) if with_labels else None
+    pred, weights = depth(*SIZE, seed=1).requires_grad_(), torch.ones(3, dtype=DOUBLE)
+    total = attention_depth(pred, weights, labels=labels, max_depth=10.0)
+    assert [name for name, _ in launches] == ["attention_depth._forward_kernel", "ops._fold_kernel"]
+    launches.clear()
+    total.backward()
+    assert [name for name, _ in launches] == ["attention_depth._backward_kernel"]
 
 
 def transposed(x: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ def compiled(operation: str) -> list[dict[str, Any]]:
 LOADS = {
     "depth_aware": (3, 4),
     "joint_gradient": (6, 10),
+    "attention_depth": (9, 17),
     "semantic_focal": (5, 6),
     "lateral_sharing": (8, 8),
     "semi_dense_up_skip": (5, 3),

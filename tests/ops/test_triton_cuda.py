@@ -10,8 +10,8 @@ import torch
 from tests.ops.cases import blocks_of_labels, labels_for, random
 from torch import Tensor
 
+from depthattn import AttentionDrivenLoss, DepthAwareLoss, use_backend
 from depthattn import functional as F
-from depthattn import use_backend
 
 pytestmark = pytest.mark.cuda
 
@@ -41,6 +41,8 @@ def losses(device: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Ten
     mask = (random(3, 95, 333, seed=9) < 0.9).to(device)
     classes = blocks_of_labels(3, 95, 333).to(device)
     weight = random(40, seed=10, low=0.2).to(device)
+    scores = random(3, 4, 95, 333, seed=11, low=-3).to(device, dtype)
+    attention = AttentionDrivenLoss(DepthAwareLoss(max_depth=10.0))
     last = logits.to(memory_format=torch.channels_last)
     return {
         "depth_aware": (lambda p: F.depth_aware_loss(p, target, reduction="per_image"), (pred,)),
@@ -50,6 +52,7 @@ def losses(device: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Ten
         ),
         "joint_gradient": (lambda p, s: F.joint_gradient_loss(p, target, s, reduction="per_image"), (pred, semantics)),
         "joint_gradient-labels": (lambda p: F.joint_gradient_loss(p, target, classes, mask=mask), (pred,)),
+        "attention_driven": (lambda p, z: attention(p, z, target, classes, mask).total, (pred, scores)),
         "semantic_focal": (lambda z: F.semantic_focal_loss(z, labels, reduction="per_image"), (logits,)),
         "semantic_focal-last": (lambda z: F.semantic_focal_loss(z, labels, weight=weight, gamma=0.5), (last,)),
         "lateral_sharing": (lambda g, *x: torch.stack(F.lateral_sharing(x, g)), (gates, *features)),

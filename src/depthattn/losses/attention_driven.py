@@ -12,6 +12,11 @@ from depthattn.losses.depth_aware import DepthAwareLoss
 from depthattn.losses.joint_gradient import JointGradientLoss
 from depthattn.losses.semantic_focal import SemanticFocalLoss
 from depthattn.ops import checks
+from depthattn.ops.attention_depth import AttentionDepth
+from depthattn.ops.backend import keeps_gradient, resolve
+from depthattn.ops.library import run_forward
+from depthattn.ops.maps import padded_to_window, upsampled
+from depthattn.ops.masking import compute_dtype
 
 
 class AttentionDrivenLosses(NamedTuple):
@@ -39,12 +44,16 @@ class AttentionDrivenLoss(nn.Module):
 
     .. math:: L = \sum_{j \in \{DA, JG\}} \tfrac{1}{2} (e^{-s_j} L_j + s_j) + e^{-s_3} L_{semF} + \tfrac{1}{2} s_3
 
+    Both depth losses are taken in one pass: prediction and target are read once, and one gradient is written, where two
+    calls write two and add them.
+
     A loss without a single valid pixel in the batch adds nothing, neither to the total nor to the gradient of its
     log-variance.
 
     Args:
         depth_aware: the loss on depth; None makes ``DepthAwareLoss()``.
-        joint_gradient: the loss on depth gradients; None makes ``JointGradientLoss()``. It is given the labels.
+        joint_gradient: the loss on depth gradients; None makes ``JointGradientLoss()``. It is given the labels. Of this
+            loss and the one before, the options count; their ``forward`` is not called.
         semantic_focal: the loss on labels; None makes ``SemanticFocalLoss()``.
         weights: three numbers >= 0 in the order above, or ``"learned"``, which adds the parameter ``log_variances``.
 
@@ -57,7 +66,7 @@ class AttentionDrivenLoss(nn.Module):
     Raises:
         ValueError: if a loss reduces to anything but a scalar, if the weights do not fit, or if both targets are
             missing; else as the three losses do.
-        TypeError: if an argument has the wrong type or dtype.
+        TypeError: if an argument has the wrong type or dtype, or if a loss is of a class with a ``forward`` of its own.
 
     Gradient:
         Through ``total`` to ``depth``, ``semantics`` and the learned log-variances. The parts are detached.
@@ -90,7 +99,11 @@ class AttentionDrivenLoss(nn.Module):
         self.depth_aware = DepthAwareLoss() if depth_aware is None else depth_aware
         self.joint_gradient = JointGradientLoss() if joint_gradient is None else joint_gradient
         self.semantic_focal = SemanticFocalLoss() if semantic_focal is None else semantic_focal
-        for part in (self.depth_aware, self.joint_gradient, self.semantic_focal):
+        kinds = DepthAwareLoss, JointGradientLoss, SemanticFocalLoss
+        for part, kind in zip((self.depth_aware, self.joint_gradient, self.semantic_focal), kinds, strict=True):
+            # One pass serves the depth losses by their options: a forward of another kind would never be called.
+            if getattr(type(part), "forward", None) is not kind.__dict__["forward"]:
+                raise TypeError(f"{name}: wanted a {kind.__name__} that computes as such, got {type(part).__name__}")
             if part.reduction not in ("mean", "sum"):
                 raise ValueError(
                     f'{name}: wanted losses with reduction "mean" or "sum", got {type(part).__name__} with '
@@ -119,30 +132,67 @@ class AttentionDrivenLoss(nn.Module):
     ) -> AttentionDrivenLosses:
         if depth_target is None and label_target is None:
             raise ValueError(f"{type(self).__name__}: wanted a depth_target or a label_target, got neither")
-        absent = depth.new_zeros((), dtype=torch.float32)
-        depth_aware = joint_gradient = semantic_focal = absent
+        weights = self._weights(depth)
+        absent = weights.new_zeros(())
+        parts = [absent, absent, absent]
+        terms = []
         if depth_target is not None:
-            depth_aware = self.depth_aware(depth, depth_target, mask)
-            joint_gradient = self.joint_gradient(depth, depth_target, label_target, mask)
+            total, *parts[:2] = self.depth_side(depth, depth_target, label_target, mask, weights)
+            terms.append(total)
         if label_target is not None:
-            semantic_focal = self.semantic_focal(semantics, label_target)
-        parts = (depth_aware, joint_gradient, semantic_focal)
-        total = self._learned(parts) if self.weights is None else self._weighted(parts, self.weights)
+            parts[2] = self.semantic_focal(semantics, label_target)
+            terms.append(weights[2] * parts[2])
+        if self.log_variances is not None:
+            # Without a valid pixel a loss is exactly 0, and its log-variance would otherwise drift downwards forever.
+            losses = torch.stack([part.detach().to(weights.dtype) for part in parts])
+            terms.append(torch.where(losses == 0, 0, 0.5 * self.log_variances).sum())
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
         return AttentionDrivenLosses(total, *(part.detach() for part in parts))
 
-    def _weighted(self, parts: tuple[Tensor, ...], weights: tuple[float, ...]) -> Tensor:
-        total = weights[0] * parts[0]
-        for weight, part in zip(weights[1:], parts[1:], strict=True):
-            total = total + weight * part
-        return total
-
-    def _learned(self, parts: tuple[Tensor, ...]) -> Tensor:
-        losses = torch.stack(parts)
+    def _weights(self, like: Tensor) -> Tensor:
+        """What the three losses are multiplied by, (3,)."""
+        if self.weights is not None:
+            # Filled one by one, as a tensor made of numbers would be copied to the device and waited for.
+            return torch.stack([like.new_full((), weight, dtype=compute_dtype(like)) for weight in self.weights])
+        depth_aware, joint_gradient, semantic_focal = torch.exp(-self.log_variances).unbind()
         # A density in metres has the factor 1/2 (a Gaussian's), a softmax has not.
-        half = losses.new_tensor((0.5, 0.5, 1.0))
-        terms = half * torch.exp(-self.log_variances) * losses + 0.5 * self.log_variances
-        # Without a valid pixel the loss is exactly 0, and log-variances would otherwise drift towards minus infinity.
-        return torch.where(losses.detach() == 0, 0, terms).sum()
+        return torch.stack((0.5 * depth_aware, 0.5 * joint_gradient, semantic_focal))
+
+    def depth_side(
+        self, depth: Tensor, target: Tensor, labels: Tensor | None, mask: Tensor | None, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Both depth losses in one pass, for a step that takes its semantic loss elsewhere.
+
+        Args:
+            depth: prediction, as in the call of the module.
+            target: true depth.
+            labels: integer labels (B,H,W), or None for a joint gradient loss without its semantic term.
+            mask: pixels of ``target`` to use, or None.
+            weights: (3,), of which the first two weigh the two losses.
+
+        Returns:
+            The weighted sum, to differentiate towards ``depth`` and ``weights``, and each loss by itself, detached.
+        """
+        name, first, second = type(self).__name__, self.depth_aware, self.joint_gradient
+        # Where the sizes differ, both have to resize.
+        upsample = first.upsample and second.upsample
+        pred, target, mask = checks.depth_maps(name, depth, target, mask, upsample)
+        if labels is not None:
+            labels = checks.label_maps(name, labels, target)
+        pred = upsampled(pred, target, upsample)
+        pred, target, mask, labels = padded_to_window(pred, target, mask, labels, second.ignore_index)
+        backend = resolve(pred.device)
+        keep = torch.is_grad_enabled() and pred.requires_grad and keeps_gradient(backend, pred.dtype)
+        means = [loss.reduction == "mean" for loss in (first, second, second)]
+        each = torch.stack((weights[0], weights[1], second.semantic_weight * weights[1]))
+        total, terms, *_ = run_forward(
+            AttentionDepth, pred, target, mask, labels, each.to(compute_dtype(pred, target)), first.distance,
+            first.beta, first.max_depth, first.log_offset, first.detach_weight, second.ignore_index, means, keep,
+            backend,
+        )  # fmt: skip
+        return total, terms[0], terms[1] + second.semantic_weight * terms[2]
 
     def extra_repr(self) -> str:
         return f"weights={'learned' if self.weights is None else self.weights!r}"

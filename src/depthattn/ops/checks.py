@@ -199,6 +199,12 @@ def semantic_maps(function: str, semantics: Tensor, target: Tensor) -> Tensor:
     return semantics
 
 
+def label_maps(function: str, labels: Tensor, target: Tensor) -> Tensor:
+    """Check integer labels and view them as (B,H,W)."""
+    check_integer(function, "label_target", labels)
+    return semantic_maps(function, labels, target)
+
+
 def focal_tensors(function: str, logits: Tensor, target: Tensor, weight: Tensor | None, upsample: str | None) -> None:
     check_float(function, "logits", logits)
     check_integer(function, "target", target)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 REDUCTIONS = ("mean", "per_image", "sum", "none")
@@ -10,6 +13,13 @@ REDUCTIONS = ("mean", "per_image", "sum", "none")
 def divide(total: Tensor, count: Tensor) -> Tensor:
     """``total / count``, and 0 with zero gradient where nothing was counted."""
     return total / count.masked_fill(count == 0, 1).to(total.dtype)
+
+
+def denominators(counts: Tensor, means: Sequence[bool]) -> Tensor:
+    """What the sums of several terms are divided by, (T,), from ``counts`` (T,B): at least 1, and 1 for a plain sum."""
+    totals = counts.sum(1).clamp(min=1)
+    parts = [total if mean else torch.ones_like(total) for total, mean in zip(totals.unbind(), means, strict=True)]
+    return torch.stack(parts)
 
 
 def reduce_sums(sums: Tensor, counts: Tensor, reduction: str) -> Tensor:

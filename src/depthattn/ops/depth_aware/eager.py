@@ -6,6 +6,7 @@ clamps, signs and threshold_backward(x, y, t): x where y > t, else 0, whatever x
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,11 @@ _smooth_l1 = torch.ops.aten.smooth_l1_loss.out
 _smooth_l1_backward = torch.ops.aten.smooth_l1_loss_backward.grad_input
 
 
-class _Options(NamedTuple):
+# Beside the one that becomes the gradient.
+BUFFERS = 4
+
+
+class Options(NamedTuple):
     distance: str
     beta: float
     log_offset: float
@@ -30,13 +35,9 @@ def forward(
     pred: Tensor, target: Tensor, mask: Tensor | None, distance: str, beta: float, max_depth: float | None,
     log_offset: float, detach_weight: bool, keep_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    dtype = compute_dtype(pred, target)
-    if max_depth is None:
-        norm = _image_maximum(target, mask, dtype)
-    else:
-        norm = pred.new_full((pred.shape[0],), max_depth, dtype=dtype)
+    norm = normalisers(pred, target, mask, max_depth)
     gradient = pred.new_empty(pred.shape if keep_gradient else 0)
-    options = _Options(distance, beta, log_offset, detach_weight)
+    options = Options(distance, beta, log_offset, detach_weight)
     sums, counts = _tiled(pred, target, mask, norm, options, gradient if keep_gradient else None, None)
     return sums, counts, norm, gradient
 
@@ -46,36 +47,31 @@ def backward(
     beta: float, log_offset: float, detach_weight: bool,
 ) -> Tensor:  # fmt: skip
     gradient = pred.new_empty(pred.shape)
-    _tiled(pred, target, mask, norm, _Options(distance, beta, log_offset, detach_weight), gradient, scale)
+    _tiled(pred, target, mask, norm, Options(distance, beta, log_offset, detach_weight), gradient, scale)
     return gradient
 
 
 def _tiled(
-    pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor, options: _Options,
+    pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor, options: Options,
     gradient: Tensor | None, scale: Tensor | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Sums and counts of every image; with ``gradient``, also write it, multiplied by ``scale`` if there is one."""
-    in_place = gradient is not None and gradient.dtype == norm.dtype
     # Half precision is rounded once, after the scale. Else the scale meets the rounded gradient, as it does in the
     # buffer that the forward pass kept: the two paths give the same bits.
     scale_first = pred.dtype in (torch.float16, torch.bfloat16)
+    in_place = gradient is not None and gradient.dtype == norm.dtype
     pred, target, mask, gradient = rows_joined(pred, target, mask, gradient)
-    workspace = Workspace(pred, [norm.dtype] * (4 if in_place else 5), gradient)
-    divisor = norm.clamp(min=torch.finfo(norm.dtype).tiny).view(-1, 1, 1)
-    one = norm.new_ones(())
     factor = None if scale is None else scale.view(-1, 1, 1)
     sums = norm.new_zeros(len(norm))
     counts = sums.to(torch.int64)
+    workspace = Workspace(pred, [norm.dtype] * (BUFFERS + (not in_place)), gradient)
     for images, rows, buffers in workspace.tiles():
-        raw = pred[images, rows]
+        raw, true, allowed = pred[images, rows], target[images, rows], None if mask is None else mask[images, rows]
         out = None if gradient is None else gradient[images, rows]
-        g, x, y, z, *spare = (buffer.view(raw.shape) for buffer in buffers)
-        p = spare[0] if spare or out is None else out
-        clean_target(target[images, rows], None if mask is None else mask[images, rows], g)
+        p = out if in_place and out is not None else buffers[-1].view(raw.shape)
+        sums[images] += tile(raw, true, allowed, norm[images], options, p, buffers, differentiate=out is not None)
         if scale is None:
-            counts[images] += torch.sign(g, out=x).sum((1, 2)).to(torch.int64)
-        _select(raw if raw.dtype == p.dtype else p.copy_(raw), g, 0, grad_input=p)
-        sums[images] += _pass(p, g, x, y, z, one, divisor[images], options, out is not None)
+            counts[images] += torch.sign(buffers[0], out=buffers[1]).view(raw.shape).sum((1, 2)).to(torch.int64)
         if out is None:
             continue
         if factor is not None and scale_first:
@@ -87,6 +83,21 @@ def _tiled(
     return sums, counts
 
 
+def tile(
+    pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor, options: Options, p: Tensor,
+    buffers: Sequence[Tensor], *, differentiate: bool,
+) -> Tensor:  # fmt: skip
+    """Sum the values of a tile per image, (images,); ``p`` receives their slopes with ``differentiate``.
+
+    ``buffers`` are :data:`BUFFERS` flat ones. The first is left with the target, 0 where it does not count.
+    """
+    g, x, y, z = (buffer[: pred.numel()].view(pred.shape) for buffer in buffers[:BUFFERS])
+    clean_target(target, mask, g)
+    _select(pred if pred.dtype == p.dtype else p.copy_(pred), g, 0, grad_input=p)
+    divisor = norm.clamp(min=torch.finfo(norm.dtype).tiny).view(-1, 1, 1)
+    return _pass(p, g, x, y, z, norm.new_ones(()), divisor, options, differentiate)
+
+
 def _pass(
     p: Tensor,
     g: Tensor,
@@ -95,7 +106,7 @@ def _pass(
     z: Tensor,
     one: Tensor,
     norm: Tensor,
-    options: _Options,
+    options: Options,
     differentiate: bool,
 ) -> Tensor:
     """Sum the values of one tile per image; with ``differentiate``, turn ``p`` into their slope. x, y, z are scratch.
@@ -138,8 +149,11 @@ def _pass(
     return z.mul_(weight).sum((1, 2))
 
 
-def _image_maximum(target: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """The largest valid target of each image, (B,); 0 for an image without a valid pixel."""
+def normalisers(pred: Tensor, target: Tensor, mask: Tensor | None, max_depth: float | None) -> Tensor:
+    """``max_depth``, or the largest valid target of each image and 0 for one without a valid pixel, (B,)."""
+    dtype = compute_dtype(pred, target)
+    if max_depth is not None:
+        return pred.new_full((len(pred),), max_depth, dtype=dtype)
     target, mask = rows_joined(target, mask)
     maxima = target.new_zeros(len(target), dtype=dtype)
     for images, rows, (buffer,) in Workspace(target, [dtype], None).tiles():

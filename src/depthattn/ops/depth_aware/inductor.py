@@ -51,9 +51,23 @@ def _values_and_gradient(
     if norm is None:
         norm = image_maximum(target, mask).to(dtype)
     valid = valid_depth(target, mask)
-    g = torch.where(valid, target.to(dtype), 1)
-    p = torch.where(valid, pred.to(dtype), g)
-    tiny = torch.finfo(dtype).tiny
+    values, slopes = values_and_slopes(
+        pred.to(dtype), target.to(dtype), valid, norm, distance, beta, log_offset, detach_weight
+    )
+    sums, counts = values.sum((1, 2)), valid.sum((1, 2))
+    if gradient is not None:
+        gradient.copy_(slopes if scale is None else torch.where(valid, slopes * scale.view(-1, 1, 1), 0))
+    return sums, counts, norm
+
+
+def values_and_slopes(
+    pred: Tensor, target: Tensor, valid: Tensor, norm: Tensor, distance: str, beta: float, log_offset: float,
+    detach_weight: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The value of every pixel and its derivative, 0 at those that are not ``valid``; code to compile."""
+    g = torch.where(valid, target, 1)
+    p = torch.where(valid, pred, g)
+    tiny = torch.finfo(norm.dtype).tiny
     positive = p.clamp(min=0)
     if log_offset == 1:
         a, b = positive.log1p(), g.log1p()
@@ -65,24 +79,18 @@ def _values_and_gradient(
     ratio = torch.minimum(a, b) / high
     weight = (1 - ratio) + reference.alpha(g, norm.clamp(min=tiny))
     error = p - g
-    values = reference.distance_of(error, distance, beta)
-    sums = torch.where(valid, weight * values, 0).sum((1, 2))
-    counts = valid.sum((1, 2))
-    if gradient is not None:
-        if distance == "l2":
-            slope = 2 * error
-        elif distance == "l1":
-            slope = error.sign()
-        else:
-            slope = error.clamp(-beta, beta) / beta
-        slope = slope * weight
-        if not detach_weight:
-            through = torch.minimum(error.sign(), ratio) / (high * (positive + log_offset))
-            slope = slope + torch.where(p > max(1 - log_offset, 0), through, 0) * values
-        if scale is not None:
-            slope = slope * scale.view(-1, 1, 1)
-        gradient.copy_(torch.where(valid, slope, 0))
-    return sums, counts, norm
+    distances = reference.distance_of(error, distance, beta)
+    if distance == "l2":
+        slope = 2 * error
+    elif distance == "l1":
+        slope = error.sign()
+    else:
+        slope = error.clamp(-beta, beta) / beta
+    slope = slope * weight
+    if not detach_weight:
+        through = torch.minimum(error.sign(), ratio) / (high * (positive + log_offset))
+        slope = slope + torch.where(p > max(1 - log_offset, 0), through, 0) * distances
+    return torch.where(valid, weight * distances, 0), torch.where(valid, slope, 0)
 
 
 _pass = Compiled(_values_and_gradient)

@@ -51,7 +51,7 @@ def _target_tile(target, mask, target_strides, mask_strides, image, row, column,
 
 
 @triton.jit
-def _weight(p, g, over_m, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr):
+def attention(p, g, over_m, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr):
     """alpha + lambda, d lambda / dp, and where the latter is not 0: inside lambda's clamp, with p > 0."""
     positive = p > 0
     shifted = tl.where(positive, p, 1.0) + LOG_OFFSET
@@ -69,7 +69,7 @@ def _weight(p, g, over_m, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr):
 
 
 @triton.jit
-def _distance(e, DISTANCE: tl.constexpr, BETA: tl.constexpr):
+def distance_of(e, DISTANCE: tl.constexpr, BETA: tl.constexpr):
     """l(e) and dl/de."""
     if DISTANCE == "l2":
         return e * e, 2.0 * e
@@ -105,8 +105,8 @@ def _forward_kernel(
         pred + image * pred_strides[0] + row * pred_strides[1] + column * pred_strides[2], mask=inside, other=0
     ).to(WIDE)
     p = tl.where(valid, p, g)
-    weight, _, _ = _weight(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
-    distance, _ = _distance(p - g, DISTANCE, BETA)
+    weight, _, _ = attention(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
+    distance, _ = distance_of(p - g, DISTANCE, BETA)
     program = tl.program_id(0).to(tl.int64)
     tl.store(sums + program, tl.sum(tl.where(valid, weight * distance, 0.0)))
     tl.store(counts + program, tl.sum(valid.to(tl.int32)))
@@ -126,8 +126,8 @@ def _backward_kernel(
         pred + image * pred_strides[0] + row * pred_strides[1] + column * pred_strides[2], mask=inside, other=0
     ).to(WIDE)
     p = tl.where(valid, p, g)
-    weight, weight_slope, slopes = _weight(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
-    distance, slope = _distance(p - g, DISTANCE, BETA)
+    weight, weight_slope, slopes = attention(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
+    distance, slope = distance_of(p - g, DISTANCE, BETA)
     value = weight * slope
     if not DETACH_WEIGHT:
         # An infinite distance times a slope of zero must not turn into NaN.
@@ -153,7 +153,7 @@ def _tile(columns: int) -> tuple[int, int]:
     return _PIXELS // width, width
 
 
-def _options(distance: str, beta: float, log_offset: float, wide: torch.dtype) -> dict[str, Any]:
+def options_of(distance: str, beta: float, log_offset: float, wide: torch.dtype) -> dict[str, Any]:
     return {
         "DISTANCE": distance,
         "BETA": float(beta),
@@ -161,6 +161,24 @@ def _options(distance: str, beta: float, log_offset: float, wide: torch.dtype) -
         "LOG_FLOOR": math.log(log_offset) if log_offset > 0 else -math.inf,
         "WIDE": wide_type(wide),
     }
+
+
+def normalisers(pred: Tensor, target: Tensor, mask: Tensor | None, max_depth: float | None) -> Tensor:
+    """``max_depth``, or the largest valid target of each image and 0 for one without a valid pixel, (B,)."""
+    batch, wide = len(pred), compute_dtype(pred, target)
+    if max_depth is not None:
+        return pred.new_full((batch,), max_depth, dtype=wide)
+    g, (m,) = _in_memory_order(target, mask)
+    rows, columns = g.shape[1:]
+    tile = _tile(columns)
+    blocks = triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1])
+    norm, maxima = pred.new_empty(batch, dtype=wide), pred.new_empty(batch, blocks, dtype=wide)
+    launch(
+        _maximum_kernel, batch * blocks, pred, g, m, strides_of(g), strides_of(m), maxima, rows, columns,
+        WIDE=wide_type(wide), ROWS=tile[0], COLUMNS=tile[1],
+    )  # fmt: skip
+    fold([maxima], [norm], maximum=True)
+    return norm
 
 
 def forward(
@@ -175,21 +193,12 @@ def forward(
     tile = _tile(columns)
     blocks = triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1])
     shape = {"ROWS": tile[0], "COLUMNS": tile[1]}
-    if max_depth is None:
-        norm = pred.new_empty(batch, dtype=wide)
-        maxima = pred.new_empty(batch, blocks, dtype=wide)
-        launch(
-            _maximum_kernel, batch * blocks, pred, g, m, strides_of(g), strides_of(m), maxima, rows, columns,
-            WIDE=wide_type(wide), **shape,
-        )  # fmt: skip
-        fold([maxima], [norm], maximum=True)
-    else:
-        norm = pred.new_full((batch,), max_depth, dtype=wide)
+    norm = normalisers(pred, target, mask, max_depth)
     partial_sums = pred.new_empty(batch, blocks, dtype=wide)
     partial_counts = pred.new_empty(batch, blocks, dtype=torch.int32)
     launch(
         _forward_kernel, batch * blocks, pred, p, g, m, strides_of(p), strides_of(g), strides_of(m), norm,
-        partial_sums, partial_counts, rows, columns, **_options(distance, beta, log_offset, wide), **shape,
+        partial_sums, partial_counts, rows, columns, **options_of(distance, beta, log_offset, wide), **shape,
     )  # fmt: skip
     sums, counts = pred.new_empty(batch, dtype=wide), pred.new_empty(batch, dtype=torch.int64)
     fold([partial_sums, partial_counts], [sums, counts])
@@ -209,7 +218,7 @@ def backward(
     launch(
         _backward_kernel, pred.shape[0] * blocks, pred, scale, scale.stride(0), p, g, m,
         strides_of(p), strides_of(g), strides_of(m), norm, out, strides_of(out), rows, columns,
-        **_options(distance, beta, log_offset, compute_dtype(pred, target)),
+        **options_of(distance, beta, log_offset, compute_dtype(pred, target)),
         DETACH_WEIGHT=detach_weight, ROWS=tile[0], COLUMNS=tile[1],
     )  # fmt: skip
     return gradient

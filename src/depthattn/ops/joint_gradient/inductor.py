@@ -89,7 +89,7 @@ def _bands(
         results = _compiled_term(raw, true, allowed, tile, dtype=dtype, kind="depth", ignore_index=None, **reach)
         if semantic is not None:
             kind = "map" if semantic.is_floating_point() else "classes"
-            known = None if kind == "map" or not _fits(ignore_index, semantic.dtype) else ignore_index
+            known = None if kind == "map" or not fits(ignore_index, semantic.dtype) else ignore_index
             results += _compiled_term(raw, semantic, None, tile, dtype=dtype, kind=kind, ignore_index=known, **reach)
         for part, result in zip(parts, results, strict=False):
             part.append(result)
@@ -103,7 +103,7 @@ def _bands(
     return sums[0], sums[1], sums[2], sums[3]
 
 
-def _fits(value: int, dtype: torch.dtype) -> bool:
+def fits(value: int, dtype: torch.dtype) -> bool:
     return torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max
 
 
@@ -114,12 +114,12 @@ def _term(
     """Sum and number of the windows that start below ``above``; writes or adds to the packed ``slopes``."""
     if kind == "classes":
         x = pred.to(dtype)
-        windows = _one_class(other, ignore_index, dtype)
+        windows = one_class(other, ignore_index, dtype)
     else:
         good = valid_depth(other, mask) if kind == "depth" else other.isfinite()
         x = torch.where(good, pred.to(dtype) - other.to(dtype), 0)
-        windows = _all_of_nine(good[:, :-2] & good[:, 1:-1] & good[:, 2:], dtype)
-    sums, falls = _stored(x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]), _stored(x[:, 2:] - x[:, :-2])
+        windows = all_of_nine(good[:, :-2] & good[:, 1:-1] & good[:, 2:], dtype)
+    sums, falls = stored(x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]), stored(x[:, 2:] - x[:, :-2])
     horizontal = torch.where(windows, sums[..., 2:] - sums[..., :-2], 0)
     vertical = torch.where(windows, falls[..., :-2] + 2 * falls[..., 1:-1] + falls[..., 2:], 0)
     # Per row first: rows are what the threads share.
@@ -128,17 +128,17 @@ def _term(
     if slopes is None:
         return total, count
     # Both signs in one map, with zeros for the windows beyond the image and for two columns either side.
-    signs = _stored(pad(3 * horizontal.sign() + vertical.sign(), (2, 2, 2 - above, 2 - below)))
+    signs = stored(pad(3 * horizontal.sign() + vertical.sign(), (2, 2, 2 - above, 2 - below)))
     across, along = _digits(signs, 3)
     across = across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:]
     along = along[:, :-2] - along[:, 2:]
-    across, along = _digits(_stored(8 * across + along), 8)
+    across, along = _digits(stored(8 * across + along), 8)
     slope = across[..., :-2] - across[..., 2:] + along[..., :-2] + 2 * along[..., 1:-1] + along[..., 2:]
     slopes.copy_(slope if kind == "depth" else slopes + _PACKING * slope)
     return total, count
 
 
-def _stored(x: Tensor) -> Tensor:
+def stored(x: Tensor) -> Tensor:
     """The same values, in memory: the compiler does not inline what is read through explicit strides.
 
     Left to itself it recomputes the neighbours of a stencil at each of their uses, which took six times as long.
@@ -153,20 +153,20 @@ def _digits(packed: Tensor, base: int) -> tuple[Tensor, Tensor]:
     return high, packed - base * high
 
 
-def _all_of_nine(columns: Tensor, dtype: torch.dtype) -> Tensor:
+def all_of_nine(columns: Tensor, dtype: torch.dtype) -> Tensor:
     """True where three columns side by side are."""
-    column = _stored(torch.where(columns, 1, 0).to(dtype))
+    column = stored(torch.where(columns, 1, 0).to(dtype))
     return torch.minimum(torch.minimum(column[..., :-2], column[..., 1:-1]), column[..., 2:]) > 0
 
 
-def _one_class(labels: Tensor, ignore_index: int | None, dtype: torch.dtype) -> Tensor:
+def one_class(labels: Tensor, ignore_index: int | None, dtype: torch.dtype) -> Tensor:
     """True for windows of nine equal labels that are not ``ignore_index``."""
     centre = labels[:, 1:-1]
     down = (labels[:, :-2] == centre) & (centre == labels[:, 2:])
     if ignore_index is not None:
         down = down & (centre != ignore_index)
     right = (centre[..., :-2] == centre[..., 1:-1]) & (centre[..., 1:-1] == centre[..., 2:])
-    return _all_of_nine(down, dtype) & right
+    return all_of_nine(down, dtype) & right
 
 
 def _unpack(

@@ -57,7 +57,7 @@ class Stencil:
         clean_target(target, mask, valid)
         _select(pred if pred.dtype == error.dtype else error.copy_(pred), valid, 0, grad_input=error)
         error.sub_(valid)
-        self._all_of_nine(torch.sign(valid, out=valid))
+        self.all_of_nine(torch.sign(valid, out=valid))
 
     def map_term(self, pred: Tensor, semantics: Tensor) -> None:
         """Load windows of nine finite values of a float map, and the difference from it."""
@@ -66,11 +66,33 @@ class Stencil:
         torch.sub(difference, difference, out=finite).nan_to_num_(-1).add_(1)
         difference.nan_to_num_(0, 0, 0)
         torch.sub(pred, difference, out=difference)
-        self._all_of_nine(finite)
+        self.all_of_nine(finite)
 
     def class_term(self, pred: Tensor, labels: Tensor, ignore_index: int) -> None:
         """Load windows inside one class, and the prediction."""
         self._maps(self._x).copy_(pred)
+        self.inside_one_class(labels, ignore_index)
+
+    def valid_pixels(self, target: Tensor, mask: Tensor | None) -> Tensor:
+        """1 where the target is valid, else 0, for :meth:`all_of_nine`."""
+        valid = self._maps(self._counted)
+        clean_target(target, mask, valid)
+        return valid.sign_()
+
+    def all_of_nine(self, indicator: Tensor) -> None:
+        """Make windows of nine pixels whose ``indicator`` is 1, not 0, the ones that count."""
+        width, numel = self._width, self._numel
+        rows, windows = numel - 2 * width, numel - 2 * width - 2
+        pixels, column = self._flat(self._spare[0]), self._flat(self._spare[1], 0, rows)
+        pixels.copy_(indicator.view(-1))
+        torch.minimum(pixels[:rows], pixels[width:-width], out=column)
+        torch.minimum(column, pixels[2 * width :], out=column)
+        torch.minimum(column[:-2], column[1:-1], out=pixels[:windows])
+        torch.minimum(pixels[:windows], column[2:], out=self._flat(self._windows, 0, windows))
+        self._use_windows()
+
+    def inside_one_class(self, labels: Tensor, ignore_index: int) -> None:
+        """Make windows of nine equal labels, not ``ignore_index``, the ones that count."""
         numel, width = self._numel, self._width
         rows, windows = numel - 2 * width, numel - 2 * width - 2
         down, right, known = (self._flat(index).view(torch.bool) for index in self._spare)
@@ -135,18 +157,6 @@ class Stencil:
         if differentiate:
             self._flat(signs).copy_(torch.sign(edge, out=self._flat(self._a)))
         return self._maps(edges)[:, own].abs_().sum((1, 2))
-
-    def _all_of_nine(self, indicator: Tensor) -> None:
-        """Make windows of nine pixels whose ``indicator`` is 1, not 0, the ones that count."""
-        width, numel = self._width, self._numel
-        rows, windows = numel - 2 * width, numel - 2 * width - 2
-        pixels, column = self._flat(self._spare[0]), self._flat(self._spare[1], 0, rows)
-        pixels.copy_(indicator.view(-1))
-        torch.minimum(pixels[:rows], pixels[width:-width], out=column)
-        torch.minimum(column, pixels[2 * width :], out=column)
-        torch.minimum(column[:-2], column[1:-1], out=pixels[:windows])
-        torch.minimum(pixels[:windows], column[2:], out=self._flat(self._windows, 0, windows))
-        self._use_windows()
 
     def _use_windows(self) -> None:
         windows = self._maps(self._windows)

@@ -19,52 +19,52 @@ from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, sign, st
 
 # One column for each of 128 threads. A strip is loaded with two rows too many forward and four backward, mostly from
 # cache: 16 rows keep that small and still give 1200 programs at 8 x 480 x 640.
-_COLUMNS = 128
-_ROWS = 16
+COLUMNS_OF_A_STRIP = 128
+ROWS_OF_A_STRIP = 16
 
 
 @triton.jit
-def _locate(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def locate(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """The image, first row and columns of this program, 64 bits wide."""
-    across = tl.cdiv(width, COLUMNS)
-    strips = tl.cdiv(height, ROWS) * across
+    abreast = tl.cdiv(width, COLUMNS)
+    strips = tl.cdiv(height, ROWS) * abreast
     program = tl.program_id(0).to(tl.int64)
     strip = program % strips
-    return program // strips, (strip // across) * ROWS, (strip % across) * COLUMNS + tl.arange(0, COLUMNS)
+    return program // strips, (strip // abreast) * ROWS, (strip % abreast) * COLUMNS + tl.arange(0, COLUMNS)
 
 
 @triton.jit
-def _inside(row, column, height, width):
+def inside_image(row, column, height, width):
     """Whether the pixels lie in the image: a row outside of it has no columns."""
     return (column >= 0) & (column < tl.where((row >= 0) & (row < height), width, 0))
 
 
 @triton.jit
-def _load(pointer, strides, image, row, column, inside):
+def load_row(pointer, strides, image, row, column, inside):
     return tl.load(pointer + image * strides[0] + row * strides[1] + column * strides[2], mask=inside, other=0)
 
 
 @triton.jit
-def _store(pointer, strides, image, row, column, value, inside):
+def store_row(pointer, strides, image, row, column, value, inside):
     address = pointer + image * strides[0] + row * strides[1] + column * strides[2]
     tl.store(address, value.to(pointer.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def _pixel(
+def load_pixel(
     pred, target, mask, semantics, pred_strides, target_strides, mask_strides, semantics_strides,
     image, row, column, height, width, ignore_index, WIDE: tl.constexpr, LABELS: tl.constexpr,
 ):  # fmt: skip
     """(d - g, whether it counts, d - s or d, whether that counts, label) of the pixels of a row."""
-    inside = _inside(row, column, height, width)
-    p = _load(pred, pred_strides, image, row, column, inside).to(WIDE)
-    g = _load(target, target_strides, image, row, column, inside).to(WIDE)
+    inside = inside_image(row, column, height, width)
+    p = load_row(pred, pred_strides, image, row, column, inside).to(WIDE)
+    g = load_row(target, target_strides, image, row, column, inside).to(WIDE)
     valid = (g > 0) & (g < float("inf"))
     if mask is not None:
-        valid = valid & (_load(mask, mask_strides, image, row, column, inside) != 0)
+        valid = valid & (load_row(mask, mask_strides, image, row, column, inside) != 0)
     difference, counts, label = p, inside, inside
     if semantics is not None:
-        label = _load(semantics, semantics_strides, image, row, column, inside)
+        label = load_row(semantics, semantics_strides, image, row, column, inside)
         if LABELS:
             counts = inside & (label.to(tl.int64) != ignore_index)
         else:
@@ -74,7 +74,7 @@ def _pixel(
 
 
 @triton.jit
-def _across(left, centre, right, TERM: tl.constexpr, LABELS: tl.constexpr):
+def across(left, centre, right, TERM: tl.constexpr, LABELS: tl.constexpr):
     """(difference, smoothed sum, whether it counts, label) of a window's row, for the depth or the semantic term."""
     counts = left[2 * TERM + 1] & centre[2 * TERM + 1] & right[2 * TERM + 1]
     if LABELS and TERM == 1:
@@ -84,7 +84,7 @@ def _across(left, centre, right, TERM: tl.constexpr, LABELS: tl.constexpr):
 
 
 @triton.jit
-def _nothing(semantics, COLUMNS: tl.constexpr, WIDE: tl.constexpr):
+def nothing(semantics, COLUMNS: tl.constexpr, WIDE: tl.constexpr):
     """A window's row that does not count, for before the first."""
     zero = tl.zeros([COLUMNS], WIDE)
     no = tl.zeros([COLUMNS], tl.int1)
@@ -95,7 +95,7 @@ def _nothing(semantics, COLUMNS: tl.constexpr, WIDE: tl.constexpr):
 
 
 @triton.jit
-def _window(top, middle, bottom, LABELS: tl.constexpr):
+def window(top, middle, bottom, LABELS: tl.constexpr):
     """Sh and Sv of the windows with these rows, and whether they count."""
     counts = top[2] & middle[2] & bottom[2]
     if LABELS:
@@ -109,7 +109,7 @@ def _forward_kernel(
     sums, counts, height, width, ignore_index,
     WIDE: tl.constexpr, LABELS: tl.constexpr, TERMS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    image, first, column = _locate(height - 2, width - 2, ROWS, COLUMNS)
+    image, first, column = locate(height - 2, width - 2, ROWS, COLUMNS)
     # Each name starts with values of its own: the compiler takes a name that starts as another one and then follows it
     # for unchanged, and drops it from the loop.
     totals = ()
@@ -119,13 +119,13 @@ def _forward_kernel(
     for _ in tl.static_range(TERMS):
         totals = totals + (tl.zeros([COLUMNS], WIDE),)
         windows = windows + (tl.zeros([COLUMNS], tl.int32),)
-        top = top + (_nothing(semantics, COLUMNS, WIDE),)
-        middle = middle + (_nothing(semantics, COLUMNS, WIDE),)
+        top = top + (nothing(semantics, COLUMNS, WIDE),)
+        middle = middle + (nothing(semantics, COLUMNS, WIDE),)
     for r in range(ROWS + 2):
         pixels = ()
         for k in tl.static_range(3):
             pixels = pixels + (
-                _pixel(
+                load_pixel(
                     pred, target, mask, semantics, pred_strides, target_strides, mask_strides, semantics_strides,
                     image, first + r, column + k, height, width, ignore_index, WIDE, LABELS,
                 ),
@@ -134,8 +134,8 @@ def _forward_kernel(
         added = ()
         counted = ()
         for term in tl.static_range(TERMS):
-            bottom = bottom + (_across(pixels[0], pixels[1], pixels[2], term, LABELS),)
-            h, v, inside = _window(top[term], middle[term], bottom[term], LABELS and term == 1)
+            bottom = bottom + (across(pixels[0], pixels[1], pixels[2], term, LABELS),)
+            h, v, inside = window(top[term], middle[term], bottom[term], LABELS and term == 1)
             added = added + (totals[term] + tl.where(inside, tl.abs(h) + tl.abs(v), 0.0),)
             counted = counted + (windows[term] + inside.to(tl.int32),)
         totals = added
@@ -149,11 +149,11 @@ def _forward_kernel(
 
 
 @triton.jit
-def _gather(top, middle, bottom, scale, LABELS: tl.constexpr):
+def gather(top, middle, bottom, scale, LABELS: tl.constexpr):
     """What the windows with these rows add to their pixels: by the transposed Sobel kernels, across a row."""
     signs = ()
     for k in tl.static_range(3):
-        h, v, inside = _window(top[k], middle[k], bottom[k], LABELS)
+        h, v, inside = window(top[k], middle[k], bottom[k], LABELS)
         signs = signs + (tl.where(inside, sign(h), 0.0), tl.where(inside, sign(v), 0.0))
     return scale * (signs[0] - signs[4]), scale * (signs[1] + 2.0 * signs[3] + signs[5])
 
@@ -165,7 +165,7 @@ def _backward_kernel(
     to_pred, to_semantics, to_pred_strides, to_semantics_strides, height, width, ignore_index,
     WIDE: tl.constexpr, LABELS: tl.constexpr, TERMS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    image, first, column = _locate(height, width, ROWS, COLUMNS)
+    image, first, column = locate(height, width, ROWS, COLUMNS)
     scales = (tl.load(depth_scale + image * scale_strides[0]), tl.load(semantic_scale + image * scale_strides[1]))
     # Each name starts with values of its own, as in the forward kernel.
     top = ()
@@ -176,8 +176,8 @@ def _backward_kernel(
         above = ()
         above2 = ()
         for _ in tl.static_range(3):
-            above = above + (_nothing(semantics, COLUMNS, WIDE),)
-            above2 = above2 + (_nothing(semantics, COLUMNS, WIDE),)
+            above = above + (nothing(semantics, COLUMNS, WIDE),)
+            above2 = above2 + (nothing(semantics, COLUMNS, WIDE),)
         top = top + (above2,)
         middle = middle + (above,)
         before = before + ((tl.zeros([COLUMNS], WIDE), tl.zeros([COLUMNS], WIDE)),)
@@ -186,7 +186,7 @@ def _backward_kernel(
         pixels = ()
         for k in tl.static_range(5):
             pixels = pixels + (
-                _pixel(
+                load_pixel(
                     pred, target, mask, semantics, pred_strides, target_strides, mask_strides, semantics_strides,
                     image, first + (r - 2), column + (k - 2), height, width, ignore_index, WIDE, LABELS,
                 ),
@@ -198,21 +198,21 @@ def _backward_kernel(
             # The pixel of this column is the right, the middle and the left one of these windows in turn.
             rows = ()
             for k in tl.static_range(3):
-                rows = rows + (_across(pixels[k], pixels[k + 1], pixels[k + 2], term, LABELS),)
-            gathered = _gather(top[term], middle[term], rows, scales[term], LABELS and term == 1)
+                rows = rows + (across(pixels[k], pixels[k + 1], pixels[k + 2], term, LABELS),)
+            gathered = gather(top[term], middle[term], rows, scales[term], LABELS and term == 1)
             part = before[term][0] + 2.0 * between[term][0] + gathered[0] + (before[term][1] - gathered[1])
             bottom = bottom + (rows,)
             now = now + (gathered,)
             parts = parts + (part,)
         # Two rows of pixels complete a window and two rows of windows a pixel.
         row = first + (r - 4)
-        inside = _inside(tl.where(r >= 4, row, -1), column, height, width)
+        inside = inside_image(tl.where(r >= 4, row, -1), column, height, width)
         gradient = parts[0]
         if TERMS == 2:
             gradient += parts[1]
             if to_semantics is not None:
-                _store(to_semantics, to_semantics_strides, image, row, column, -parts[1], inside)
-        _store(to_pred, to_pred_strides, image, row, column, gradient, inside)
+                store_row(to_semantics, to_semantics_strides, image, row, column, -parts[1], inside)
+        store_row(to_pred, to_pred_strides, image, row, column, gradient, inside)
         before = between
         between = now
         top = middle
@@ -224,8 +224,8 @@ def _options(pred: Tensor, target: Tensor, semantics: Tensor | None) -> dict[str
         "WIDE": wide_type(sums_dtype(pred, target, semantics)),
         "LABELS": semantics is not None and not semantics.is_floating_point(),
         "TERMS": 1 if semantics is None else 2,
-        "ROWS": _ROWS,
-        "COLUMNS": _COLUMNS,
+        "ROWS": ROWS_OF_A_STRIP,
+        "COLUMNS": COLUMNS_OF_A_STRIP,
     }
 
 
@@ -236,7 +236,7 @@ def forward(
     batch = pred.shape[0]
     p, (g, m, s) = fastest_axis_last(pred, target, mask, semantics)
     height, width = p.shape[1:]
-    strips = triton.cdiv(height - 2, _ROWS) * triton.cdiv(width - 2, _COLUMNS)
+    strips = triton.cdiv(height - 2, ROWS_OF_A_STRIP) * triton.cdiv(width - 2, COLUMNS_OF_A_STRIP)
     options = _options(pred, target, semantics)
     terms = 1 if semantics is None else 2
     dtype = sums_dtype(pred, target, semantics)
@@ -265,7 +265,7 @@ def backward(
         to_semantics = semantics.new_empty(semantics.shape)
     p, (g, m, s, out, out_s) = fastest_axis_last(pred, target, mask, semantics, to_pred, to_semantics)
     height, width = p.shape[1:]
-    strips = triton.cdiv(height, _ROWS) * triton.cdiv(width, _COLUMNS)
+    strips = triton.cdiv(height, ROWS_OF_A_STRIP) * triton.cdiv(width, COLUMNS_OF_A_STRIP)
     launch(
         _backward_kernel, pred.shape[0] * strips, pred, depth_scale, semantic_scale,
         (depth_scale.stride(0), semantic_scale.stride(0)), p, g, m, s,

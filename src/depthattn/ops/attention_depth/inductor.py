@@ -1,0 +1,166 @@
+"""The depth side of the attention-driven loss through torch.compile: one loop nest over bands of rows for all terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from depthattn.ops.attention_depth.reference import Options
+from depthattn.ops.compiled import Compiled
+from depthattn.ops.depth_aware.inductor import values_and_slopes
+from depthattn.ops.joint_gradient.inductor import all_of_nine, fits, one_class, stored
+from depthattn.ops.masking import compute_dtype, image_maximum, valid_depth
+from depthattn.ops.reduce import denominators
+from depthattn.ops.tiling import tile_elements, tiles
+
+# Of a band: the error, two maps of signs and one of windows per term.
+_BUFFERS = 6
+
+
+def forward(
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, max_depth: float | None, options: Options
+) -> tuple[Tensor, Tensor, Tensor]:
+    norm = _normalisers(pred, target, mask, max_depth)
+    counts = _counts(pred, target, mask, labels, options[-1], norm.dtype)
+    return _bands(pred, target, mask, labels, norm, options, None, None), counts, norm
+
+
+def forward_with_gradient(
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, max_depth: float | None,
+    options: Options, weights: Tensor, means: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    norm = _normalisers(pred, target, mask, max_depth)
+    counts = _counts(pred, target, mask, labels, options[-1], norm.dtype)
+    gradient = pred.new_empty(pred.shape)
+    scales = weights / denominators(counts, means)
+    return _bands(pred, target, mask, labels, norm, options, scales, gradient), counts, norm, gradient
+
+
+def backward(
+    scales: Tensor, pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, norm: Tensor,
+    options: Options,
+) -> Tensor:  # fmt: skip
+    gradient = pred.new_empty(pred.shape)
+    _bands(pred, target, mask, labels, norm, options, scales, gradient)
+    return gradient
+
+
+def _normalisers(pred: Tensor, target: Tensor, mask: Tensor | None, max_depth: float | None) -> Tensor:
+    dtype = compute_dtype(pred, target)
+    if max_depth is not None:
+        return pred.new_full((len(pred),), max_depth, dtype=dtype)
+    if target.numel() == 0:
+        return pred.new_zeros(len(pred), dtype=dtype)
+    maxima: Tensor = _compiled_maximum(target, mask)
+    return maxima.to(dtype)
+
+
+def _counts(
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, ignore_index: int, dtype: torch.dtype
+) -> Tensor:
+    batch, height, width = target.shape
+    counts = target.new_zeros(3, batch, dtype=torch.int64)
+    elements = max(tile_elements(pred, _BUFFERS, dtype), 3 * width)
+    for images, rows in tiles(batch, height, width, elements - 2 * width):
+        cut = slice(rows.start, min(rows.stop + 2, height))
+        if cut.stop - cut.start < 3:
+            # Two rows have no window, and too few pixels to compile for.
+            counts[0, images] += valid_depth(*_cut(images, cut, target, mask)).sum((1, 2))
+            continue
+        counts[:, images] += _compiled_count(
+            *_cut(images, cut, target, mask, labels), ignore_index=_known(ignore_index, labels), dtype=dtype,
+            below=cut.stop - rows.stop,
+        )  # fmt: skip
+    return counts
+
+
+def _bands(
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, norm: Tensor, options: Options,
+    scales: Tensor | None, out: Tensor | None,
+) -> Tensor:  # fmt: skip
+    distance, beta, log_offset, detach_weight, ignore_index = options
+    batch, height, width = pred.shape
+    sums = pred.new_zeros(3, batch, dtype=norm.dtype)
+    elements = max(tile_elements(pred, _BUFFERS, norm.dtype), 5 * width)
+    for images, rows in tiles(batch, height, width, elements - 4 * width):
+        top, bottom = max(rows.start - 2, 0), min(rows.stop + 2, height)
+        sums[:, images] += _compiled_band(
+            *_cut(images, slice(top, bottom), pred, target, mask, labels), norm[images], scales,
+            None if out is None else out[images, rows],
+            distance=distance, beta=beta, log_offset=log_offset, detach_weight=detach_weight,
+            ignore_index=_known(ignore_index, labels), above=rows.start - top, below=bottom - rows.stop,
+        )  # fmt: skip
+    return sums
+
+
+def _cut(images: slice, rows: slice, *maps: Tensor | None) -> tuple[Any, ...]:
+    return tuple(None if m is None else m[images, rows] for m in maps)
+
+
+def _known(ignore_index: int, labels: Tensor | None) -> int | None:
+    return ignore_index if labels is not None and fits(ignore_index, labels.dtype) else None
+
+
+def _count(
+    target: Tensor, mask: Tensor | None, labels: Tensor | None, *, ignore_index: int | None, dtype: torch.dtype,
+    below: int,
+) -> Tensor:  # fmt: skip
+    """Valid pixels, and windows of both kinds that start above ``below``, (3,images)."""
+    good = valid_depth(target, mask)
+    valid = good[:, : good.shape[1] - below].sum(2, dtype=torch.int32).sum(1, dtype=torch.int64)
+    windows = [all_of_nine(good[:, :-2] & good[:, 1:-1] & good[:, 2:], dtype)]
+    if labels is not None:
+        windows.append(one_class(labels, ignore_index, dtype))
+    counts = [w.sum(2, dtype=torch.int32).sum(1, dtype=torch.int64) for w in windows]
+    return torch.stack((valid, *counts, *[torch.zeros_like(valid)] * (2 - len(counts))))
+
+
+def _band(
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, norm: Tensor, scales: Tensor | None,
+    out: Tensor | None, *, distance: str, beta: float, log_offset: float, detach_weight: bool,
+    ignore_index: int | None, above: int, below: int,
+) -> Tensor:  # fmt: skip
+    """Sums of the rows between ``above`` and ``below``, (3,images); writes the gradient of sums times ``scales``."""
+    dtype = norm.dtype
+    own = slice(above, pred.shape[1] - below)
+    good = valid_depth(target, mask)
+    wide, true = pred.to(dtype), target.to(dtype)
+    values, slope = values_and_slopes(
+        wide[:, own], true[:, own], good[:, own], norm, distance, beta, log_offset, detach_weight
+    )
+    sums = [values.sum(2).sum(1)]
+    terms = [
+        (stored(torch.where(good, wide - true, 0)), all_of_nine(good[:, :-2] & good[:, 1:-1] & good[:, 2:], dtype))
+    ]
+    if labels is not None:
+        terms.append((wide, one_class(labels, ignore_index, dtype)))
+    horizontal_signs: Tensor | None = None
+    vertical_signs: Tensor | None = None
+    for index, (x, windows) in enumerate(terms, start=1):
+        columns = x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]
+        falls = x[:, 2:] - x[:, :-2]
+        horizontal = torch.where(windows, columns[..., 2:] - columns[..., :-2], 0)
+        vertical = torch.where(windows, falls[..., :-2] + 2 * falls[..., 1:-1] + falls[..., 2:], 0)
+        sums.append((horizontal.abs() + vertical.abs())[:, above:].sum(2).sum(1))
+        if scales is not None:
+            # Sobel is linear: the signs of both terms, each by its scale, share one transposed stencil.
+            h, v = scales[index] * horizontal.sign(), scales[index] * vertical.sign()
+            horizontal_signs = h if horizontal_signs is None else horizontal_signs + h
+            vertical_signs = v if vertical_signs is None else vertical_signs + v
+    if scales is not None and out is not None and horizontal_signs is not None and vertical_signs is not None:
+        margin = (2, 2, 2 - above, 2 - below)
+        across, along = stored(pad(horizontal_signs, margin)), stored(pad(vertical_signs, margin))
+        across = across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:]
+        along = along[:, :-2] - along[:, 2:]
+        edges = across[..., :-2] - across[..., 2:] + along[..., :-2] + 2 * along[..., 1:-1] + along[..., 2:]
+        out.copy_(scales[0] * slope + edges)
+    return torch.stack((*sums, *[torch.zeros_like(sums[0])] * (3 - len(sums))))
+
+
+_compiled_band = Compiled(_band)
+_compiled_count = Compiled(_count)
+_compiled_maximum = Compiled(image_maximum)

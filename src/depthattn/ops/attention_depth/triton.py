@@ -1,0 +1,220 @@
+"""The depth side of the attention-driven loss as Triton kernels: one pass over the maps forward, one backward.
+
+The walk is that of the joint gradient loss, down a strip of rows that stay in registers; the depth-aware loss of a
+pixel is taken where the walk meets it. Without ``max_depth`` a pass over the target goes ahead, for the largest depth
+of each image.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from depthattn.ops.attention_depth.reference import Options
+from depthattn.ops.depth_aware.triton import attention, distance_of, normalisers, options_of
+from depthattn.ops.joint_gradient.triton import (
+    COLUMNS_OF_A_STRIP,
+    ROWS_OF_A_STRIP,
+    across,
+    gather,
+    inside_image,
+    load_pixel,
+    load_row,
+    locate,
+    nothing,
+    store_row,
+    window,
+)
+from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, strides_of
+
+
+@triton.jit
+def _depth_aware(
+    pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside, over_m,
+    DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
+    DETACH_WEIGHT: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Value and slope of the pixels of a row, and which of them count."""
+    p = load_row(pred, pred_strides, image, row, column, inside).to(WIDE)
+    g = load_row(target, target_strides, image, row, column, inside).to(WIDE)
+    valid = (g > 0) & (g < float("inf"))
+    if mask is not None:
+        valid = valid & (load_row(mask, mask_strides, image, row, column, inside) != 0)
+    g = tl.where(valid, g, 1.0)
+    p = tl.where(valid, p, g)
+    weight, weight_slope, slopes = attention(p, g, over_m, LOG_OFFSET, LOG_FLOOR)
+    distance, slope = distance_of(p - g, DISTANCE, BETA)
+    slope = weight * slope
+    if not DETACH_WEIGHT:
+        # An infinite distance times a slope of zero must not turn into NaN.
+        slope += tl.where(slopes, weight_slope * distance, 0.0)
+    return tl.where(valid, weight * distance, 0.0), tl.where(valid, slope, 0.0), valid
+
+
+@triton.jit
+def _forward_kernel(
+    pred, target, mask, labels, pred_strides, target_strides, mask_strides, labels_strides, norm,
+    sums, counts, height, width, ignore_index,
+    DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
+    WIDE: tl.constexpr, TERMS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    image, first, column = locate(height, width, ROWS, COLUMNS)
+    over_m = 1.0 / tl.load(norm + image)
+    # Each name starts with values of its own: the compiler takes a name that starts as another one and then follows it
+    # for unchanged, and drops it from the loop.
+    totals = (tl.zeros([COLUMNS], WIDE),)
+    counted = (tl.zeros([COLUMNS], tl.int32),)
+    top = ()
+    middle = ()
+    for _ in tl.static_range(TERMS):
+        totals = totals + (tl.zeros([COLUMNS], WIDE),)
+        counted = counted + (tl.zeros([COLUMNS], tl.int32),)
+        top = top + (nothing(labels, COLUMNS, WIDE),)
+        middle = middle + (nothing(labels, COLUMNS, WIDE),)
+    for r in range(ROWS + 2):
+        row = first + r
+        own = inside_image(tl.where(r < ROWS, row, -1), column, height, width)
+        value, _slope, valid = _depth_aware(
+            pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, own, over_m,
+            DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, True, WIDE,
+        )  # fmt: skip
+        pixels = ()
+        for k in tl.static_range(3):
+            pixels = pixels + (
+                load_pixel(
+                    pred, target, mask, labels, pred_strides, target_strides, mask_strides, labels_strides,
+                    image, row, column + k, height, width, ignore_index, WIDE, labels is not None,
+                ),
+            )  # fmt: skip
+        bottom = ()
+        added = (totals[0] + value,)
+        more = (counted[0] + valid.to(tl.int32),)
+        for term in tl.static_range(TERMS):
+            bottom = bottom + (across(pixels[0], pixels[1], pixels[2], term, labels is not None),)
+            h, v, inside = window(top[term], middle[term], bottom[term], labels is not None and term == 1)
+            added = added + (totals[term + 1] + tl.where(inside, tl.abs(h) + tl.abs(v), 0.0),)
+            more = more + (counted[term + 1] + inside.to(tl.int32),)
+        totals = added
+        counted = more
+        top = middle
+        middle = bottom
+    program = tl.program_id(0).to(tl.int64)
+    for term in tl.static_range(TERMS + 1):
+        tl.store(sums[term] + program, tl.sum(totals[term]))
+        tl.store(counts[term] + program, tl.sum(counted[term]))
+
+
+@triton.jit
+def _backward_kernel(
+    scales, scale_stride, pred, target, mask, labels, pred_strides, target_strides, mask_strides, labels_strides, norm,
+    gradient, gradient_strides, height, width, ignore_index,
+    DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
+    DETACH_WEIGHT: tl.constexpr,
+    WIDE: tl.constexpr, TERMS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    image, first, column = locate(height, width, ROWS, COLUMNS)
+    over_m = 1.0 / tl.load(norm + image)
+    weight = tl.load(scales)
+    weights = (tl.load(scales + scale_stride), tl.load(scales + 2 * scale_stride))
+    # Each name starts with values of its own, as in the forward kernel.
+    top = ()
+    middle = ()
+    before = ()
+    between = ()
+    for _ in tl.static_range(TERMS):
+        above = ()
+        above2 = ()
+        for _ in tl.static_range(3):
+            above = above + (nothing(labels, COLUMNS, WIDE),)
+            above2 = above2 + (nothing(labels, COLUMNS, WIDE),)
+        top = top + (above2,)
+        middle = middle + (above,)
+        before = before + ((tl.zeros([COLUMNS], WIDE), tl.zeros([COLUMNS], WIDE)),)
+        between = between + ((tl.zeros([COLUMNS], WIDE), tl.zeros([COLUMNS], WIDE)),)
+    for r in range(ROWS + 4):
+        pixels = ()
+        for k in tl.static_range(5):
+            pixels = pixels + (
+                load_pixel(
+                    pred, target, mask, labels, pred_strides, target_strides, mask_strides, labels_strides,
+                    image, first + (r - 2), column + (k - 2), height, width, ignore_index, WIDE, labels is not None,
+                ),
+            )  # fmt: skip
+        # Two rows of pixels complete a window and two rows of windows a pixel.
+        row = first + (r - 4)
+        inside = inside_image(tl.where(r >= 4, row, -1), column, height, width)
+        value, slope, _valid = _depth_aware(
+            pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside, over_m,
+            DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, DETACH_WEIGHT, WIDE,
+        )  # fmt: skip
+        value = weight * slope
+        bottom = ()
+        now = ()
+        for term in tl.static_range(TERMS):
+            # The pixel of this column is the right, the middle and the left one of these windows in turn.
+            rows = ()
+            for k in tl.static_range(3):
+                rows = rows + (across(pixels[k], pixels[k + 1], pixels[k + 2], term, labels is not None),)
+            gathered = gather(top[term], middle[term], rows, weights[term], labels is not None and term == 1)
+            value += before[term][0] + 2.0 * between[term][0] + gathered[0] + (before[term][1] - gathered[1])
+            bottom = bottom + (rows,)
+            now = now + (gathered,)
+        store_row(gradient, gradient_strides, image, row, column, value, inside)
+        before = between
+        between = now
+        top = middle
+        middle = bottom
+
+
+def forward(
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, max_depth: float | None, options: Options
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums and counts of the three terms, (3,B) each, and normalisers, (B,)."""
+    batch, terms = len(pred), 1 if labels is None else 2
+    norm = normalisers(pred, target, mask, max_depth)
+    p, (g, m, s) = fastest_axis_last(pred, target, mask, labels)
+    height, width = p.shape[1:]
+    strips = triton.cdiv(height, ROWS_OF_A_STRIP) * triton.cdiv(width, COLUMNS_OF_A_STRIP)
+    partial_sums = tuple(pred.new_empty(batch, strips, dtype=norm.dtype) for _ in range(terms + 1))
+    partial_counts = tuple(pred.new_empty(batch, strips, dtype=torch.int32) for _ in range(terms + 1))
+    launch(
+        _forward_kernel, batch * strips, pred, p, g, m, s, strides_of(p), strides_of(g), strides_of(m), strides_of(s),
+        norm, partial_sums, partial_counts, height, width, options[-1], **_constants(options, norm, terms),
+    )  # fmt: skip
+    make = pred.new_empty if terms == 2 else pred.new_zeros
+    sums, counts = make(3, batch, dtype=norm.dtype), make(3, batch, dtype=torch.int64)
+    used = slice(0, terms + 1)
+    fold((*partial_sums, *partial_counts), (*sums[used].unbind(), *counts[used].unbind()))
+    return sums, counts, norm
+
+
+def backward(
+    scales: Tensor, pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, norm: Tensor,
+    options: Options,
+) -> Tensor:  # fmt: skip
+    """The gradient to ``pred``, recomputed from the maps and written once."""
+    gradient = pred.new_empty(pred.shape)
+    p, (g, m, s, out) = fastest_axis_last(pred, target, mask, labels, gradient)
+    height, width = p.shape[1:]
+    strips = triton.cdiv(height, ROWS_OF_A_STRIP) * triton.cdiv(width, COLUMNS_OF_A_STRIP)
+    launch(
+        _backward_kernel, len(pred) * strips, pred, scales, scales.stride(0), p, g, m, s,
+        strides_of(p), strides_of(g), strides_of(m), strides_of(s), norm, out, strides_of(out),
+        height, width, options[-1], DETACH_WEIGHT=options[3],
+        **_constants(options, norm, 1 if labels is None else 2),
+    )  # fmt: skip
+    return gradient
+
+
+def _constants(options: Options, norm: Tensor, terms: int) -> dict[str, Any]:
+    distance, beta, log_offset, *_ = options
+    return {
+        **options_of(distance, beta, log_offset, norm.dtype),
+        "TERMS": terms,
+        "ROWS": ROWS_OF_A_STRIP,
+        "COLUMNS": COLUMNS_OF_A_STRIP,
+    }
