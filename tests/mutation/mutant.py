@@ -55,7 +55,10 @@ class Mutant(NamedTuple):
 
 
 _UPSAMPLE = "semantic_focal_upsample"
-_NAMES = ("depth_aware", "joint_gradient", "semantic_focal", _UPSAMPLE, "lateral_sharing", "semi_dense_up_skip")
+_NAMES = (
+    *("depth_aware", "joint_gradient", "attention_depth", "semantic_focal", _UPSAMPLE),
+    *("lateral_sharing", "semi_dense_up_skip"),
+)
 
 
 def _kernels(operation: str) -> str:
