@@ -17,8 +17,8 @@ from depthattn.ops.masking import compute_dtype, image_maximum, valid_depth
 from depthattn.ops.reduce import denominators
 from depthattn.ops.tiling import tile_elements, tiles
 
-# Of a band: the error, two maps of signs and one of windows per term.
-_BUFFERS = 6
+# Of a band: the error, two maps of signs and one of windows per term, values, and sums of rows.
+_BUFFERS = 8
 
 
 def forward(
