@@ -59,8 +59,9 @@ class PerImageLoss(nn.Module):
 
     def _learned(self, parts: Tensor) -> Tensor:
         log_variances = self.log_variances[:, None]
-        half = parts.new_tensor([[0.5], [0.5], [1.0]])
-        terms = half * torch.exp(-log_variances) * parts + 0.5 * log_variances
+        # A density in metres has the factor 1/2 (a Gaussian's), a softmax has not.
+        weights = torch.exp(-log_variances) * torch.cat((parts.new_full((2, 1), 0.5), parts.new_ones(1, 1)))
+        terms = weights * parts + 0.5 * log_variances
         return torch.where(parts.detach() == 0, 0, terms).sum(0).mean()
 
 

@@ -152,6 +152,15 @@ def test_the_compiled_formula_agrees_and_takes_every_size_without_compiling_agai
     assert graphs[-1] <= graphs[0] + 1
 
 
+@pytest.mark.parametrize(("distance", "beta"), [("l2", 1.0), ("smooth_l1", 0.3)])
+def test_the_compiled_slope_of_other_distances(distance: str, beta: float) -> None:
+    pred, target = depth(2, 9, 11, seed=1), target_with_holes(2, 9, 11)
+    ours = inductor.forward(pred.float(), target.float(), None, distance, beta, 5.0, 1.0, False, True)
+    exact = eager.forward(pred, target, None, distance, beta, 5.0, 1.0, False, True)
+    for a, b in zip(ours, exact, strict=True):
+        torch.testing.assert_close(a.to(b.dtype), b, rtol=2e-5, atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("implementation", "dtype"), [(eager, torch.float32), (eager, torch.float64), (inductor, torch.float32)]
 )
