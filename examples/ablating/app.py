@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _ablate(request: Request) -> None:
     # Before an hour of training, not after it.
-    require("scipy.stats", extra="nyu", purpose=PROGRAM)
+    require("scipy.stats", extra="train", purpose=PROGRAM)
     results = Results(request.output, request.settings)
     _train(request, results)
     _report(request, results)

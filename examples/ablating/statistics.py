@@ -46,7 +46,7 @@ def compare(before: Sequence[float], after: Sequence[float]) -> Comparison:
     if not differences.any():
         # The test would divide zero by zero.
         return Comparison(as_given, 0.0, 0.0, 0.0, 1.0)
-    stats = require("scipy.stats", extra="nyu", purpose="ablation.py")
+    stats = require("scipy.stats", extra="train", purpose="ablation.py")
     test = stats.ttest_rel(after, before)
     low, high = test.confidence_interval(CONFIDENCE)
     return Comparison(as_given, float(differences.mean()), float(low), float(high), float(test.pvalue))

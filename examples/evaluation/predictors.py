@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from depthattn.data import DataError, Sample
 from depthattn.data.images import read_depth_codes
+from depthattn.data.mat5 import read_mat5
 from evaluation.settings import Settings
 from prediction.network import load_trained
 
@@ -140,7 +141,6 @@ def read_prediction(path: Path) -> npt.NDArray[Any]:
 
 def _read_mat(path: Path) -> Any:
     import h5py
-    from scipy.io import loadmat
 
     if h5py.is_hdf5(path):
         with h5py.File(path, "r") as file:
@@ -148,11 +148,7 @@ def _read_mat(path: Path) -> Any:
                 raise DataError(f"{path}: wanted key '{_KEY}', got {', '.join(sorted(file)) or 'nothing'}")
             # MATLAB stores columns first, so HDF5 shows its axes reversed.
             return np.asarray(file[_KEY]).T
-    content = loadmat(path)
-    if _KEY not in content:
-        keys = ", ".join(sorted(key for key in content if not key.startswith("__")))
-        raise DataError(f"{path}: wanted key '{_KEY}', got {keys or 'nothing'}")
-    return content[_KEY]
+    return read_mat5(path, _KEY)
 
 
 def _stack(values: npt.NDArray[Any], count: int, path: Path) -> npt.NDArray[Any]:

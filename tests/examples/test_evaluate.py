@@ -201,7 +201,7 @@ def test_without_data_it_scores_synthetic_rooms(
         ([], "wanted a CHECKPOINT or --predictions, got neither"),
         (["--predictions", "{0}/none"], "wanted a folder or a file with predictions"),
         (["--predictions", "{0}/two.npy"], "wanted 3 predictions, one for each frame, got 2"),
-        (["--predictions", "{0}/empty.mat"], "wanted key 'pred', got depth"),
+        (["--predictions", "{0}/empty.mat"], "wanted key 'pred' in a MATLAB v5 file, got no such key (keys: depth)"),
         (["--predictions", "{0}/objects.npy"], "wanted predictions, got a file that does not read"),
         (["--predictions", "{0}/three.npy"], "wanted a crop inside 48x64 pixels, got rows 45:471"),
         (["--predictions", "{0}/three.npy", "--crop", "middle"], "wanted eigen, none or ROW:ROW,COLUMN:COLUMN"),

@@ -113,7 +113,7 @@ class NYUDepthV2(Dataset[Sample]):
     Raises:
         DataError: a file that is missing, damaged or laid out otherwise, or a split that does not fit it.
         ValueError: an option that does not exist.
-        ImportError: h5py (or scipy, for ``splits``) is not installed.
+        ImportError: h5py is not installed.
 
     Example:
         >>> NYUDepthV2("missing.mat")

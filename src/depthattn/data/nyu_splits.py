@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import operator
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from depthattn._extras import require
 from depthattn.data.classes import OFFICIAL_FRAMES, official_split
 from depthattn.data.errors import DataError
+from depthattn.data.mat5 import read_mat5
 
 _SPLIT_KEYS = {"train": "trainNdxs", "test": "testNdxs"}
-# What scipy.io.loadmat raises on damaged files; its own error type covers few of them.
-_MAT_ERRORS = (ValueError, TypeError, KeyError, IndexError, EOFError, OSError, MemoryError, OverflowError)
 
 
 def _read_splits(splits: Path, split: str, count: int) -> tuple[int, ...]:
     """Zero-based frames of one split of a splits.mat, which counts from 1."""
-    loadmat = require("scipy.io", extra="nyu", purpose="NYUDepthV2 with splits").loadmat
-    read_error = require("scipy.io.matlab", extra="nyu", purpose="NYUDepthV2 with splits").MatReadError
     key = _SPLIT_KEYS[split]
-    wanted = "wanted a splits.mat (MATLAB v5 with trainNdxs and testNdxs)"
     if not splits.is_file():
-        raise DataError(f"NYUDepthV2: {splits}: {wanted}, got no such file")
+        raise DataError(f"NYUDepthV2: {splits}: wanted a splits.mat with {key}, got no such file")
     try:
-        contents = loadmat(splits, variable_names=[key])
-    except NotImplementedError as error:
-        raise DataError(f"NYUDepthV2: {splits}: {wanted}, got a MATLAB v7.3 file") from error
-    except (*_MAT_ERRORS, read_error, struct.error, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"NYUDepthV2: {splits}: {wanted}, got a file that does not read ({reason})") from error
-    if key not in contents:
-        raise DataError(f"NYUDepthV2: {splits}: wanted key '{key}', got no such key")
-    numbers = np.asarray(contents[key])
+        numbers = read_mat5(splits, key)
+    except DataError as error:
+        raise DataError(f"NYUDepthV2: {error}") from error
     if numbers.dtype.kind not in "uif" or not np.array_equal(numbers, np.floor(numbers)):
         raise DataError(f"NYUDepthV2: {splits}: '{key}': wanted whole frame numbers, got {numbers.dtype}")
     bad = numbers[(numbers < 1) | (numbers > count)]
