@@ -226,7 +226,7 @@ def test_depth_head_is_exact_to_float32_for_half_precision_features(dtype: torch
     assert depth.dtype == torch.float32
     assert torch.equal(depth, head(features.float()))
     expected = copy.deepcopy(head).double()(features.double())
-    # 144 products of at most 3 * 0.1 add up in float32, in any order: half a unit in the last place of each sum below 4.
+    # 144 products add up in float32, in any order: half a unit in the last place of each sum, all below 4.
     assert (depth - expected).abs().max() < 144 * 2**-23
 
 
