@@ -66,7 +66,8 @@ class AttentionDrivenLoss(nn.Module):
     Raises:
         ValueError: if a loss reduces to anything but a scalar, if the weights do not fit, or if both targets are
             missing; else as the three losses do.
-        TypeError: if an argument has the wrong type or dtype, or if a loss is of a class with a ``forward`` of its own.
+        TypeError: if an argument has the wrong type or dtype, or if a depth loss is of a class with a ``forward`` of
+            its own.
 
     Gradient:
         Through ``total`` to ``depth``, ``semantics`` and the learned log-variances. The parts are detached.
@@ -99,11 +100,12 @@ class AttentionDrivenLoss(nn.Module):
         self.depth_aware = DepthAwareLoss() if depth_aware is None else depth_aware
         self.joint_gradient = JointGradientLoss() if joint_gradient is None else joint_gradient
         self.semantic_focal = SemanticFocalLoss() if semantic_focal is None else semantic_focal
-        kinds = DepthAwareLoss, JointGradientLoss, SemanticFocalLoss
-        for part, kind in zip((self.depth_aware, self.joint_gradient, self.semantic_focal), kinds, strict=True):
-            # One pass serves the depth losses by their options: a forward of another kind would never be called.
-            if getattr(type(part), "forward", None) is not kind.__dict__["forward"]:
-                raise TypeError(f"{name}: wanted a {kind.__name__} that computes as such, got {type(part).__name__}")
+        for depth_loss, kind in ((self.depth_aware, DepthAwareLoss), (self.joint_gradient, JointGradientLoss)):
+            # One pass serves them by their options: a forward of another kind would never be called.
+            given = type(depth_loss)
+            if getattr(given, "forward", None) is not kind.forward:
+                raise TypeError(f"{name}: wanted a {kind.__name__} that computes as such, got {given.__name__}")
+        for part in (self.depth_aware, self.joint_gradient, self.semantic_focal):
             if part.reduction not in ("mean", "sum"):
                 raise ValueError(
                     f'{name}: wanted losses with reduction "mean" or "sum", got {type(part).__name__} with '
