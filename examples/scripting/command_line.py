@@ -33,6 +33,13 @@ def positive(word: str) -> int:
     return number
 
 
+def natural(word: str) -> int:
+    number = int(word)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"wanted a whole number >= 0, got {word}")
+    return number
+
+
 def above_zero(word: str) -> float:
     number = float(word)
     if not 0 < number < float("inf"):
@@ -41,4 +48,5 @@ def above_zero(word: str) -> float:
 
 
 # argparse names the type in its own message for a word that is no number.
-positive.__name__, above_zero.__name__ = "whole number", "number"
+positive.__name__ = natural.__name__ = "whole number"
+above_zero.__name__ = "number"

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from scripting.command_line import above_zero, natural, positive
+
 PROGRAM = "train_nyu.py"
 
 _DESCRIPTION = """\
@@ -66,32 +68,6 @@ def build_parser(both: Callable[[str], str]) -> Parser:
     return parser
 
 
-def _positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"wanted a whole number >= 1, got {word}")
-    return number
-
-
-def _natural(word: str) -> int:
-    number = int(word)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"wanted a whole number >= 0, got {word}")
-    return number
-
-
-def _above_zero(word: str) -> float:
-    number = float(word)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"wanted a number > 0, got {word}")
-    return number
-
-
-# argparse names the type in its own message for a word that is no number.
-_positive.__name__ = _natural.__name__ = "whole number"
-_above_zero.__name__ = "number"
-
-
 def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
     add = parser.add_argument_group("data (SyntheticRooms if none is given)").add_argument
     add("--nyu", type=Path, metavar="MAT", help="NYU Depth v2, the official nyu_depth_v2_labeled.mat")
@@ -103,14 +79,14 @@ def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
     add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
     add("--folder", type=Path, metavar="DIR", help="folder with images/ and depths/ and/or labels/")
     add("--val-folder", type=Path, metavar="DIR", help="the same for validation; else every tenth frame")
-    add("--num-classes", type=_positive, metavar="K", help="number of classes in labels/")
-    add("--ignore-value", type=_natural, metavar="N", help="number of unlabelled pixels in labels/ (255)")
-    add("--first-label", type=_natural, metavar="N", help="number of the first class in labels/ (0)")
-    add("--depth-scale", type=_above_zero, metavar="X", help="units of a depth png in one metre (1000)")
-    add("--train-frames", type=_positive, metavar="N", help=f"use the first N frames only {both('train_frames')}")
-    add("--val-frames", type=_positive, metavar="N", help=f"use the first N frames only {both('val_frames')}")
-    add("--size", type=_positive, nargs=2, metavar=("H", "W"), help=f"picture size in pixels {both('size')}")
-    add("--max-scale", type=_above_zero, metavar="X", help=f"augmentation: zoom from 1 to X {both('max_scale')}")
+    add("--num-classes", type=positive, metavar="K", help="number of classes in labels/")
+    add("--ignore-value", type=natural, metavar="N", help="number of unlabelled pixels in labels/ (255)")
+    add("--first-label", type=natural, metavar="N", help="number of the first class in labels/ (0)")
+    add("--depth-scale", type=above_zero, metavar="X", help="units of a depth png in one metre (1000)")
+    add("--train-frames", type=positive, metavar="N", help=f"use the first N frames only {both('train_frames')}")
+    add("--val-frames", type=positive, metavar="N", help=f"use the first N frames only {both('val_frames')}")
+    add("--size", type=positive, nargs=2, metavar=("H", "W"), help=f"picture size in pixels {both('size')}")
+    add("--max-scale", type=above_zero, metavar="X", help=f"augmentation: zoom from 1 to X {both('max_scale')}")
     add("--jitter", type=float, metavar="X", help=f"augmentation: strength of colour changes {both('jitter')}")
 
 
@@ -118,7 +94,7 @@ def _add_model(parser: Parser, both: Callable[[str], str]) -> None:
     add = parser.add_argument_group("network").add_argument
     add("--encoder", metavar="NAME", help=f"resnet18, resnet34, resnet50 or timm:NAME {both('encoder')}")
     add("--encoder-weights", type=Path, metavar="FILE", help="pretrained encoder, .pth or .safetensors (random)")
-    add("--decoder-channels", type=_positive, nargs="+", metavar=("C", "C"),
+    add("--decoder-channels", type=positive, nargs="+", metavar=("C", "C"),
         help=f"per level {both('decoder_channels')}")  # fmt: skip
     add("--sharing", choices=("scalar", "channel", "none"), help="lateral sharing units (scalar)")
     add("--no-up-skip", dest="up_skip", action="store_false", help="leave out the semi-dense up-skips")
@@ -131,22 +107,22 @@ def _add_loss(parser: Parser, both: Callable[[str], str]) -> None:
     weights = f"depth-aware, joint gradient, semantic focal; or 'learned' {both('loss_weights')}"
     add("--loss-weights", nargs="+", metavar=("W", "W"), help=weights)
     add("--distance", choices=("smooth_l1", "l1", "l2"), help="of depths (smooth_l1)")
-    add("--max-depth", type=_above_zero, metavar="M", help="metres where attention is 1 and scores end (10)")
+    add("--max-depth", type=above_zero, metavar="M", help="metres where attention is 1 and scores end (10)")
     add("--log-offset", type=float, metavar="X", help="in lambda's logarithms; 0: the printed form (1)")
     add("--gamma", type=float, metavar="X", help="focal exponent (2)")
 
 
 def _add_training(parser: Parser, both: Callable[[str], str]) -> None:
     add = parser.add_argument_group("training").add_argument
-    add("--epochs", type=_positive, metavar="N", help=f"passes over the frames {both('epochs')}")
-    add("--batch-size", type=_positive, metavar="N", help=f"frames at a time, per process {both('batch_size')}")
-    add("--accumulate", type=_positive, metavar="N", help="batches that make up one step (1)")
-    add("--lr", type=_above_zero, metavar="X", help=f"highest learning rate of AdamW, one cycle {both('lr')}")
+    add("--epochs", type=positive, metavar="N", help=f"passes over the frames {both('epochs')}")
+    add("--batch-size", type=positive, metavar="N", help=f"frames at a time, per process {both('batch_size')}")
+    add("--accumulate", type=positive, metavar="N", help="batches that make up one step (1)")
+    add("--lr", type=above_zero, metavar="X", help=f"highest learning rate of AdamW, one cycle {both('lr')}")
     add("--weight-decay", type=float, metavar="X", help="of AdamW (0.01)")
     add("--precision", choices=("no", "bf16", "fp16"), help="mixed precision; fp16 needs a GPU (no)")
     add("--compile", action="store_true", help="torch.compile network and loss; worth it on long runs")
-    add("--workers", type=_natural, metavar="N", help=f"processes that load data {both('workers')}")
-    add("--seed", type=_natural, metavar="N", help="of weights, order and augmentation (0)")
+    add("--workers", type=natural, metavar="N", help=f"processes that load data {both('workers')}")
+    add("--seed", type=natural, metavar="N", help="of weights, order and augmentation (0)")
 
 
 def _add_output(parser: Parser) -> None:
@@ -155,6 +131,6 @@ def _add_output(parser: Parser) -> None:
     add("-o", "--output", type=Path, metavar="DIR", help="folder of the run (runs/train)")
     add("--overwrite", action="store_true", help="replace the run that the folder holds")
     add("--resume", action="store_true", help="go on with the run that the folder holds, as it was started")
-    add("--checkpoint-every", type=_positive, metavar="N", help="steps between checkpoints (an epoch)")
+    add("--checkpoint-every", type=positive, metavar="N", help="steps between checkpoints (an epoch)")
     add("--no-tensorboard", dest="tensorboard", action="store_false", help="leave out the TensorBoard log")
     add("-h", "--help", action="help", help="show this text and exit")
