@@ -72,6 +72,11 @@ def add_up(parts: Sequence[Tensor], like: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.cat(list(parts)).to(dtype).view(batch, -1).sum(1) if parts else like.new_zeros(batch, dtype=dtype)
 
 
+def cut(images: slice, rows: slice, *maps: Tensor | None) -> tuple[Any, ...]:
+    """The tile of each map (B,H,W) that there is."""
+    return tuple(None if m is None else m[images, rows] for m in maps)
+
+
 def rows_joined(*maps: Tensor | None) -> tuple[Any, ...]:
     """Maps (B,H,W) as (B,H*W,1) where the layout of every one allows it: then a tile may end within a row."""
     if all(m is None or m.shape[1] == 1 or m.stride(1) == m.shape[2] * m.stride(2) for m in maps):

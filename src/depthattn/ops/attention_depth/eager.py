@@ -6,47 +6,14 @@ and windows are counted: a look at target and labels alone goes ahead, with whol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from depthattn.ops.attention_depth.ahead import CountedAhead
 from depthattn.ops.attention_depth.reference import Options
 from depthattn.ops.depth_aware import eager as depth_aware
 from depthattn.ops.joint_gradient.stencil import Stencil, buffer_types, lead
-from depthattn.ops.reduce import denominators
-from depthattn.ops.tiling import Workspace
-
-
-def forward(
-    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, max_depth: float | None, options: Options
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums and counts of the three terms, (3,B) each, and normalisers, (B,)."""
-    norm = depth_aware.normalisers(pred, target, mask, max_depth)
-    counts = _counts(target, mask, labels, options[-1], norm.dtype)
-    return _bands(pred, target, mask, labels, norm, options, None, None), counts, norm
-
-
-def forward_with_gradient(
-    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, max_depth: float | None,
-    options: Options, weights: Tensor, means: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """As :func:`forward`, and the gradient of the weighted total."""
-    norm = depth_aware.normalisers(pred, target, mask, max_depth)
-    counts = _counts(target, mask, labels, options[-1], norm.dtype)
-    gradient = pred.new_empty(pred.shape)
-    scales = weights / denominators(counts, means)
-    return _bands(pred, target, mask, labels, norm, options, scales, gradient), counts, norm, gradient
-
-
-def backward(
-    scales: Tensor, pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, norm: Tensor,
-    options: Options,
-) -> Tensor:  # fmt: skip
-    gradient = pred.new_empty(pred.shape)
-    _bands(pred, target, mask, labels, norm, options, scales, gradient)
-    return gradient
+from depthattn.ops.tiling import Workspace, cut
 
 
 def _counts(
@@ -59,7 +26,7 @@ def _counts(
     for images, rows, buffers in workspace.tiles():
         bottom = min(rows.stop + 2, height)
         own = slice(0, rows.stop - rows.start)
-        true, allowed, semantic = _cut(images, slice(rows.start, bottom), target, mask, labels)
+        true, allowed, semantic = cut(images, slice(rows.start, bottom), target, mask, labels)
         stencil = Stencil(buffers, true.shape)
         valid = stencil.valid_pixels(true, allowed)
         counts[0, images] += valid[:, own].sum((1, 2)).to(torch.int64)
@@ -87,7 +54,7 @@ def _bands(
     workspace = Workspace(pred, types, out, halo=4, lead=lead(width))
     for images, rows, buffers in workspace.tiles():
         here = None if out is None else out[images, rows]
-        raw, true, allowed = _cut(images, rows, pred, target, mask)
+        raw, true, allowed = cut(images, rows, pred, target, mask)
         tile = here if here is not None and in_place else buffers[-1][: raw.numel()].view(raw.shape)
         differentiate = here is not None
         sums[0, images] += depth_aware.tile(
@@ -99,7 +66,7 @@ def _bands(
         bottom = min(rows.stop + 2, height)
         if bottom - top >= 3:
             own = slice(rows.start - top, max(min(rows.stop, height - 2) - top, rows.start - top))
-            raw, true, allowed, semantic = _cut(images, slice(top, bottom), pred, target, mask, labels)
+            raw, true, allowed, semantic = cut(images, slice(top, bottom), pred, target, mask, labels)
             stencil = Stencil(buffers, raw.shape)
             for term in range(1, 2 if labels is None else 3):
                 if term == 1:
@@ -115,5 +82,5 @@ def _bands(
     return sums
 
 
-def _cut(images: slice, rows: slice, *maps: Tensor | None) -> tuple[Any, ...]:
-    return tuple(None if m is None else m[images, rows] for m in maps)
+_passes = CountedAhead(depth_aware.normalisers, _counts, _bands)
+forward, forward_with_gradient, backward = _passes.forward, _passes.forward_with_gradient, _passes.backward

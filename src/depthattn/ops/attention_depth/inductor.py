@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from depthattn.ops.attention_depth.ahead import CountedAhead
 from depthattn.ops.attention_depth.reference import Options
 from depthattn.ops.compiled import Compiled
 from depthattn.ops.depth_aware.inductor import values_and_slopes
 from depthattn.ops.joint_gradient.inductor import all_of_nine, fits, one_class, stored
 from depthattn.ops.masking import compute_dtype, image_maximum, valid_depth
-from depthattn.ops.reduce import denominators
-from depthattn.ops.tiling import tile_elements, tiles
+from depthattn.ops.tiling import cut, tile_elements, tiles
 
 # Of a band: the error, two maps of signs and one of windows per term, values, and sums of rows.
 _BUFFERS = 8
-
-
-def forward(
-    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, max_depth: float | None, options: Options
-) -> tuple[Tensor, Tensor, Tensor]:
-    norm = _normalisers(pred, target, mask, max_depth)
-    counts = _counts(pred, target, mask, labels, options[-1], norm.dtype)
-    return _bands(pred, target, mask, labels, norm, options, None, None), counts, norm
-
-
-def forward_with_gradient(
-    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, max_depth: float | None,
-    options: Options, weights: Tensor, means: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    norm = _normalisers(pred, target, mask, max_depth)
-    counts = _counts(pred, target, mask, labels, options[-1], norm.dtype)
-    gradient = pred.new_empty(pred.shape)
-    scales = weights / denominators(counts, means)
-    return _bands(pred, target, mask, labels, norm, options, scales, gradient), counts, norm, gradient
-
-
-def backward(
-    scales: Tensor, pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, norm: Tensor,
-    options: Options,
-) -> Tensor:  # fmt: skip
-    gradient = pred.new_empty(pred.shape)
-    _bands(pred, target, mask, labels, norm, options, scales, gradient)
-    return gradient
 
 
 def _normalisers(pred: Tensor, target: Tensor, mask: Tensor | None, max_depth: float | None) -> Tensor:
@@ -60,20 +29,20 @@ def _normalisers(pred: Tensor, target: Tensor, mask: Tensor | None, max_depth: f
 
 
 def _counts(
-    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, ignore_index: int, dtype: torch.dtype
+    target: Tensor, mask: Tensor | None, labels: Tensor | None, ignore_index: int, dtype: torch.dtype
 ) -> Tensor:
     batch, height, width = target.shape
     counts = target.new_zeros(3, batch, dtype=torch.int64)
-    elements = max(tile_elements(pred, _BUFFERS, dtype), 3 * width)
+    elements = max(tile_elements(target, _BUFFERS, dtype), 3 * width)
     for images, rows in tiles(batch, height, width, elements - 2 * width):
-        cut = slice(rows.start, min(rows.stop + 2, height))
-        if cut.stop - cut.start < 3:
+        band = slice(rows.start, min(rows.stop + 2, height))
+        if band.stop - band.start < 3:
             # Two rows have no window, and too few pixels to compile for.
-            counts[0, images] += valid_depth(*_cut(images, cut, target, mask)).sum((1, 2))
+            counts[0, images] += valid_depth(*cut(images, band, target, mask)).sum((1, 2))
             continue
         counts[:, images] += _compiled_count(
-            *_cut(images, cut, target, mask, labels), ignore_index=_known(ignore_index, labels), dtype=dtype,
-            below=cut.stop - rows.stop,
+            *cut(images, band, target, mask, labels), ignore_index=_known(ignore_index, labels), dtype=dtype,
+            below=band.stop - rows.stop,
         )  # fmt: skip
     return counts
 
@@ -89,16 +58,12 @@ def _bands(
     for images, rows in tiles(batch, height, width, elements - 4 * width):
         top, bottom = max(rows.start - 2, 0), min(rows.stop + 2, height)
         sums[:, images] += _compiled_band(
-            *_cut(images, slice(top, bottom), pred, target, mask, labels), norm[images], scales,
+            *cut(images, slice(top, bottom), pred, target, mask, labels), norm[images], scales,
             None if out is None else out[images, rows],
             distance=distance, beta=beta, log_offset=log_offset, detach_weight=detach_weight,
             ignore_index=_known(ignore_index, labels), above=rows.start - top, below=bottom - rows.stop,
         )  # fmt: skip
     return sums
-
-
-def _cut(images: slice, rows: slice, *maps: Tensor | None) -> tuple[Any, ...]:
-    return tuple(None if m is None else m[images, rows] for m in maps)
 
 
 def _known(ignore_index: int, labels: Tensor | None) -> int | None:
@@ -164,3 +129,6 @@ def _band(
 _compiled_band = Compiled(_band)
 _compiled_count = Compiled(_count)
 _compiled_maximum = Compiled(image_maximum)
+
+_passes = CountedAhead(_normalisers, _counts, _bands)
+forward, forward_with_gradient, backward = _passes.forward, _passes.forward_with_gradient, _passes.backward

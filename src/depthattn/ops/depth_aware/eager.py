@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.masking import clean_target, compute_dtype
-from depthattn.ops.tiling import Workspace, rows_joined
+from depthattn.ops.tiling import Workspace, cut, rows_joined
 
 _select = torch.ops.aten.threshold_backward.grad_input
 _smooth_l1 = torch.ops.aten.smooth_l1_loss.out
 _smooth_l1_backward = torch.ops.aten.smooth_l1_loss_backward.grad_input
-
 
 # Beside the one that becomes the gradient.
 BUFFERS = 4
@@ -66,8 +65,7 @@ def _tiled(
     counts = sums.to(torch.int64)
     workspace = Workspace(pred, [norm.dtype] * (BUFFERS + (not in_place)), gradient)
     for images, rows, buffers in workspace.tiles():
-        raw, true, allowed = pred[images, rows], target[images, rows], None if mask is None else mask[images, rows]
-        out = None if gradient is None else gradient[images, rows]
+        raw, true, allowed, out = cut(images, rows, pred, target, mask, gradient)
         p = out if in_place and out is not None else buffers[-1].view(raw.shape)
         sums[images] += tile(raw, true, allowed, norm[images], options, p, buffers, differentiate=out is not None)
         if scale is None:
@@ -157,8 +155,8 @@ def normalisers(pred: Tensor, target: Tensor, mask: Tensor | None, max_depth: fl
     target, mask = rows_joined(target, mask)
     maxima = target.new_zeros(len(target), dtype=dtype)
     for images, rows, (buffer,) in Workspace(target, [dtype], None).tiles():
-        raw = target[images, rows]
+        raw, allowed = cut(images, rows, target, mask)
         g = buffer.view(raw.shape)
-        clean_target(raw, None if mask is None else mask[images, rows], g)
+        clean_target(raw, allowed, g)
         torch.maximum(maxima[images], g.amax((1, 2)), out=maxima[images])
     return maxima

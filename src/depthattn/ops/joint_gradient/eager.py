@@ -9,7 +9,7 @@ from torch import Tensor
 
 from depthattn.ops.joint_gradient import sums_dtype
 from depthattn.ops.joint_gradient.stencil import Stencil, buffer_types, lead
-from depthattn.ops.tiling import Workspace
+from depthattn.ops.tiling import Workspace, cut
 
 # The slope of either term is a whole number in [-16, 16]: both fit one float, as depth + 64 * semantic.
 _PACKING = 64.0
@@ -92,16 +92,17 @@ def _tiled(
         if bottom - top < 3:
             continue
         own = slice(rows.start - top, max(min(rows.stop, height - 2) - top, rows.start - top))
-        raw, here = pred[images, top:bottom], None if out is None else out[images, rows]
+        raw, true, allowed, semantic = cut(images, slice(top, bottom), pred, target, mask, semantics)
+        (here,) = cut(images, rows, out)
         tile = buffers[-1][: here.numel()].view(here.shape) if through and here is not None else here
         stencil = Stencil(buffers, raw.shape)
         for term in range(1 if semantics is None else 2):
-            if semantics is None or term == 0:
-                stencil.depth_term(raw, target[images, top:bottom], None if mask is None else mask[images, top:bottom])
-            elif semantics.is_floating_point():
-                stencil.map_term(raw, semantics[images, top:bottom])
+            if term == 0:
+                stencil.depth_term(raw, true, allowed)
+            elif semantic.is_floating_point():
+                stencil.map_term(raw, semantic)
             else:
-                stencil.class_term(raw, semantics[images, top:bottom], ignore_index)
+                stencil.class_term(raw, semantic, ignore_index)
             counts[term][images] += stencil.windows(own).to(torch.int64)
             sums[term][images] += stencil.values(own, out is not None)
             if tile is not None:

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 from depthattn.ops.compiled import Compiled
 from depthattn.ops.joint_gradient import sums_dtype
 from depthattn.ops.masking import valid_depth
-from depthattn.ops.tiling import Scratch, add_up, tile_elements, tiles
+from depthattn.ops.tiling import Scratch, add_up, cut, tile_elements, tiles
 
 # Five maps of a band that the compiled code stores, and masks.
 _BUFFERS = 6
@@ -80,10 +80,8 @@ def _bands(
         bottom = min(rows.stop + 2, height)
         if bottom - top < 3:
             continue
-        raw, true, allowed, semantic = (
-            None if x is None else x[images, top:bottom] for x in (pred, target, mask, semantics)
-        )
-        here = None if out is None else out[images, rows]
+        raw, true, allowed, semantic = cut(images, slice(top, bottom), pred, target, mask, semantics)
+        (here,) = cut(images, rows, out)
         tile = here if here is None or scales is None else scratch.shaped(*here.shape)[0]
         reach = {"above": rows.start - top, "below": bottom - rows.stop}
         results = _compiled_term(raw, true, allowed, tile, dtype=dtype, kind="depth", ignore_index=None, **reach)
