@@ -16,20 +16,24 @@ _SMALLEST = 32
 _WEIGHT_METHODS = ("median_frequency", "inverse", "effective_number", "none")
 
 _DESCRIPTION = """\
-What does each piece of "Look Deeper into Depth" add? Trains one network after another, each with one piece
-more than the last: smooth L1 and cross entropy, + depth-aware loss, + joint gradient loss, + semantic focal
-loss, + lateral sharing units, + semi-dense up-skips; every one of them with every seed. One seed gives all of
-them the same frames in the same order, and the same first weights. Then it compares them.
+What does each piece of "Look Deeper into Depth" add? Trains one network after
+another, each with one piece more than the last: smooth L1 and cross entropy,
++ depth-aware loss, + joint gradient loss, + semantic focal loss, + lateral
+sharing units, + semi-dense up-skips; every one of them with every seed. One
+seed gives all of them the same frames in the same order, and the same first
+weights. Then it compares them.
 
-The output folder gets a JSON file for each network, table.md and effects.png. What is in it already is not
-done again: an interrupted ablation goes on where it was.
+The output folder gets a JSON file for each network, table.md and effects.png.
+What is in it already is not done again: an interrupted ablation goes on where
+it was.
 """
 
 _EPILOG = """\
 examples:
-  ablation.py                                             SyntheticRooms, half an hour or two on the CPU
-  ablation.py --nyu nyu_depth_v2_labeled.mat --encoder resnet50 --encoder-weights resnet50.pth
-  ablation.py --seeds 5 6 7 8 9 10                        more seeds: the rest is there already
+  ablation.py                         SyntheticRooms, half an hour or two on CPUs
+  ablation.py --seeds 5 6 7 8 9 10    more seeds: the rest is there already
+  ablation.py --nyu nyu_depth_v2_labeled.mat --encoder resnet50 \\
+      --encoder-weights resnet50.pth  NYU Depth v2
 """
 
 

@@ -11,14 +11,16 @@ from scripting.command_line import Parser, above_zero, positive
 PROGRAM = "depth_distribution.py"
 
 _DESCRIPTION = """\
-Draw the long tail of a data set: pixels by depth with the farthest share marked, the cumulative share,
-and the frequency of the classes where there are labels.
+Draw the long tail of a data set: pixels by depth with the farthest share
+marked, the cumulative share, and the frequency of the classes where there are
+labels.
 """
 _EPILOG = """\
 examples:
-  depth_distribution.py                                             SyntheticRooms, made on the fly
-  depth_distribution.py --nyu nyu_depth_v2_labeled.mat              NYU Depth v2, training frames
-  depth_distribution.py --depths kitti/proj_depth --depth-scale 256 --max-depth 80
+  depth_distribution.py                                   SyntheticRooms
+  depth_distribution.py --nyu nyu_depth_v2_labeled.mat    NYU Depth v2
+  depth_distribution.py --depths kitti/proj_depth --depth-scale 256 \\
+      --max-depth 80                                      KITTI
 """
 
 

@@ -17,17 +17,23 @@ Crop = tuple[tuple[int, int], tuple[int, int]]
 
 _SMALLEST = 32
 _DESCRIPTION = """\
-Score predicted depth, and print the protocol with the numbers: without it they compare with nothing.
+Score predicted depth, and print the protocol with the numbers: without it they
+compare with nothing.
 
-The predictions are those of a checkpoint, or of any other model with --predictions. The truth is NYU
-Depth v2 (--nyu), a BTS-style list (--list), or without any data SyntheticRooms.
+The predictions are those of a checkpoint, or of any other model with
+--predictions. The truth is NYU Depth v2 (--nyu), a BTS-style list (--list), or
+without any data SyntheticRooms.
 """
 _EPILOG = """\
 examples:
-  evaluate_nyu.py runs/train --nyu nyu_depth_v2_labeled.mat                      crop of Eigen et al., raw depth
-  evaluate_nyu.py runs/train --nyu nyu_depth_v2_labeled.mat --crop none --depth inpainted --flip
-  evaluate_nyu.py --predictions depths/ --pred-scale 1000 --list test.txt --root data
-  evaluate_nyu.py --predictions pred.mat --nyu nyu_depth_v2_labeled.mat --align median
+  evaluate_nyu.py runs/train --nyu nyu_depth_v2_labeled.mat
+      crop of Eigen et al., raw depth
+  evaluate_nyu.py runs/train --nyu nyu_depth_v2_labeled.mat --crop none \\
+      --depth inpainted --flip
+  evaluate_nyu.py --predictions depths/ --pred-scale 1000 --list test.txt \\
+      --root data
+  evaluate_nyu.py --predictions pred.mat --nyu nyu_depth_v2_labeled.mat \\
+      --align median
 """
 
 
@@ -98,7 +104,7 @@ def _crop(parser: Parser, word: str) -> Crop | None:
 
 
 def _parser() -> Parser:
-    usage = f"{PROGRAM} CHECKPOINT | --predictions PATH [--nyu MAT | --list TXT] [options]"
+    usage = f"{PROGRAM} CHECKPOINT [options] | --predictions PATH [options]"
     parser = Parser(PROGRAM, _DESCRIPTION, _EPILOG, usage)
     # fmt: off
     add = parser.add_argument_group("what to score").add_argument

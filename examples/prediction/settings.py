@@ -15,7 +15,8 @@ PROGRAM = "predict.py"
 _SMALLEST = 32
 
 _DESCRIPTION = """\
-Predict depth and semantic labels of photos. For PHOTO.jpg the output folder gets
+Predict depth and semantic labels of photos. For PHOTO.jpg the output folder
+gets
 
   PHOTO_depth.png          depth in millimetres, 16 bit
   PHOTO_depth_colour.png   depth as a coloured picture with its colour bar
@@ -45,7 +46,8 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add("images", nargs="+", type=Path, metavar="IMAGE", help="photos, or folders of photos")
     add("--checkpoint", type=Path, default=Path("runs/train/checkpoints/best"), metavar="DIR",
         help="checkpoint or run of train_nyu.py, or save_pretrained folder (runs/train/checkpoints/best)")  # fmt: skip
-    add("-o", "--output", type=Path, default=Path("predictions"), metavar="DIR", help="folder of the results")
+    add("-o", "--output", type=Path, default=Path("predictions"), metavar="DIR",
+        help="folder of the results (predictions)")  # fmt: skip
     add("--size", type=int, nargs=2, metavar=("H", "W"), help="pixels that the network sees (those of its training)")
     add("--max-depth", type=float, default=10.0, metavar="M", help="metres of the brightest colour (10)")
     arguments = parser.parse_args(argv)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from rich.console import Console
@@ -16,35 +13,33 @@ from prediction.network import load_trained
 from reporting.measure import Predict
 from reporting.record import BEST, read_record
 from reporting.report import REPORT, write_report
+from scripting.command_line import Parser
+from scripting.console import exit_status
 from training.sources import open_source
 
 PROGRAM = "run_report.py"
-BAD_INPUT, INTERRUPTED = 2, 130
 
 _DESCRIPTION = f"""\
-Write {REPORT} into the folder of a run of train_nyu.py: scores, curves, the depth of the training set, errors by depth
-and class, best and worst frames, attention, and a point cloud. The training script writes it at its end; this makes it
-again, or for a run that was stopped. It needs the data of the run where they were.
+Write {REPORT} into the folder of a run of train_nyu.py: scores, curves, the
+depth of the training set, errors by depth and class, best and worst frames,
+attention, and a point cloud. The training script writes it at its end; this
+makes it again, or for a run that was stopped. It needs the data of the run
+where they were.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the report of the run that the command line names; returns the exit status."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=_DESCRIPTION)
+    parser = Parser(PROGRAM, _DESCRIPTION)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run, such as runs/train")
     folder = parser.parse_args(argv).run
-    try:
-        settings = read_record(folder).settings
-        predict = _best_weights(folder)
-        source = open_source(settings)
-        path = write_report(folder, source, settings, predict, Console(highlight=False))
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted; nothing is written", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        _fail(error)
-    print(path)
-    return 0
+    return exit_status(PROGRAM, lambda: _report(folder), "nothing is written")
+
+
+def _report(folder: Path) -> None:
+    settings = read_record(folder).settings
+    predict = _best_weights(folder)
+    print(write_report(folder, open_source(settings), settings, predict, Console(highlight=False)))
 
 
 def _best_weights(folder: Path) -> Predict:
@@ -57,10 +52,3 @@ def _best_weights(folder: Path) -> Predict:
         return output.depth.float().cpu(), output.semantics.argmax(1).cpu()
 
     return predict
-
-
-def _fail(error: Exception) -> NoReturn:
-    # A DataLoader worker sends its traceback as the message; the error's own text is the end of it.
-    text = str(error).strip().rsplit("DataError: ", 1)[-1]
-    print(f"{PROGRAM}: error: {' '.join(text.split())}", file=sys.stderr)
-    raise SystemExit(BAD_INPUT)

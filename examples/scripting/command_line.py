@@ -8,22 +8,56 @@ from typing import NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` that keeps the layout of its texts and says in one line what is wrong."""
+    """An ``ArgumentParser`` that keeps the layout of its texts and says in one line what is wrong.
 
-    def __init__(self, program: str, description: str, epilog: str | None = None, usage: str | None = None) -> None:
+    Args:
+        program: name of the script.
+        description: what it does, laid out in lines of at most 80 characters.
+        epilog: examples, laid out in the same way.
+        usage: in place of argparse's list of all options.
+        argument_default: of options that have none of their own; ``argparse.SUPPRESS`` leaves out what is not given.
+
+    Attributes:
+        origin: where the words come from, to begin an error with; empty for the command line.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        description: str,
+        epilog: str | None = None,
+        usage: str | None = None,
+        argument_default: str | None = None,
+    ) -> None:
         super().__init__(
-            prog=program, description=description, epilog=epilog, usage=usage, formatter_class=_HelpFormatter
+            prog=program,
+            description=description,
+            epilog=epilog,
+            usage=usage,
+            argument_default=argument_default,
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
+            add_help=False,
         )
+        self.origin = ""
+        self.add_argument("-h", "--help", action="help", help="show this text and exit")
 
     def error(self, message: str) -> NoReturn:
         # argparse would print the whole usage first.
-        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+        self.exit(2, f"{self.prog}: error: {self.origin}{message} (see --help)\n")
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         width = min(shutil.get_terminal_size().columns, 110) - 2
         super().__init__(prog, max_help_position=30, width=width)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        # "-o, --output DIR" in place of "-o DIR, --output DIR"
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        values = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {values}"
 
 
 def positive(word: str) -> int:

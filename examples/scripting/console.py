@@ -31,6 +31,12 @@ def exit_status(program: str, work: Callable[[], object], interrupted: str) -> i
         print(f"{program}: interrupted; {interrupted}", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{program}: error: {one_line(error)}", file=sys.stderr)
         return BAD_INPUT
     return 0
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without line breaks."""
+    # A DataLoader worker sends its traceback as the message; the error's own text is the end of it.
+    return " ".join(str(error).strip().rsplit("DataError: ", 1)[-1].split())

@@ -3,63 +3,40 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
-from scripting.command_line import above_zero, natural, positive
+from scripting.command_line import Parser, above_zero, natural, positive
 
 PROGRAM = "train_nyu.py"
 
 _DESCRIPTION = """\
-Train SynergyNet, depth and semantic labels from one image, with the attention-driven loss.
+Train SynergyNet, depth and semantic labels from one image, with the
+attention-driven loss.
 
-Without a data option it trains a small network on SyntheticRooms, made on the fly: a demo of a few
-minutes on two CPU cores. With --nyu, --list or --folder the defaults are those of a full training.
-Where the two differ, both are given: (synthetic | full). What is in force is printed at the start.
+Without a data option it trains a small network on SyntheticRooms, made on the
+fly: a demo of a few minutes on two CPU cores. With --nyu, --list or --folder
+the defaults are those of a full training. Where the two differ, both are given:
+(synthetic | full). What is in force is printed at the start.
 """
 
 _EPILOG = """\
 examples:
-  train_nyu.py                                                     the demo
-  train_nyu.py --nyu nyu_depth_v2_labeled.mat                      NYU Depth v2, official split
-  train_nyu.py --list train.txt --val-list test.txt --root data    BTS-style lists
-  train_nyu.py --config data.yaml                                  the options from a file
-  train_nyu.py --output runs/train --resume                        go on with a run that was stopped
+  train_nyu.py                                    the demo
+  train_nyu.py --nyu nyu_depth_v2_labeled.mat     NYU Depth v2, official split
+  train_nyu.py --list train.txt --val-list test.txt --root data
+                                                  BTS-style lists
+  train_nyu.py --config data.yaml                 the options from a file
+  train_nyu.py --output runs/train --resume       go on with a stopped run
   accelerate launch train_nyu.py --nyu nyu_depth_v2_labeled.mat --precision bf16
+                                                  several GPUs
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, like every other error of the script; argparse would print the usage first."""
-
-    origin = ""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{PROGRAM}: error: {self.origin}{message} (see --help)\n")
-
-
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        width = min(shutil.get_terminal_size().columns, 110) - 2
-        super().__init__(prog, max_help_position=34, width=width)
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        # "-o, --output DIR" in place of "-o DIR, --output DIR"
-        if not action.option_strings or action.nargs == 0:
-            return super()._format_action_invocation(action)
-        values = self._format_args(action, self._get_default_metavar_for_optional(action))
-        return f"{', '.join(action.option_strings)} {values}"
 
 
 def build_parser(both: Callable[[str], str]) -> Parser:
     """The parser; ``both(name)`` is the text of a default that depends on the data."""
-    parser = Parser(
-        prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, formatter_class=_HelpFormatter, add_help=False,
-        usage=f"{PROGRAM} [--nyu MAT | --list TXT | --folder DIR] [options]", argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )  # fmt: skip
+    usage = f"{PROGRAM} [--nyu MAT | --list TXT | --folder DIR] [options]"
+    parser = Parser(PROGRAM, _DESCRIPTION, _EPILOG, usage, argument_default=argparse.SUPPRESS)
     _add_data(parser, both)
     _add_model(parser, both)
     _add_loss(parser, both)
@@ -133,4 +110,3 @@ def _add_output(parser: Parser) -> None:
     add("--resume", action="store_true", help="go on with the run that the folder holds, as it was started")
     add("--checkpoint-every", type=positive, metavar="N", help="steps between checkpoints (an epoch)")
     add("--no-tensorboard", dest="tensorboard", action="store_false", help="leave out the TensorBoard log")
-    add("-h", "--help", action="help", help="show this text and exit")

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from training.arguments import Parser, build_parser
+from scripting.command_line import Parser
+from training.arguments import build_parser
 from training.config_file import read_options, write_options
 
 OPTIONS_FILE = "config.yaml"
