@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +34,7 @@ from reporting.charts import CHART, colour_bar, depth_uri, inline_svg, map_uri, 
 from reporting.measure import FrameScore, Measured, Predict, extremes, ranked
 from reporting.page import Section, figure, grid, paragraph, picture, text
 from training.settings import Settings
+from training.sources import Source
 
 _DEPTH_TICKS = (0.5, 1, 2, 5, 10, 20, 40, 80)
 
@@ -63,25 +63,24 @@ class FramePages:
     """The frames that the page shows, read and predicted once.
 
     Args:
-        validation: the frames to choose from.
+        source: the frames to choose from are those to score.
         measured: their scores.
         settings: of the run: the range of depth and the attention's options.
-        class_names: one per class.
         predict: depth and classes of images.
     """
 
     def __init__(
         self,
-        validation: torch.utils.data.Dataset[Sample],
+        source: Source,
         measured: Measured,
         settings: Settings,
-        class_names: Sequence[str],
         predict: Predict,
     ) -> None:
-        self._settings, self._names, self._measured = settings, class_names, measured
+        self._settings, self._names, self._measured = settings, source.class_names, measured
+        self._focal = source.focal
         order, self._left_out = ranked(measured.frames)
         self._groups = {
-            name: [_shown(score, validation[score.index], predict) for score in scores]
+            name: [_shown(score, source.validation[score.index], predict) for score in scores]
             for name, scores in extremes(order).items()
         }
         self._low, self._high = _shown_range(measured.histogram)
@@ -142,8 +141,8 @@ class FramePages:
         frame = self._middle()
         if frame is None:
             return Section("cloud", title, paragraph("No validation frame has true depth.", "note"))
-        focal = focal_length(self._settings.size)
-        known = self._settings.nyu is not None or (self._settings.list is None and self._settings.folder is None)
+        known = self._focal(frame.score.index)
+        focal = focal_length(self._settings.size) if known is None else known
         # Only what the truth holds is shown of the prediction, so that the two can be compared.
         depths = {"true depth": frame.truth, "predicted depth": torch.where(frame.truth > 0, frame.depth, 0)}
         # Seen from above, whatever is higher than the camera, as the ceiling is, would hide the rest.
@@ -165,7 +164,7 @@ class FramePages:
             for index, (name, view, maps) in enumerate(shown)
             if (maps["true depth"] > 0).any()
         ]
-        origin = "that of the Kinect at this size" if known else "assumed, that of a Kinect, as the data do not say"
+        origin = "assumed, that of a Kinect, as the data do not say" if known is None else "the camera's at this size"
         caption = (
             f"Frame {frame.score.index} back-projected with a focal length of {focal:.1f} pixels ({origin}), in the "
             "colours of the image, without perspective; the triangle is the camera and the axes are metres. The view "

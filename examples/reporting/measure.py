@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset, Subset
 
 from depthattn.data import Sample
 from depthattn.metrics import DepthBinnedMetrics, DepthMetrics, SegmentationMetrics
 from depthattn.viz import DepthHistogram
 from training.baselines import Baselines, TrainingStatistics, baselines, training_statistics
+from training.batches import plain_loader
 from training.settings import Settings
 from training.sources import Source, evenly
 
@@ -109,7 +110,7 @@ def _look_at_training(
 
 def _batches(frames: Dataset[Sample], settings: Settings, title: str, progress: Progress) -> Iterator[Sample]:
     done = 0
-    for batch in DataLoader(frames, batch_size=settings.batch_size, num_workers=settings.workers):
+    for batch in plain_loader(frames, settings):
         yield batch
         done += len(batch["image"])
         progress(title, done, len(frames))

@@ -51,7 +51,7 @@ def write_report(folder: Path, source: Source, settings: Settings, predict: Pred
         )
         progress.update(task, description="report: drawing", total=None)
         with page_colours():
-            frames = FramePages(source.validation, measured, settings, names, predict)
+            frames = FramePages(source, measured, settings, predict)
             sections = [
                 scores.summary(record, measured),
                 scores.curves(record, measured),

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch.utils.data import Dataset, Subset
 
 from depthattn.data import DataError, NYUDepthV2, RGBDList, Sample, SyntheticRooms, Transform
+from depthattn.data.frame_lists import FramePaths
+from depthattn.data.rooms.raycast import focal_length
 from depthattn.data.transforms import eval_transform, train_transform
 from training.settings import Settings
 
@@ -27,6 +30,7 @@ class Source:
         train_plain: the same frames, seen as in validation.
         validation: the frames to score.
         class_names: a name for each class; empty where there are no labels.
+        focal: the focal length of a frame to score, in pixels of its picture there; None where the data do not say.
     """
 
     title: str
@@ -34,6 +38,7 @@ class Source:
     train_plain: Dataset[Sample]
     validation: Dataset[Sample]
     class_names: tuple[str, ...]
+    focal: Callable[[int], float | None]
 
 
 def open_source(settings: Settings) -> Source:
@@ -98,7 +103,9 @@ def _rooms(settings: Settings, augmented: Transform, plain: Transform) -> Source
     )
     title = f"SyntheticRooms, {counts[0]} rooms to train on, {counts[1]} others to score"
     names = SyntheticRooms(1).class_names
-    return Source(title, Transformed(train, augmented), train, Transformed(validation, plain), tuple(names))
+    return Source(
+        title, Transformed(train, augmented), train, Transformed(validation, plain), tuple(names), _kinect(settings)
+    )
 
 
 def _nyu(settings: Settings, augmented: Transform, plain: Transform) -> Source:
@@ -113,7 +120,8 @@ def _nyu(settings: Settings, augmented: Transform, plain: Transform) -> Source:
     validation = frames("test", settings.val_frames, plain)
     names = NYUDepthV2(settings.nyu, [0], num_classes=settings.classes).class_names
     title = f"NYU Depth v2, {len(train)} frames to train on, {len(validation)} to score, {settings.depth} depth"
-    return Source(title, train, frames("train", settings.train_frames, plain), validation, names)
+    train_plain = frames("train", settings.train_frames, plain)
+    return Source(title, train, train_plain, validation, names, _kinect(settings))
 
 
 def _pictures(settings: Settings, augmented: Transform, plain: Transform) -> Source:
@@ -124,14 +132,16 @@ def _pictures(settings: Settings, augmented: Transform, plain: Transform) -> Sou
     if validation_path is None:
         kept, held_out = _hold_out(path, len(train))
         validation = Subset(train_plain, held_out)
+        files = [train_plain.frames[index] for index in held_out]
         train, train_plain = Subset(train, kept), Subset(train_plain, kept)
     else:
         validation = open_frames(validation_path, settings, plain)
+        files = validation.frames
     train, train_plain = (_first(frames, settings.train_frames) for frames in (train, train_plain))
     validation = _first(validation, settings.val_frames)
     held = " (every tenth frame)" if validation_path is None else ""
     title = f"{path}, {len(train)} frames to train on, {len(validation)} to score{held}"
-    return Source(title, train, train_plain, validation, names)
+    return Source(title, train, train_plain, validation, names, lambda index: _focal(files[index], settings.size))
 
 
 def _hold_out(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:
@@ -163,6 +173,18 @@ def _open_folder(path: Path, settings: Settings, transform: Transform) -> RGBDLi
         depth_scale=settings.depth_scale,
         transform=transform,
     )
+
+
+def _kinect(settings: Settings) -> Callable[[int], float]:
+    return lambda index: focal_length(settings.size)
+
+
+def _focal(frame: FramePaths, size: tuple[int, int]) -> float | None:
+    if frame.focal is None:
+        return None
+    with Image.open(frame.image) as image:
+        # As eval_transform scales the picture.
+        return frame.focal * max(size[0] / image.height, size[1] / image.width)
 
 
 def _first(frames: Any, count: int | None) -> Any:

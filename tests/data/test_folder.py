@@ -41,6 +41,7 @@ def test_list_with_and_without_slash_focal_blank_lines_and_comments(tree: Path) 
     text = "\ufeff# a comment\n\n/rgb/a.png /depth/a.png 518.8579\r\nrgb/b.png depth/b.png\n  \nrgb/c.png None 518.8579"
     dataset = RGBDList(write_list(tree, text))
     assert [frame.image.name for frame in dataset.frames] == ["a.png", "b.png", "c.png"]
+    assert [frame.focal for frame in dataset.frames] == [518.8579, None, 518.8579]
     sample = dataset[0]
     assert {name: value.dtype for name, value in sample.items()} == {
         "image": torch.float32,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.examples.factory import TINY, write_list, write_pictures
+from tests.examples.factory import TINY, write_pictures
 
 from depthattn import SynergyNet
 
@@ -240,12 +241,12 @@ def test_names_cannot_bring_markup_into_the_page(rooms: Path) -> None:
 
         from reporting import write_report
         from training.settings import parse
-        from training.sources import Source, open_source
+        from training.sources import open_source
 
         settings = parse([*TINY, *map(str, ROOMS)])
         source = open_source(settings)
         names = tuple(f"{hostile}{index}" for index in range(len(source.class_names)))
-        source = Source(source.title, source.train, source.train_plain, source.validation, names)
+        source = replace(source, class_names=names)
         path = write_report(rooms, source, settings, one_guess, Console(quiet=True))
         parsed = Page(path)
         assert "<script" not in parsed.source
@@ -262,8 +263,8 @@ def one_guess(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.usefixtures("reports")
 def test_depth_only_and_no_sharing(train: Train, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    frames = write_list(tmp_path / "frames", 5)
-    assert train("--list", frames, "--sharing", "none", "--output", run) == 0
+    write_pictures(tmp_path / "frames", 5)
+    assert train("--folder", tmp_path / "frames", "--sharing", "none", "--output", run) == 0
     page = Page(run / "report.html")
     assert [name for name in page.tags if name] == list(SECTIONS)
     assert page.text("classes").endswith("The validation frames have no labels.")

@@ -104,6 +104,21 @@ def test_list_holds_frames_out_and_has_no_labels(
     assert "mIoU  " not in out.split("Validation, epoch")[1]
 
 
+def test_focal_lengths_are_those_of_the_pictures_to_score(tmp_path: Path) -> None:
+    from training.settings import parse
+    from training.sources import open_source
+
+    frames = write_list(tmp_path / "frames", 5)
+    lines = [line.replace("518.8579", f"{100 + index}") for index, line in enumerate(frames.read_text().splitlines())]
+    frames.write_text("\n".join(lines))
+    held_out = open_source(parse(["--list", str(frames), "--size", "80", "84"]))
+    # Of five frames the last is held out. 40x56 pixels cover 80x84 when they are twice as large.
+    assert held_out.focal(0) == 2 * 104
+    named = open_source(parse(["--list", str(frames), "--val-list", str(frames), "--size", "40", "56"]))
+    assert [named.focal(index) for index in range(5)] == [100, 101, 102, 103, 104]
+    assert open_source(parse(["--folder", str(tmp_path / "frames")])).focal(0) is None
+
+
 def test_folder_with_labels_only(train: Train, tmp_path: Path) -> None:
     write_pictures(tmp_path / "frames", 4, depth=False, labels=True)
     run = tmp_path / "run"

@@ -28,7 +28,8 @@ class RGBDList(Dataset[Sample]):
 
     Each line of the list is ``image depth [focal]``, as in the lists of BTS for NYU and KITTI. A leading slash is
     optional, ``None`` stands for a missing depth, and blank lines and lines that start with # are passed over. All
-    files are checked to exist when the dataset is made, and decoded when a frame is read.
+    files are checked to exist when the dataset is made, and decoded when a frame is read. The losses need no focal
+    length, so samples have none; :attr:`frames` has it for what does, as :func:`depthattn.viz.back_project`.
 
     Args:
         list_file: the list.
@@ -40,7 +41,8 @@ class RGBDList(Dataset[Sample]):
     Attributes:
         num_classes: number of classes of the label files; 0 if there are none.
         class_names: the names of the classes, their numbers here; empty if there are no label files.
-        frames: the files of each item.
+        frames: of each item the files ``image``, ``depth`` and ``labels``, and the ``focal`` length in pixels of the
+            image as it is stored; None where there is no such.
 
     Raises:
         DataError: a list that does not parse or names a missing file; when read, a file that does not decode, a depth

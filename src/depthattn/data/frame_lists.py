@@ -12,20 +12,22 @@ from depthattn.data.images import SUFFIXES
 
 
 class FramePaths(NamedTuple):
-    """Files of one frame; None where the frame has no depth or no labels."""
+    """Files of one frame, and the focal length of its camera in pixels; None where the frame has no such."""
 
     image: Path
     depth: Path | None
     labels: Path | None
+    focal: float | None
 
 
-def _check_focal(where: str, text: str) -> None:
+def _focal(where: str, text: str) -> float:
     try:
         focal = float(text)
     except ValueError:
         focal = math.nan
     if not (math.isfinite(focal) and focal > 0):
         raise DataError(f"{where}: wanted a focal length in pixels as third column, got {text!r}")
+    return focal
 
 
 def read_list(list_file: Path, root: Path) -> list[FramePaths]:
@@ -53,14 +55,13 @@ def read_list(list_file: Path, root: Path) -> list[FramePaths]:
         where = f"RGBDList: {list_file} line {number}"
         if len(columns) not in (2, 3):
             raise DataError(f"{where}: wanted 2 or 3 columns (image, depth, focal), got {len(columns)}")
-        if len(columns) == 3:
-            _check_focal(where, columns[2])
+        focal = _focal(where, columns[2]) if len(columns) == 3 else None
         image = root / columns[0].lstrip("/")
         depth = None if columns[1] == "None" else root / columns[1].lstrip("/")
         for path in (image, depth):
             if path is not None and not _is_file(path):
                 raise DataError(f"{where}: wanted an existing file, got {path}")
-        frames.append(FramePaths(image, depth, None))
+        frames.append(FramePaths(image, depth, None, focal))
     if not frames:
         raise DataError(f"RGBDList: {list_file}: wanted at least one line that names an image and a depth, got none")
     return frames
@@ -108,5 +109,6 @@ def match_folders(
             if stem not in image_files:
                 raise DataError(f"RGBDList.from_folder: {path}: wanted an image {stem}.* in {images}, got none")
     return [
-        FramePaths(path, depth_files.get(stem), label_files.get(stem)) for stem, path in sorted(image_files.items())
+        FramePaths(path, depth_files.get(stem), label_files.get(stem), None)
+        for stem, path in sorted(image_files.items())
     ]
