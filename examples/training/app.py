@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from depthattn.data import DataError
+from scripting.console import BAD_INPUT, INTERRUPTED, one_line
 from training.arguments import PROGRAM
 from training.checkpoint import CheckpointError
 from training.engine import TrainingStopped
@@ -21,7 +22,7 @@ from training.run_folder import RunFolder
 from training.settings import Settings, parse
 from training.sources import open_source
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run.start()
         run.train()
+        # The rest is work of the main process alone. The others end here: they would wait for longer than they may.
+        run.accelerator.end_training()
         run.finish()
     except Interrupted as stop:
         _say(f"{PROGRAM}: stopped by {stop.signal.name} after step {stop.step}; --resume goes on from {folder.last}")
@@ -49,13 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (TrainingStopped, CheckpointError, ImportError, OSError) as error:
         folder.discard_if_empty()
         _fail(error, FAILED, _kept(folder))
-    run.accelerator.wait_for_everyone()
-    run.accelerator.end_training()
     return 0
 
 
 def _prepare(settings: Settings) -> Run:
-    accelerator = Accelerator(mixed_precision=settings.precision, cpu=_on_cpu())
+    on_cpu = _on_cpu()
+    if settings.precision == "fp16" and on_cpu:
+        # accelerate would train in float32 and not say so.
+        raise ValueError("--precision fp16: wanted a GPU, got a CPU, which takes bf16")
+    accelerator = Accelerator(mixed_precision=settings.precision, cpu=on_cpu)
     set_seed(settings.seed)
     folder = RunFolder(settings.output, overwrite=settings.overwrite, resume=settings.resume)
     source = open_source(settings)
@@ -81,7 +86,5 @@ def _say(text: str) -> None:
 
 
 def _fail(error: Exception, status: int, more: str = "") -> NoReturn:
-    # A DataLoader worker sends its traceback as the message; the error's own text is the end of it.
-    text = str(error).strip().rsplit("DataError: ", 1)[-1]
-    _say(f"{PROGRAM}: error: {' '.join(text.split())}{'; ' * bool(more)}{more}")
+    _say(f"{PROGRAM}: error: {one_line(error)}{'; ' * bool(more)}{more}")
     raise SystemExit(status)

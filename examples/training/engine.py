@@ -31,6 +31,8 @@ LOSSES = ("total", "depth_aware", "joint_gradient", "semantic_focal")
 _WARM_UP = 0.1
 _FINAL_RATE = 0.01
 _LARGEST_GRADIENT = 10.0
+# Of an fp16 loss, which begins at 2**16: what still overflows here is not a matter of scale.
+_SMALLEST_SCALE = 2.0**-13
 # Reading a loss waits for the device, which on an accelerator is worth doing only now and then.
 _STEPS_PER_READ = 10
 
@@ -272,8 +274,9 @@ class Engine:
         if not all(math.isfinite(value) for value in losses.values()):
             parts = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
             raise TrainingStopped(f"the loss is not finite at step {self.steps + 1} ({parts}); {self._advice()}")
-        # With fp16 a gradient may overflow: its scaler then leaves the step out.
-        if self.accelerator.scaler is None and not math.isfinite(gradient):
+        scaler = self.accelerator.scaler
+        # With fp16 a gradient may overflow: its scaler then leaves the step out and halves the scale.
+        if not math.isfinite(gradient) and (scaler is None or scaler.get_scale() < _SMALLEST_SCALE):
             raise TrainingStopped(f"the gradient is not finite at step {self.steps + 1}; {self._advice()}")
 
     def _advice(self) -> str:

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+# An optimiser imports it, which takes longer than a whole run: once here, instead of in each process.
+import torch._dynamo  # noqa: F401
 from tests.examples.factory import tiny_network
 
 import reporting
@@ -74,7 +76,20 @@ def by_sigterm() -> None:
     at_call(Engine, "_accumulate", 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
-MOMENTS = {moment.__name__: moment for moment in (in_a_step, while_writing, between_renames, by_sigterm)}
+def by_ctrl_c_with_workers() -> None:
+    """Asked to stop by the terminal, which sends SIGINT to loader workers too; saves and exits with 128 + 2."""
+    os.setpgid(0, 0)
+    at_call(Engine, "_accumulate", 6, lambda: os.killpg(0, signal.SIGINT))
+
+
+# What stops each run, and the options of its first part and of what comes after.
+MOMENTS = {
+    in_a_step: ([], []),
+    while_writing: ([], []),
+    between_renames: ([], []),
+    by_sigterm: ([], []),
+    by_ctrl_c_with_workers: (["--workers", "2"], ["--workers", "1"]),
+}
 
 
 def run(prepare: Callable[[], None], arguments: list[str]) -> int:
@@ -97,8 +112,8 @@ def run(prepare: Callable[[], None], arguments: list[str]) -> int:
 if __name__ == "__main__":
     folder, arguments = Path(sys.argv[1]), sys.argv[2:]
     print("whole", run(lambda: None, [*arguments, "--output", str(folder / "whole")]), flush=True)
-    for name, moment in MOMENTS.items():
-        output = ["--output", str(folder / name), "--resume"]
-        stopped = run(moment, [*arguments, *output])
-        # The options come from the run itself.
-        print(name, stopped, run(lambda: None, output), flush=True)
+    for moment, (before, after) in MOMENTS.items():
+        output = ["--output", str(folder / moment.__name__), "--resume"]
+        stopped = run(moment, [*arguments, *output, *before])
+        # The other options come from the run itself.
+        print(moment.__name__, stopped, run(lambda: None, [*output, *after]), flush=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.data.nyu_factory import make_frames, write_frames, write_labeled_mat, write_splits_mat
 from tests.examples.factory import write_list, write_pictures
@@ -129,6 +130,10 @@ def negative_gamma(folder: Path) -> list[object]:
     return ["--gamma", -1, "--train-frames", 1, "--val-frames", 1]
 
 
+def half_precision_on_a_cpu(folder: Path) -> list[object]:
+    return ["--precision", "fp16"]
+
+
 def picture_too_small(folder: Path) -> list[object]:
     return ["--size", 16, 64]
 
@@ -161,6 +166,11 @@ def word_for_a_number(folder: Path) -> list[object]:
         (two_sources, ["--nyu and --list"]),
         (option_of_another_source, ["--splits goes with --nyu"]),
         (negative_gamma, ["gamma", "-1"]),
+        pytest.param(
+            half_precision_on_a_cpu,
+            ["--precision fp16", "GPU", "bf16"],
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
         (picture_too_small, ["--size", "32", "16 64"]),
         (word_for_a_number, ["--epochs", "whole number", "'ten'"]),
         (weights_that_are_no_numbers, ["--loss-weights", "'1 two 3'"]),

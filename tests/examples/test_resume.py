@@ -16,8 +16,14 @@ from tests.examples.factory import TINY, script_environment, tiny_network
 
 Train = Callable[..., int]
 
-# The moments of killed_runs.py, and how a run ends there: by SIGKILL, or on its own after SIGTERM.
-MOMENTS = {"in_a_step": -9, "while_writing": -9, "between_renames": -9, "by_sigterm": 143}
+# The moments of killed_runs.py, and how a run ends there: by SIGKILL, or on its own after a signal that asks it to.
+MOMENTS = {
+    "in_a_step": -9,
+    "while_writing": -9,
+    "between_renames": -9,
+    "by_sigterm": 143,
+    "by_ctrl_c_with_workers": 130,
+}
 
 # Four steps an epoch and a checkpoint at every third, so that it falls inside of one.
 OPTIONS = ["--epochs", "2", "--train-frames", "9", "--val-frames", "2", "--checkpoint-every", "3",
