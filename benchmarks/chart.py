@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import results
 from depthattn._extras import require
 
 COLOURS = {"ours": "#1f6feb", "textbook": "#8c959f", "compiled": "#bf8700", "peer": "#c4c9d0"}
@@ -54,8 +55,7 @@ def _bars(cases: Sequence[dict[str, Any]], result: dict[str, Any], path: Path) -
         axis.set_visible(False)
     for axis, case, height in zip(axes.flat, cases, (h for h in heights for _ in range(COLUMNS)), strict=False):
         _panel(axis, case, slots=(height - PANEL_INCHES) / BAR_INCHES)
-    host = result["machine"]
-    where = host["gpu"]["name"] if host["gpu"] else f"{host['cpu']}, {host['threads']} threads"
+    where = results.name_of(result["machine"])
     figure.suptitle(
         f"Forward + backward in milliseconds, shorter is better: {where}, float32, {result['date'][:10]}",
         fontsize=12,

@@ -36,7 +36,9 @@ def slug(name: str) -> str:
 def describe(device: torch.device) -> dict[str, Any]:
     threads = torch.get_num_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = f"{cpu_model()} {threads} threads"
+    # One model name covers processors with and without AVX-512, which compute at different speeds.
+    instructions = torch.backends.cpu.get_cpu_capability()
+    name = f"{cpu_model()} {instructions} {threads} threads"
     gpu = None
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -51,6 +53,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "slug": slug(name),
         "device": device.type,
         "cpu": cpu_model(),
+        "instructions": instructions,
         "cores": cores,
         "threads": threads,
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),

@@ -154,7 +154,7 @@ def series_section(cases: Sequence[dict[str, Any]]) -> list[str]:
 
 def machine_section(result: dict[str, Any], charts: Sequence[str]) -> list[str]:
     host, code = result["machine"], result["commit"]
-    where = host["gpu"]["name"] if host["gpu"] else f"{host['cpu']}, {host['threads']} threads"
+    where = results.name_of(host)
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items() if version)
     dirty = " with uncommitted changes" if code["dirty"] else ""
     load = result["load_average"]
@@ -162,8 +162,8 @@ def machine_section(result: dict[str, Any], charts: Sequence[str]) -> list[str]:
     facts = [
         f"## {where}",
         "",
-        f"- Machine: {host['cpu']}, {host['cores']} cores, {host['threads']} threads, {host['memory_gib']:g} GiB, "
-        f"{host['cache_mib']:g} MiB last-level cache"
+        f"- Machine: {host['cpu']} with {host['instructions']}, {host['cores']} cores, {host['threads']} threads, "
+        f"{host['memory_gib']:g} GiB, {host['cache_mib']:g} MiB last-level cache"
         + (
             f"; {host['gpu']['name']}, {host['gpu']['memory_gib']:g} GiB, CUDA {host['gpu']['cuda']}"
             if host["gpu"]

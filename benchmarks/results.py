@@ -34,6 +34,13 @@ def rounded(value: Any) -> Any:
     return value
 
 
+def name_of(machine: dict[str, Any]) -> str:
+    """What a reader calls it: its GPU, or its processor and threads."""
+    gpu = machine["gpu"]
+    name: str = gpu["name"] if gpu else f"{machine['cpu']} with {machine['instructions']}, {machine['threads']} threads"
+    return name
+
+
 def path_of(result: Result, folder: Path) -> Path:
     """<folder>/<machine>/<date>.json; runs that leave something out say so in their name."""
     scope = "quick" if result["quick"] else "" if result["complete"] else "partial"

@@ -7,7 +7,6 @@ augmented in the same way.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from depthattn.data import Sample
 from training.settings import Settings
+from training.workers import heed_main_only
 
 # What a seed is for, so that no two uses share a stream.
 _ORDER, _FRAME, _STEP = range(3)
@@ -137,14 +137,8 @@ def _loader(frames: Dataset[Sample], settings: Settings, **batching: object) -> 
         num_workers=settings.workers,
         persistent_workers=settings.workers > 0,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=heed_main_only,
         # Without one the loader would draw from torch's own generator.
         generator=torch.Generator().manual_seed(settings.seed),
         **batching,
     )
-
-
-def _ignore_signals(worker: int) -> None:
-    # Ctrl-C and a scheduler's SIGTERM reach every process of the job; the main one stops its workers itself.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)

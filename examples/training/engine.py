@@ -22,7 +22,7 @@ from depthattn.metrics import DepthMetrics, SegmentationMetrics
 from training.batches import StepBatches, step_seed
 from training.checkpoint import Checkpoint, CheckpointError
 from training.network import join_batch_norms, train_mode
-from training.objective import PerImageLoss, TrainingStep
+from training.objective import TrainingStep, build_loss
 from training.settings import Settings
 from training.state import load_optimizer, load_weights, optimizer_tensors
 
@@ -98,7 +98,7 @@ class Engine:
         num_classes: int,
     ) -> None:
         model = join_batch_norms(model, settings, accelerator)
-        self._step = TrainingStep(model, PerImageLoss(settings), compiled=settings.compile)
+        self._step = TrainingStep(model, build_loss(settings), compiled=settings.compile)
         self._names = [name for name, _ in self._step.named_parameters()]
         optimizer = torch.optim.AdamW(self._step.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         self._joint, self.optimizer = accelerator.prepare(self._step, optimizer)

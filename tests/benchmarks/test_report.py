@@ -46,12 +46,12 @@ def test_series_is_per_pixel_in_order_of_size(page: list[str]) -> None:
 def test_machine_command_and_commit_are_named(page: list[str]) -> None:
     text = "\n".join(page)
     for fact in (
-        "Some CPU, 2 cores, 2 threads, 24 GiB",
+        "Some CPU with AVX2, 2 cores, 2 threads, 24 GiB",
         "21.5 GB/s",
         "`OMP_WAIT_POLICY=PASSIVE python benchmarks/run.py --device cpu`",
         "0123456789abcdef with uncommitted changes",
         "torch 2.13.0",
-        "![Some CPU, 2 threads](bars.png)",
+        "![Some CPU with AVX2, 2 threads](bars.png)",
     ):
         assert fact in text
     assert "kornia" not in text

@@ -72,6 +72,7 @@ def result(**more: Any) -> dict[str, Any]:
             "slug": "some-cpu-2-threads",
             "device": "cpu",
             "cpu": "Some CPU",
+            "instructions": "AVX2",
             "cores": 2,
             "threads": 2,
             "memory_gib": 24.0,

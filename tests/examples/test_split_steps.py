@@ -66,21 +66,19 @@ def _history(run: Path) -> list[dict[str, float]]:
 
 def test_a_frame_without_depth_weighs_no_less_for_the_others() -> None:
     """The loss of a batch is the mean of the losses of its images, each by its own pixels."""
-    from depthattn.models import SynergyOutput
-    from training.objective import PerImageLoss
+    from training.objective import build_loss
     from training.settings import parse
 
     torch.manual_seed(0)
-    output = SynergyOutput(torch.rand(4, 1, 8, 9) + 1, torch.randn(4, 5, 4, 5))
+    output = torch.rand(4, 1, 8, 9) + 1, torch.randn(4, 5, 4, 5)
     depth, labels = torch.rand(4, 1, 8, 9) + 1, torch.randint(5, (4, 8, 9))
     depth[0] = 0
     depth[1, :, :, 2:] = 0
     labels[2] = -100
-    loss = PerImageLoss(parse(["--loss-weights", "2", "3", "4"]))
+    loss = build_loss(parse(["--loss-weights", "2", "3", "4"]))
 
     def of(images: slice) -> list[float]:
-        part = SynergyOutput(output.depth[images], output.semantics[images])
-        return [float(value) for value in loss(part, depth[images], labels[images])]
+        return [float(part.mean()) for part in loss(*(x[images] for x in (*output, depth, labels)))]
 
     whole = of(slice(4))
     for size in (1, 2):
@@ -136,12 +134,12 @@ def test_augmentation_depends_on_seed_epoch_and_frame_alone() -> None:
 
 
 def test_network_and_loss_are_one_graph() -> None:
-    from training.objective import PerImageLoss, TrainingStep
+    from training.objective import TrainingStep, build_loss
     from training.settings import parse
 
     torch.manual_seed(0)
     settings = parse(["--loss-weights", "learned"])
-    step = TrainingStep(tiny_network(settings, 5), PerImageLoss(settings))
+    step = TrainingStep(tiny_network(settings, 5), build_loss(settings))
     image, depth, labels = torch.rand(2, 3, 32, 48), torch.rand(2, 1, 32, 48) + 1, torch.randint(5, (2, 32, 48))
     depth[0, :, :9] = 0
     compiled = torch.compile(step._run, backend="eager", fullgraph=True)

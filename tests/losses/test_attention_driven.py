@@ -11,7 +11,7 @@ import torch
 from tests.ops.cases import depth, labels_for, random
 from torch import Tensor
 
-from depthattn import AttentionDrivenLoss, DepthAwareLoss, SemanticFocalLoss
+from depthattn import AttentionDrivenLoss, DepthAwareLoss, JointGradientLoss, SemanticFocalLoss
 from depthattn import functional as F
 
 DEPTH, TRUTH = depth(2, 1, 8, 9, seed=1), depth(2, 1, 8, 9, seed=2)
@@ -51,6 +51,50 @@ def test_a_mask_reaches_both_depth_losses() -> None:
     out = AttentionDrivenLoss()(DEPTH, LOGITS, TRUTH, LABELS, mask)
     torch.testing.assert_close(out.depth_aware, F.depth_aware_loss(DEPTH, TRUTH, mask=mask))
     torch.testing.assert_close(out.joint_gradient, F.joint_gradient_loss(DEPTH, TRUTH, LABELS, mask=mask))
+
+
+def per_image(weights: tuple[float, float, float] | str) -> AttentionDrivenLoss:
+    return AttentionDrivenLoss(
+        DepthAwareLoss(max_depth=10.0, reduction="per_image"),
+        JointGradientLoss(reduction="per_image"),
+        SemanticFocalLoss(reduction="per_image"),
+        weights=weights,
+    )
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.5, 2.0), "learned"], ids=["fixed", "learned"])
+def test_a_total_for_every_image_is_that_of_the_image_alone(weights: tuple[float, float, float] | str) -> None:
+    truth, labels = TRUTH.repeat(2, 1, 1, 1), LABELS.repeat(2, 1, 1)
+    truth[1], truth[2, :, 3:] = 0, 0
+    labels[3] = -100
+    loss, alone = per_image(weights), AttentionDrivenLoss(DepthAwareLoss(max_depth=10.0), weights=weights)
+    if weights == "learned":
+        with torch.no_grad():
+            for x in (loss, alone):
+                x.log_variances.copy_(torch.tensor([0.3, -0.2, 0.7]))
+    d, z = (x.repeat(2, 1, 1, 1).requires_grad_() for x in (DEPTH, LOGITS))
+    out = loss(d, z, truth, labels)
+    share = torch.tensor([0.1, 2.0, 0.7, 1.3], dtype=torch.float64)
+    leaves = (d, z, *loss.parameters())
+    ours = torch.autograd.grad((share * out.total).sum(), leaves)
+    images = [alone(d[i : i + 1], z[i : i + 1], truth[i : i + 1], labels[i : i + 1]) for i in range(4)]
+    for mine, wanted in zip(out, zip(*images, strict=True), strict=True):
+        torch.testing.assert_close(mine, torch.stack(wanted))
+    assert out.depth_aware[1] == out.semantic_focal[3] == 0
+    total = sum(part * image.total for part, image in zip(share, images, strict=True))
+    for mine, wanted in zip(ours, torch.autograd.grad(total, (d, z, *alone.parameters())), strict=True):
+        torch.testing.assert_close(mine, wanted)
+
+
+def test_a_target_left_out_is_left_out_of_every_image() -> None:
+    loss = per_image((1.0, 0.5, 2.0))
+    out = loss(DEPTH, LOGITS, None, LABELS)
+    torch.testing.assert_close(out.total, 2 * F.semantic_focal_loss(LOGITS, LABELS, reduction="per_image"))
+    assert out.depth_aware.tolist() == out.joint_gradient.tolist() == [0, 0]
+    out = loss(DEPTH, LOGITS, TRUTH, None)
+    wanted = F.depth_aware_loss(DEPTH, TRUTH, max_depth=10.0, reduction="per_image")
+    torch.testing.assert_close(out.total, wanted + 0.5 * F.joint_gradient_loss(DEPTH, TRUTH, reduction="per_image"))
+    assert out.semantic_focal.tolist() == [0, 0]
 
 
 def test_learned_weights_are_homoscedastic_uncertainty() -> None:
@@ -140,7 +184,11 @@ def test_compiles_whole() -> None:
         (lambda: AttentionDrivenLoss(weights=(1, 2)), "three weights"),
         (lambda: AttentionDrivenLoss(weights="auto"), "weights as one of learned, got 'auto'"),
         (lambda: AttentionDrivenLoss(weights=(1, -1, 1)), r"weights\[1\] >= 0"),
-        (lambda: AttentionDrivenLoss(DepthAwareLoss(reduction="none")), "DepthAwareLoss with 'none'"),
+        (lambda: AttentionDrivenLoss(DepthAwareLoss(reduction="none")), "got 'none', 'mean', 'mean'"),
+        (
+            lambda: AttentionDrivenLoss(DepthAwareLoss(reduction="per_image")),
+            "or three with \"per_image\", got 'per_image', 'mean', 'mean'",
+        ),
         (lambda: AttentionDrivenLoss()(DEPTH, LOGITS, None, None), "a depth_target or a label_target, got neither"),
     ],
 )

@@ -184,38 +184,44 @@ def _semi_dense_up_skip(mode: str) -> Case:
 
 
 def attention_depth(
-    pred: Tensor, weights: Tensor, *, labels: Tensor | None = LABELS, max_depth: float | None = None
+    pred: Tensor,
+    weights: Tensor,
+    *,
+    labels: Tensor | None = LABELS,
+    max_depth: float | None = None,
+    per_image: bool = False,
 ) -> Tensor:
     """The depth side of the attention-driven loss over TARGET and MASK, each of its three terms by its weight."""
     backend = resolve(pred.device)
     keep = torch.is_grad_enabled() and pred.requires_grad and keeps_gradient(backend, pred.dtype)
     wide = weights.to(compute_dtype(pred))
-    options = "smooth_l1", 1.0, max_depth, 1.0, False, -100, [True, True, False], keep, backend
+    options = "smooth_l1", 1.0, max_depth, 1.0, False, -100, [True, True, False], per_image, keep, backend
     total: Tensor = run_forward(AttentionDepth, pred, TARGET.to(pred.dtype), MASK, labels, wide, *options)[0]
     return total
 
 
-def _attention_depth(kind: str, max_depth: float | None) -> Case:
-    """Two means and a sum, weighted."""
+def _attention_depth(kind: str, max_depth: float | None, per_image: bool) -> Case:
+    """Two means and a sum, weighted, of the batch or of every image."""
+    over = (1, 2) if per_image else (0, 1, 2)
     labels = LABELS if kind == "labels" else None
 
     def formula(pred: Tensor, weights: Tensor) -> Tensor:
         target = TARGET.to(pred.dtype)
         norm = image_maximum(target, MASK) if max_depth is None else pred.new_full((2,), max_depth)
         values = depth_aware_reference.per_pixel(pred, target, MASK, norm, "smooth_l1", 1.0, 1.0, False)
-        total = weights[0] * values.sum() / ((target > 0) & target.isfinite() & MASK).sum()
+        total = weights[0] * values.sum(over) / ((target > 0) & target.isfinite() & MASK).sum(over)
         values, windows = joint_gradient_reference.depth_term(pred, target, MASK)
-        total = total + weights[1] * values.sum() / windows.sum()
+        total = total + weights[1] * values.sum(over) / windows.sum(over)
         if labels is not None:
-            total = total + weights[2] * joint_gradient_reference.semantic_term(pred, labels, -100)[0].sum()
+            total = total + weights[2] * joint_gradient_reference.semantic_term(pred, labels, -100)[0].sum(over)
         else:
             total = total + 0 * weights[2]
-        return total
+        return total if per_image else total[None]
 
     return Case(
-        f"attention_depth-{kind}",
+        f"attention_depth-{kind}-{'images' if per_image else 'batch'}",
         lambda dtype: (depth(*SIZE, seed=1), random(3, seed=14, low=0.5, high=2.0)),
-        lambda pred, weights: attention_depth(pred, weights, labels=labels, max_depth=max_depth),
+        lambda pred, weights: attention_depth(pred, weights, labels=labels, max_depth=max_depth, per_image=per_image),
         formula,
     )
 
@@ -228,8 +234,8 @@ CASES = [
     _joint_gradient("none"),
     _joint_gradient("labels"),
     _joint_gradient("map"),
-    _attention_depth("labels", None),
-    _attention_depth("none", 4.0),
+    _attention_depth("labels", None, True),
+    _attention_depth("none", 4.0, False),
     _semantic_focal(0.0),
     _semantic_focal(0.5),
     _semantic_focal(2.0, WEIGHT),

@@ -58,7 +58,7 @@ def _attention_depth(
 
     def call(module: Any) -> None:
         module.forward(pred, target, mask, labels, 10.0, options)
-        module.backward(_empty(3, dtype=wide), pred, target, mask, labels, _empty(8, dtype=wide), options)
+        module.backward(_empty(3, 8, dtype=wide), pred, target, mask, labels, _empty(8, dtype=wide), options)
 
     return call
 

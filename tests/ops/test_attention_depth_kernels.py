@@ -33,7 +33,7 @@ def formula(
     leaf = pred.clone().requires_grad_()
     valid = (target > 0) if mask is None else (target > 0) & mask
     norm = torch.where(valid, target, 0).flatten(1).amax(1)
-    sums = reference.sums(leaf, target, mask, labels, norm, *OPTIONS)
+    sums = reference.sums(leaf, target, mask, labels, norm, *OPTIONS).sum(1)
     windows = joint_gradient.full_windows(valid).sum()
     inside = torch.tensor(0) if labels is None else joint_gradient.class_windows(labels, -100).sum()
     counts = torch.stack((valid.sum(), windows, inside))
@@ -43,9 +43,12 @@ def formula(
 
 def by_hand(implementation: ModuleType, weights: Tensor, *maps: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """The same from a forward pass that keeps the gradient; checks that recomputing gives the same bits."""
-    sums, counts, norm, gradient = implementation.forward_with_gradient(*maps, None, OPTIONS, weights, [True] * 3)
+    sums, counts, norm, gradient = implementation.forward_with_gradient(
+        *maps, None, OPTIONS, weights, [True] * 3, False
+    )
     totals = counts.sum(1)
-    again = implementation.backward(weights / totals.clamp(min=1), *maps, norm, OPTIONS)
+    scales = (weights / totals.clamp(min=1))[:, None].expand_as(counts)
+    again = implementation.backward(scales, *maps, norm, OPTIONS)
     assert torch.equal(again, gradient)
     return sums.sum(1) / totals.clamp(min=1), totals, gradient
 
@@ -132,7 +135,7 @@ def test_memory_is_one_gradient_and_a_tenth() -> None:
 def test_half_precision_is_rounded_once(implementation: ModuleType, dtype: torch.dtype) -> None:
     pred, target, mask, labels = maps(2, 9, 11)
     pred, target = pred.to(dtype), target.to(dtype)
-    scales, norm = torch.tensor([0.3, 1.7, 0.2]), torch.tensor([9.0, 8.0])
+    scales, norm = torch.tensor([[0.3, 0.6], [1.7, 0.4], [0.2, 0.1]]), torch.tensor([9.0, 8.0])
     ours = implementation.backward(scales, pred, target, mask, labels, norm, OPTIONS)
     wide = eager.backward(scales, pred.float(), target.float(), mask, labels, norm, OPTIONS)
     assert ours.dtype == dtype
@@ -177,7 +180,7 @@ def test_nothing_to_do_on_an_empty_batch() -> None:
     for implementation in (eager, inductor):
         pred = torch.rand(0, 5, 6)
         sums, counts, norm, gradient = implementation.forward_with_gradient(
-            pred, pred, None, pred.long(), None, OPTIONS, torch.ones(3), [True] * 3
+            pred, pred, None, pred.long(), None, OPTIONS, torch.ones(3), [True] * 3, False
         )
         assert sums.shape == counts.shape == (3, 0)
         assert norm.shape == (0,)

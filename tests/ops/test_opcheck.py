@@ -23,10 +23,10 @@ CALLS = {
     "joint_gradient_backward": (SCALE, SCALE, PRED, TARGET, None, PRED, -100, True, "eager"),
     "attention_depth": (
         *(PRED, TARGET, MASK, LABELS, random(3, seed=12)),
-        *(*DEPTH_OPTIONS, None, 1.0, False, -100, [True, True, False], True, "eager"),
+        *(*DEPTH_OPTIONS, None, 1.0, False, -100, [True, True, False], True, True, "eager"),
     ),
     "attention_depth_backward": (
-        *(random(3, seed=12), PRED, TARGET, None, LABELS, SCALE),
+        *(random(3, 2, seed=12), PRED, TARGET, None, LABELS, SCALE),
         *(*DEPTH_OPTIONS, 1.0, False, -100, "eager"),
     ),
     "semantic_focal": (LOGITS, FOCAL_TARGET, WEIGHT, 2.0, -100, True, "eager"),

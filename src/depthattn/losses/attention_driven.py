@@ -23,7 +23,7 @@ class AttentionDrivenLosses(NamedTuple):
     """The attention-driven loss and its parts.
 
     Attributes:
-        total: what to differentiate, a scalar.
+        total: what to differentiate, a scalar, or (B,) where the losses are ``"per_image"``, as are the others.
         depth_aware: the unweighted depth-aware loss, detached, ready to log.
         joint_gradient: the unweighted joint gradient loss, detached.
         semantic_focal: the unweighted semantic focal loss, detached.
@@ -47,7 +47,10 @@ class AttentionDrivenLoss(nn.Module):
     Both depth losses are taken in one pass: prediction and target are read once, and one gradient is written, where two
     calls write two and add them.
 
-    A loss without a single valid pixel in the batch adds nothing, neither to the total nor to the gradient of its
+    Losses with ``reduction="per_image"``, all three, make a total for every image, from its own pixels. The mean of
+    these totals is then the same however a batch is split, over processes or steps.
+
+    A loss without a single valid pixel to be a mean over adds nothing, neither to the total nor to the gradient of its
     log-variance.
 
     Args:
@@ -64,8 +67,8 @@ class AttentionDrivenLoss(nn.Module):
         all of them. Returns :class:`AttentionDrivenLosses`.
 
     Raises:
-        ValueError: if a loss reduces to anything but a scalar, if the weights do not fit, or if both targets are
-            missing; else as the three losses do.
+        ValueError: if the three losses do not reduce alike, to scalars or per image, if the weights do not fit, or if
+            both targets are missing; else as the three losses do.
         TypeError: if an argument has the wrong type or dtype, or if a depth loss is of a class with a ``forward`` of
             its own.
 
@@ -105,12 +108,12 @@ class AttentionDrivenLoss(nn.Module):
             given = type(depth_loss)
             if getattr(given, "forward", None) is not kind.forward:
                 raise TypeError(f"{name}: wanted a {kind.__name__} that computes as such, got {given.__name__}")
-        for part in (self.depth_aware, self.joint_gradient, self.semantic_focal):
-            if part.reduction not in ("mean", "sum"):
-                raise ValueError(
-                    f'{name}: wanted losses with reduction "mean" or "sum", got {type(part).__name__} with '
-                    f"{part.reduction!r}"
-                )
+        reductions = [part.reduction for part in (self.depth_aware, self.joint_gradient, self.semantic_focal)]
+        if set(reductions) != {"per_image"} and not set(reductions) <= {"mean", "sum"}:
+            raise ValueError(
+                f'{name}: wanted three losses with reduction "mean" or "sum", or three with "per_image", got '
+                f"{', '.join(map(repr, reductions))}"
+            )
         self.weights: tuple[float, ...] | None
         if isinstance(weights, str):
             checks.check_choice(name, "weights", weights, ("learned",))
@@ -135,19 +138,21 @@ class AttentionDrivenLoss(nn.Module):
         if depth_target is None and label_target is None:
             raise ValueError(f"{type(self).__name__}: wanted a depth_target or a label_target, got neither")
         weights = self._weights(depth)
-        absent = weights.new_zeros(())
-        parts = [absent, absent, absent]
+        depth_parts: list[Tensor] = []
+        semantic_parts: list[Tensor] = []
         terms = []
         if depth_target is not None:
-            total, *parts[:2] = self.depth_side(depth, depth_target, label_target, mask, weights)
+            total, *depth_parts = self.depth_side(depth, depth_target, label_target, mask, weights)
             terms.append(total)
         if label_target is not None:
-            parts[2] = self.semantic_focal(semantics, label_target)
-            terms.append(weights[2] * parts[2])
+            semantic_parts = [self.semantic_focal(semantics, label_target)]
+            terms.append(weights[2] * semantic_parts[0])
+        absent = torch.zeros_like(terms[0])
+        parts = (*(depth_parts or (absent, absent)), *(semantic_parts or (absent,)))
         if self.log_variances is not None:
             # Without a valid pixel a loss is exactly 0, and its log-variance would otherwise drift downwards forever.
-            losses = torch.stack([part.detach().to(weights.dtype) for part in parts])
-            terms.append(torch.where(losses == 0, 0, 0.5 * self.log_variances).sum())
+            losses = torch.stack([part.detach().to(weights.dtype) for part in parts], -1)
+            terms.append(torch.where(losses == 0, 0, 0.5 * self.log_variances).sum(-1))
         total = terms[0]
         for term in terms[1:]:
             total = total + term
@@ -175,7 +180,8 @@ class AttentionDrivenLoss(nn.Module):
             weights: (3,), of which the first two weigh the two losses.
 
         Returns:
-            The weighted sum, to differentiate towards ``depth`` and ``weights``, and each loss by itself, detached.
+            The weighted sum, to differentiate towards ``depth`` and ``weights``, and each loss by itself, detached;
+            scalars, or (B,) where the losses are ``"per_image"``.
         """
         name, first, second = type(self).__name__, self.depth_aware, self.joint_gradient
         # Where the sizes differ, both have to resize.
@@ -187,14 +193,19 @@ class AttentionDrivenLoss(nn.Module):
         pred, target, mask, labels = padded_to_window(pred, target, mask, labels, second.ignore_index)
         backend = resolve(pred.device)
         keep = torch.is_grad_enabled() and pred.requires_grad and keeps_gradient(backend, pred.dtype)
-        means = [loss.reduction == "mean" for loss in (first, second, second)]
+        means = [loss.reduction != "sum" for loss in (first, second, second)]
+        per_image = first.reduction == "per_image"
         each = torch.stack((weights[0], weights[1], second.semantic_weight * weights[1]))
         total, terms, *_ = run_forward(
             AttentionDepth, pred, target, mask, labels, each.to(compute_dtype(pred, target)), first.distance,
-            first.beta, first.max_depth, first.log_offset, first.detach_weight, second.ignore_index, means, keep,
-            backend,
+            first.beta, first.max_depth, first.log_offset, first.detach_weight, second.ignore_index, means,
+            per_image, keep, backend,
         )  # fmt: skip
-        return total, terms[0], terms[1] + second.semantic_weight * terms[2]
+        parts = total, terms[0], terms[1] + second.semantic_weight * terms[2]
+        if per_image:
+            return parts
+        whole, attention, gradients = (part[0] for part in parts)
+        return whole, attention, gradients
 
     def extra_repr(self) -> str:
         return f"weights={'learned' if self.weights is None else self.weights!r}"

@@ -15,9 +15,12 @@ def divide(total: Tensor, count: Tensor) -> Tensor:
     return total / count.masked_fill(count == 0, 1).to(total.dtype)
 
 
-def denominators(counts: Tensor, means: Sequence[bool]) -> Tensor:
-    """What the sums of several terms are divided by, (T,), from ``counts`` (T,B): at least 1, and 1 for a plain sum."""
-    totals = counts.sum(1).clamp(min=1)
+def denominators(counts: Tensor, means: Sequence[bool], per_image: bool) -> Tensor:
+    """What the sums of several terms are divided by, from ``counts`` (T,B): (T,B) per image, else (T,1).
+
+    At least 1, and 1 for a plain sum.
+    """
+    totals = (counts if per_image else counts.sum(1, keepdim=True)).clamp(min=1)
     parts = [total if mean else torch.ones_like(total) for total, mean in zip(totals.unbind(), means, strict=True)]
     return torch.stack(parts)
 

@@ -21,13 +21,15 @@ from depthattn.ops.reduce import denominators
 def _forward(
     pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, weights: Tensor, distance: str,
     beta: float, max_depth: float | None, log_offset: float, detach_weight: bool, ignore_index: int,
-    means: list[bool], keep_gradient: bool, backend: str,
+    means: list[bool], per_image: bool, keep_gradient: bool, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     implementation = load("attention_depth", backend)
     options = distance, beta, log_offset, detach_weight, ignore_index
     result: tuple[Tensor, Tensor, Tensor, Tensor]
     if keep_gradient:
-        result = implementation.forward_with_gradient(pred, target, mask, labels, max_depth, options, weights, means)
+        result = implementation.forward_with_gradient(
+            pred, target, mask, labels, max_depth, options, weights, means, per_image
+        )
     else:
         result = *implementation.forward(pred, target, mask, labels, max_depth, options), pred.new_empty(0)
     return result
@@ -36,7 +38,7 @@ def _forward(
 def _forward_fake(
     pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, weights: Tensor, distance: str,
     beta: float, max_depth: float | None, log_offset: float, detach_weight: bool, ignore_index: int,
-    means: list[bool], keep_gradient: bool, backend: str,
+    means: list[bool], per_image: bool, keep_gradient: bool, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     batch, dtype = pred.shape[0], compute_dtype(pred, target)
     return (
@@ -64,7 +66,7 @@ def _backward_fake(scales: Tensor, pred: Tensor, *_: object) -> Tensor:
 define(
     "attention_depth(Tensor pred, Tensor target, Tensor? mask, Tensor? labels, Tensor weights, str distance, "
     "float beta, float? max_depth, float log_offset, bool detach_weight, int ignore_index, bool[] means, "
-    "bool keep_gradient, str backend) -> (Tensor, Tensor, Tensor, Tensor)",
+    "bool per_image, bool keep_gradient, str backend) -> (Tensor, Tensor, Tensor, Tensor)",
     _forward,
     _forward_fake,
 )
@@ -78,27 +80,33 @@ define(
 
 class AttentionDepth(Function):
     """apply(pred, target, mask, labels, weights, distance, beta, max_depth, log_offset, detach_weight, ignore_index,
-    means, keep_gradient, backend)
+    means, per_image, keep_gradient, backend)
 
     Maps are (B,H,W) with H, W >= 3. The three terms are the depth-aware loss and the depth and the semantic term of the
-    joint gradient loss; ``weights`` (3,) weighs them and ``means`` says which of them are divided by what they counted
-    in the batch, the others being sums. Returns their weighted total, the only output with a gradient, and the terms
-    themselves, (3,). With ``keep_gradient`` the total's gradient is written in the forward pass.
+    joint gradient loss; ``weights`` (3,) weighs them and ``means`` says which of them are divided by what they counted,
+    the others being sums. Returns their weighted total, (B,) if ``per_image`` and (1,) over the batch otherwise, the
+    only output with a gradient, and the terms themselves, (3,B) or (3,1). With ``keep_gradient`` the total's gradient
+    is written in the forward pass.
     """
 
     @staticmethod
     def forward(*arguments: Any) -> Any:
         sums, counts, norm, gradient = torch.ops.depthattn.attention_depth(*arguments)
-        divisors = denominators(counts, arguments[11]).to(sums.dtype)
-        terms = sums.sum(1) / divisors
-        return (arguments[4] * terms).sum(), terms, divisors, norm, gradient
+        means, per_image = arguments[11:13]
+        divisors = denominators(counts, means, per_image).to(sums.dtype)
+        terms = _totals(sums, per_image) / divisors
+        return (arguments[4][:, None] * terms).sum(0), terms, divisors, norm, gradient
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        *maps, weights, distance, beta, _, log_offset, detach_weight, ignore_index, _, keep_gradient, backend = inputs
+        (
+            *maps, weights, distance, beta, _, log_offset, detach_weight, ignore_index, _, per_image, keep_gradient,
+            backend,
+        ) = inputs  # fmt: skip
         _, terms, divisors, norm, gradient = output
         ctx.save_for_backward(*maps, norm, weights, terms, divisors)
         ctx.options = distance, beta, log_offset, detach_weight, ignore_index
+        ctx.per_image = per_image
         ctx.backend = backend
         ctx.kept = keep_gradient
         ctx.gradient = gradient if keep_gradient else None
@@ -108,23 +116,30 @@ class AttentionDepth(Function):
     @staticmethod
     def backward(ctx: Any, scale: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         if scale is None:
-            return (None,) * 14
+            return (None,) * 15
         *maps, weights, terms, divisors = ctx.saved_tensors
         to_pred = to_weights = None
         if ctx.needs_input_grad[0]:
             to_pred, ctx.gradient = ctx.gradient, None
             if to_pred is None or torch.is_grad_enabled():
                 # Where a buffer was kept, its bits: the total's own gradient first, then the scale.
-                scales = (weights if ctx.kept else scale * weights) / divisors
+                scales = (weights[:, None] if ctx.kept else scale * weights[:, None]) / divisors
+                scales = scales.expand(3, len(maps[0]))
                 to_pred = run_backward(_AttentionDepthBackward, scales, *maps, *ctx.options, ctx.backend)
             if ctx.kept:
-                to_pred = to_pred * scale if torch.is_grad_enabled() else to_pred.mul_(scale)
+                scale_of_image = scale[:, None, None]
+                to_pred = to_pred * scale_of_image if torch.is_grad_enabled() else to_pred.mul_(scale_of_image)
         if ctx.needs_input_grad[4]:
             if torch.is_grad_enabled():
                 # The terms follow the prediction, and whoever differentiates again has to see it.
-                terms = reference.sums(*maps, *ctx.options) / divisors
-            to_weights = scale * terms
-        return to_pred, None, None, None, to_weights, *(None,) * 9
+                terms = _totals(reference.sums(*maps, *ctx.options), ctx.per_image) / divisors
+            to_weights = (scale * terms).sum(1)
+        return to_pred, None, None, None, to_weights, *(None,) * 10
+
+
+def _totals(sums: Tensor, per_image: bool) -> Tensor:
+    """Of sums (3,B): themselves per image, else those of the batch, (3,1)."""
+    return sums if per_image else sums.sum(1, keepdim=True)
 
 
 class _AttentionDepthBackward(Function):

@@ -44,7 +44,7 @@ def _bands(
     pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, norm: Tensor, options: Options,
     scales: Tensor | None, out: Tensor | None,
 ) -> Tensor:  # fmt: skip
-    """Sums of the three terms, (3,B); into ``out`` goes the gradient of their sums times ``scales``."""
+    """Sums of the three terms, (3,B); into ``out`` goes the gradient of the sums times ``scales``, (3,B)."""
     dtype = norm.dtype
     attention, ignore_index = depth_aware.Options(*options[:4]), options[4]
     height, width = pred.shape[1:]
@@ -61,7 +61,7 @@ def _bands(
             raw, true, allowed, norm[images], attention, tile, buffers, differentiate=differentiate
         )
         if scales is not None:
-            tile.mul_(scales[0])
+            tile.mul_(scales[0, images, None, None])
         top = max(rows.start - 2, 0) if differentiate else rows.start
         bottom = min(rows.stop + 2, height)
         if bottom - top >= 3:
@@ -76,7 +76,7 @@ def _bands(
                 sums[term, images] += stencil.values(own, differentiate)
                 if scales is not None:
                     slopes = stencil.slopes(own.start * width, tile.shape)
-                    tile.add_(stencil.spare(tile).copy_(slopes).mul_(scales[term]))
+                    tile.add_(stencil.spare(tile).copy_(slopes).mul_(scales[term, images, None, None]))
         if here is not None and not in_place:
             here.copy_(tile)
     return sums

@@ -58,8 +58,8 @@ def _bands(
     for images, rows in tiles(batch, height, width, elements - 4 * width):
         top, bottom = max(rows.start - 2, 0), min(rows.stop + 2, height)
         sums[:, images] += _compiled_band(
-            *cut(images, slice(top, bottom), pred, target, mask, labels), norm[images], scales,
-            None if out is None else out[images, rows],
+            *cut(images, slice(top, bottom), pred, target, mask, labels), norm[images],
+            None if scales is None else scales[:, images].contiguous(), None if out is None else out[images, rows],
             distance=distance, beta=beta, log_offset=log_offset, detach_weight=detach_weight,
             ignore_index=_known(ignore_index, labels), above=rows.start - top, below=bottom - rows.stop,
         )  # fmt: skip
@@ -89,7 +89,7 @@ def _band(
     out: Tensor | None, *, distance: str, beta: float, log_offset: float, detach_weight: bool,
     ignore_index: int | None, above: int, below: int,
 ) -> Tensor:  # fmt: skip
-    """Sums of the rows between ``above`` and ``below``, (3,images); writes the gradient of sums times ``scales``."""
+    """Sums of the rows between ``above`` and ``below``, (3,images); writes the gradient of them times ``scales``."""
     dtype = norm.dtype
     own = slice(above, pred.shape[1] - below)
     good = valid_depth(target, mask)
@@ -113,7 +113,8 @@ def _band(
         sums.append((horizontal.abs() + vertical.abs())[:, above:].sum(2).sum(1))
         if scales is not None:
             # Sobel is linear: the signs of both terms, each by its scale, share one transposed stencil.
-            h, v = scales[index] * horizontal.sign(), scales[index] * vertical.sign()
+            scale = scales[index, :, None, None]
+            h, v = scale * horizontal.sign(), scale * vertical.sign()
             horizontal_signs = h if horizontal_signs is None else horizontal_signs + h
             vertical_signs = v if vertical_signs is None else vertical_signs + v
     if scales is not None and out is not None and horizontal_signs is not None and vertical_signs is not None:
@@ -122,7 +123,7 @@ def _band(
         across = across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:]
         along = along[:, :-2] - along[:, 2:]
         edges = across[..., :-2] - across[..., 2:] + along[..., :-2] + 2 * along[..., 1:-1] + along[..., 2:]
-        out.copy_(scales[0] * slope + edges)
+        out.copy_(scales[0, :, None, None] * slope + edges)
     return torch.stack((*sums, *[torch.zeros_like(sums[0])] * (3 - len(sums))))
 
 

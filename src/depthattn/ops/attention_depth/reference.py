@@ -16,9 +16,10 @@ def sums(
     pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, norm: Tensor,
     distance: str, beta: float, log_offset: float, detach_weight: bool, ignore_index: int,
 ) -> Tensor:  # fmt: skip
-    """Sums over the batch of the depth-aware loss and of both terms of the joint gradient loss, (3,)."""
-    attention = depth_aware.per_pixel(pred, target, mask, norm, distance, beta, log_offset, detach_weight).sum()
-    depth = joint_gradient.depth_term(pred, target, mask)[0].sum()
+    """Sums of every image of the depth-aware loss and of both terms of the joint gradient loss, (3,B)."""
+    attention = depth_aware.per_pixel(pred, target, mask, norm, distance, beta, log_offset, detach_weight).sum((1, 2))
+    depth = joint_gradient.depth_term(pred, target, mask)[0].sum((1, 2))
     if labels is None:
         return torch.stack((attention, depth, torch.zeros_like(depth)))
-    return torch.stack((attention, depth, joint_gradient.semantic_term(pred, labels, ignore_index)[0].sum().to(depth)))
+    semantic = joint_gradient.semantic_term(pred, labels, ignore_index)[0].sum((1, 2))
+    return torch.stack((attention, depth, semantic.to(depth)))

@@ -110,7 +110,7 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    scales, scale_stride, pred, target, mask, labels, pred_strides, target_strides, mask_strides, labels_strides, norm,
+    scales, scale_strides, pred, target, mask, labels, pred_strides, target_strides, mask_strides, labels_strides, norm,
     gradient, gradient_strides, height, width, ignore_index,
     DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
     DETACH_WEIGHT: tl.constexpr,
@@ -118,8 +118,9 @@ def _backward_kernel(
 ):  # fmt: skip
     image, first, column = locate(height, width, ROWS, COLUMNS)
     over_m = 1.0 / tl.load(norm + image)
+    scales += image * scale_strides[1]
     weight = tl.load(scales)
-    weights = (tl.load(scales + scale_stride), tl.load(scales + 2 * scale_stride))
+    weights = (tl.load(scales + scale_strides[0]), tl.load(scales + 2 * scale_strides[0]))
     # Each name starts with values of its own, as in the forward kernel.
     top = ()
     middle = ()
@@ -202,7 +203,7 @@ def backward(
     height, width = p.shape[1:]
     strips = triton.cdiv(height, ROWS_OF_A_STRIP) * triton.cdiv(width, COLUMNS_OF_A_STRIP)
     launch(
-        _backward_kernel, len(pred) * strips, pred, scales, scales.stride(0), p, g, m, s,
+        _backward_kernel, len(pred) * strips, pred, scales, scales.stride(), p, g, m, s,
         strides_of(p), strides_of(g), strides_of(m), strides_of(s), norm, out, strides_of(out),
         height, width, options[-1], DETACH_WEIGHT=options[3],
         **_constants(options, norm, 1 if labels is None else 2),
