@@ -10,7 +10,10 @@ import inspect
 import re
 from collections.abc import Iterator
 
-MODULES = ("depthattn", *(f"depthattn.{name}" for name in ("functional", "data", "metrics", "models", "viz")))
+MODULES = (
+    "depthattn",
+    *(f"depthattn.{name}" for name in ("functional", "data", "data.transforms", "metrics", "models", "viz")),
+)
 
 
 def _signature(value: object) -> str:

@@ -10,7 +10,8 @@ import pytest
 from tests.examples.factory import TINY
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-sys.path.insert(0, str(EXAMPLES))
+RECIPES = EXAMPLES / "recipes"
+sys.path[:0] = [str(EXAMPLES), str(RECIPES)]
 
 
 @pytest.fixture

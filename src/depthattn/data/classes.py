@@ -37,10 +37,14 @@ def class_names(num_classes: int) -> tuple[str, ...]:
     Args:
         num_classes: 894 (all object names), 40 (Gupta et al. 2013) or 13 (Couprie et al. 2013).
 
+    Returns:
+        One name per class.
+
     Raises:
         ValueError: another number of classes.
 
     Example:
+        >>> from depthattn.data import class_names
         >>> class_names(40)[:3]
         ('wall', 'floor', 'cabinet')
     """

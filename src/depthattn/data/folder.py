@@ -52,6 +52,8 @@ class RGBDList(Dataset[Sample]):
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
+        >>> from depthattn.data import DataError, RGBDList
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     list_file = Path(folder, "train.txt")
         ...     _ = list_file.write_text("/room/rgb_0.jpg /room/depth_0.png 518.8579")

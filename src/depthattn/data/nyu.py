@@ -116,6 +116,7 @@ class NYUDepthV2(Dataset[Sample]):
         ImportError: h5py is not installed.
 
     Example:
+        >>> from depthattn.data import NYUDepthV2
         >>> NYUDepthV2("missing.mat")
         Traceback (most recent call last):
         depthattn.data.errors.DataError: NYUDepthV2: missing.mat: wanted the official nyu_depth_v2_labeled.mat \

@@ -11,10 +11,12 @@ IGNORE_INDEX = -100
 
 
 class Sample(TypedDict):
-    """One frame.
+    """One frame, a dictionary. All three are always there, so that frames batch.
 
-    ``image`` is float32 (3,H,W) RGB in [0,1]; ``depth`` is float32 (1,H,W) in metres with 0 where it is missing;
-    ``labels`` is int64 (H,W) with -100 where there is none. All three are always there, so that frames batch.
+    Attributes:
+        image: float32 (3,H,W), RGB in [0,1].
+        depth: float32 (1,H,W) in metres, 0 where it is missing.
+        labels: int64 (H,W), -100 where there is none.
     """
 
     image: torch.Tensor

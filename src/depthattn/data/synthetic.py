@@ -39,6 +39,7 @@ class SyntheticRooms(Dataset[Sample]):
         ValueError: an option that is out of range.
 
     Example:
+        >>> from depthattn.data import SyntheticRooms
         >>> frame = SyntheticRooms(8, size=(48, 64))[0]
         >>> frame["image"].shape, frame["depth"].shape, frame["labels"].shape
         (torch.Size([3, 48, 64]), torch.Size([1, 48, 64]), torch.Size([48, 64]))

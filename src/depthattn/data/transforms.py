@@ -16,6 +16,18 @@ from torch.nn import functional as F
 from depthattn._extras import require
 from depthattn.data.sample import Sample, Transform
 
+__all__ = [
+    "CenterCrop",
+    "ColorJitter",
+    "Compose",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "RandomScale",
+    "Resize",
+    "eval_transform",
+    "train_transform",
+]
+
 Size = tuple[int, int]
 
 
@@ -80,6 +92,13 @@ class Compose:
 
     Args:
         transforms: what to apply, in order.
+
+    Example:
+        >>> from depthattn.data import SyntheticRooms
+        >>> from depthattn.data.transforms import CenterCrop, Compose, RandomHorizontalFlip
+        >>> augment = Compose([CenterCrop((32, 40)), RandomHorizontalFlip()])
+        >>> SyntheticRooms(1, size=(48, 64), transform=augment)[0]["image"].shape
+        torch.Size([3, 32, 40])
     """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
@@ -107,6 +126,8 @@ class Resize:
         ValueError: a size that is not two positive whole numbers.
 
     Example:
+        >>> import torch
+        >>> from depthattn.data.transforms import Resize
         >>> depth, labels = torch.ones(1, 48, 64), torch.zeros(48, 64).long()
         >>> frame = {"image": torch.rand(3, 48, 64), "depth": depth, "labels": labels}
         >>> Resize((24, 24), cover=True)(frame)["depth"].shape
@@ -138,6 +159,8 @@ class RandomScale:
         ValueError: bounds that are not 0 < low <= high.
 
     Example:
+        >>> import torch
+        >>> from depthattn.data.transforms import RandomScale
         >>> depth, labels = torch.ones(1, 48, 64), torch.zeros(48, 64).long()
         >>> frame = {"image": torch.rand(3, 48, 64), "depth": depth, "labels": labels}
         >>> RandomScale((2.0, 2.0))(frame)["depth"].unique()
@@ -165,6 +188,15 @@ class RandomCrop:
 
     Raises:
         ValueError: a size that is not two positive whole numbers; when called, a window larger than the image.
+
+    Example:
+        >>> import torch
+        >>> from depthattn.data.transforms import RandomCrop
+        >>> depth, labels = torch.arange(12.0).view(1, 3, 4), torch.zeros(3, 4).long()
+        >>> frame = {"image": torch.rand(3, 3, 4), "depth": depth, "labels": labels}
+        >>> cut = RandomCrop((2, 2))(frame)["depth"]
+        >>> bool((cut - cut[0, 0, 0] == torch.tensor([[0.0, 1.0], [4.0, 5.0]])).all())
+        True
     """
 
     def __init__(self, size: Sequence[int]) -> None:
@@ -186,6 +218,14 @@ class CenterCrop:
 
     Raises:
         ValueError: a size that is not two positive whole numbers; when called, a window larger than the image.
+
+    Example:
+        >>> import torch
+        >>> from depthattn.data.transforms import CenterCrop
+        >>> depth, labels = torch.arange(12.0).view(1, 3, 4), torch.zeros(3, 4).long()
+        >>> frame = {"image": torch.rand(3, 3, 4), "depth": depth, "labels": labels}
+        >>> CenterCrop((1, 2))(frame)["depth"]
+        tensor([[[5., 6.]]])
     """
 
     def __init__(self, size: Sequence[int]) -> None:
@@ -206,6 +246,15 @@ class RandomHorizontalFlip:
 
     Raises:
         ValueError: a probability outside [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from depthattn.data.transforms import RandomHorizontalFlip
+        >>> depth, labels = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[3, 4]])
+        >>> frame = {"image": torch.rand(3, 1, 2), "depth": depth, "labels": labels}
+        >>> mirrored = RandomHorizontalFlip(p=1.0)(frame)
+        >>> mirrored["depth"], mirrored["labels"]
+        (tensor([[[2., 1.]]]), tensor([[4, 3]]))
     """
 
     def __init__(self, p: float = 0.5) -> None:
@@ -238,6 +287,13 @@ class ColorJitter:
     Raises:
         ValueError: a strength outside [0, 1], or bounds that are not 0 < low <= high.
         ImportError: Pillow is not installed.
+
+    Example:
+        >>> from depthattn.data import SyntheticRooms
+        >>> from depthattn.data.transforms import ColorJitter
+        >>> plain, coloured = (SyntheticRooms(1, size=(48, 64), transform=t)[0] for t in (None, ColorJitter(0.4)))
+        >>> bool((coloured["image"] != plain["image"]).any()), bool((coloured["depth"] == plain["depth"]).all())
+        (True, True)
     """
 
     def __init__(self, strength: float = 0.4, channel_gain: Sequence[float] = (0.8, 1.2)) -> None:
@@ -279,10 +335,15 @@ def train_transform(
         jitter: strength of :class:`ColorJitter`; its channel gains follow with half of it. 0 turns colour off.
         flip: probability of a left-right flip.
 
+    Returns:
+        What a dataset takes as ``transform``.
+
     Raises:
         ValueError: an option out of range.
 
     Example:
+        >>> import torch
+        >>> from depthattn.data.transforms import train_transform
         >>> depth, labels = torch.ones(1, 48, 64), torch.zeros(48, 64).long()
         >>> frame = {"image": torch.rand(3, 48, 64), "depth": depth, "labels": labels}
         >>> train_transform((32, 40))(frame)["image"].shape
@@ -308,7 +369,16 @@ def eval_transform(size: Sequence[int]) -> Compose:
     Args:
         size: (height, width) of the result in pixels.
 
+    Returns:
+        What a dataset takes as ``transform``.
+
     Raises:
         ValueError: a size that is not two positive whole numbers.
+
+    Example:
+        >>> from depthattn.data import SyntheticRooms
+        >>> from depthattn.data.transforms import eval_transform
+        >>> SyntheticRooms(1, size=(48, 64), transform=eval_transform((24, 24)))[0]["depth"].shape
+        torch.Size([1, 24, 24])
     """
     return Compose([Resize(size, cover=True), CenterCrop(size)])

@@ -31,7 +31,11 @@ class UpProjection(nn.Module):
         Input (B, in_channels, h, w); output (B, out_channels, 2h, 2w), or ``size`` where it is given.
 
     Raises:
-        ValueError: if the input or ``size`` does not fit.
+        TypeError: if a number of channels is not an integer.
+        ValueError: if a number of channels is below 1, or if the input or ``size`` does not fit.
+
+    Gradient:
+        To the input, the kernels and the batch norms. ReLU has slope 0 at 0, and what ``size`` cuts off gets none.
 
     Source:
         Laina et al., "Deeper Depth Prediction with Fully Convolutional Residual Networks", 3DV 2016,

@@ -9,7 +9,12 @@ from depthattn.ops import checks
 
 
 class DepthAwareLoss(nn.Module):
-    """Depth-aware loss: the options of :func:`depthattn.functional.depth_aware_loss`, kept.
+    r"""Depth-aware loss: the options of :func:`depthattn.functional.depth_aware_loss`, kept.
+
+    .. math:: L_{DA} = \frac{1}{N} \sum_i (\alpha_i + \lambda_i)\, l(d_i, g_i)
+
+    :math:`\alpha` says how far the pixel is and :math:`\lambda` how wrong the prediction is there; the function says
+    more.
 
     Args:
         distance: ``"smooth_l1"``, ``"l1"`` or ``"l2"``.

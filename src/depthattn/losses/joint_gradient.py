@@ -9,7 +9,13 @@ from depthattn.ops import checks
 
 
 class JointGradientLoss(nn.Module):
-    """Joint gradient loss: the options of :func:`depthattn.functional.joint_gradient_loss`, kept.
+    r"""Joint gradient loss: the options of :func:`depthattn.functional.joint_gradient_loss`, kept.
+
+    .. math::
+
+        L_{JG} = L_g(d, g) + w\, L_g(d, s), \qquad L_g(a, b) = \frac{1}{N} \sum_i |S_h (a - b)|_i + |S_v (a - b)|_i
+
+    with the Sobel kernels :math:`S_h` and :math:`S_v`; the function says which windows count.
 
     Args:
         semantic_weight: weight of the semantic term.

@@ -9,7 +9,11 @@ from depthattn.ops import checks
 
 
 class SemanticFocalLoss(nn.Module):
-    """Softmax focal loss: the options of :func:`depthattn.functional.semantic_focal_loss`, kept.
+    r"""Softmax focal loss: the options of :func:`depthattn.functional.semantic_focal_loss`, kept.
+
+    .. math:: L_{semF} = -\frac{1}{N} \sum_i w_{y_i} (1 - p_{i, y_i})^\gamma \log p_{i, y_i}
+
+    with :math:`p` the softmax of the logits and :math:`w` the weights of the classes.
 
     Args:
         weight: weight per class, (K,); a buffer, so it moves with ``.to()`` and is saved with the state.

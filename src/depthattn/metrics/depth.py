@@ -152,7 +152,12 @@ class ConstantDepthBaseline(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, target: Tensor, mask: Tensor | None = None) -> None:
-        """Add the true depth of a batch, (B,1,H,W), (B,H,W) or (H,W), metres; 0 where missing."""
+        """Add the true depth of a batch.
+
+        Args:
+            target: true depth (B,1,H,W), (B,H,W) or (H,W), metres; 0 where missing.
+            mask: bool, True = use; None = all.
+        """
         checks.check_float("ConstantDepthBaseline", "target", target)
         target = checks.as_maps("ConstantDepthBaseline", "target", target.detach())
         target, _, mask = checks.depth_maps("ConstantDepthBaseline", target, target, mask)

@@ -18,6 +18,24 @@ class Encoder(nn.Module):
     Attributes:
         channels: channels of each map.
         reductions: stride of each map relative to the image, None where it is not known.
+
+    Shape:
+        Input (B, 3, H, W), normalised as ImageNet's images are; output one (B, C_i, h_i, w_i) for each of
+        ``channels``, the coarsest last.
+
+    Example:
+        >>> import torch
+        >>> from depthattn import SynergyNet
+        >>> from depthattn.models import Encoder
+        >>> class Strided(Encoder):
+        ...     channels, reductions = (16,), (8,)
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.conv = torch.nn.Conv2d(3, 16, 8, stride=8)
+        ...     def forward(self, image):
+        ...         return [self.conv(image).relu()]
+        >>> SynergyNet(Strided(), num_classes=5, decoder_channels=(8, 8))(torch.rand(2, 3, 64, 96)).depth.shape
+        torch.Size([2, 1, 64, 96])
     """
 
     channels: tuple[int, ...]
@@ -37,6 +55,17 @@ class ModuleEncoder(Encoder):
 
     Raises:
         ValueError: if the module does not return feature maps.
+
+    Shape:
+        Input (B, 3, H, W); output as the module's, (B, C_i, h_i, w_i) each. Maps with the channels last, as timm's
+        window transformers return them, are brought to this order.
+
+    Example:
+        >>> import torch
+        >>> from depthattn.models import ModuleEncoder
+        >>> encoder = ModuleEncoder(torch.nn.Conv2d(3, 16, 8, stride=8))
+        >>> encoder.channels, encoder.reductions
+        ((16,), (8,))
     """
 
     def __init__(self, module: nn.Module) -> None:

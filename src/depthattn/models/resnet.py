@@ -76,6 +76,9 @@ class ResNet(Encoder):
     Raises:
         ValueError: if the name is none of these.
 
+    Shape:
+        Input (B, 3, H, W); output five maps (B, C_i, h_i, w_i), each half the size of the one before, rounded up.
+
     Source:
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385; He-normal weights
         (fan out) as torchvision draws them.

@@ -32,6 +32,11 @@ def set_validation(enabled: bool) -> None:
 
     Raises:
         TypeError: if ``enabled`` is not a bool.
+
+    Example:
+        >>> import depthattn
+        >>> depthattn.set_validation(True)  # while looking for the batch with a bad label
+        >>> depthattn.set_validation(False)
     """
     global _validation
     if not isinstance(enabled, bool):

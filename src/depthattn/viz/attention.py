@@ -12,7 +12,13 @@ from depthattn.ops.depth_aware import reference
 
 
 class AttentionMaps(NamedTuple):
-    """Weights of each pixel, shape (B, H, W); NaN where the target is not valid."""
+    """Weights of each pixel; NaN where the target is not valid.
+
+    Attributes:
+        alpha: by how far the pixel is, in [0, 1], (B, H, W).
+        lambda_: by how wrong the prediction is there, in [0, 1], (B, H, W).
+        total: their sum, in [0, 2], (B, H, W).
+    """
 
     alpha: Tensor
     lambda_: Tensor
@@ -50,6 +56,8 @@ def attention_maps(
         Jiao et al., "Look Deeper into Depth", ECCV 2018, doi 10.1007/978-3-030-01267-0_4.
 
     Example:
+        >>> import torch
+        >>> from depthattn.viz import attention_maps
         >>> maps = attention_maps(torch.tensor([[3.0, 1.0]]), torch.tensor([[3.0, 3.0]]), max_depth=6.0)
         >>> maps.alpha, maps.lambda_
         (tensor([[[0.5000, 0.5000]]]), tensor([[[0.0000, 0.5000]]]))

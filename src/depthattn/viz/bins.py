@@ -41,6 +41,7 @@ def plot_depth_bins(
         ValueError: numbers of edges, errors, pixels and reference that do not fit together, or no pixel at all.
 
     Example:
+        >>> from depthattn.viz import plot_depth_bins
         >>> figure = plot_depth_bins([0.0, 1.0, 2.0], [0.1, 0.3], [750, 250])
         >>> [float(bar.get_height()) for bar in figure.axes[1].patches]
         [75.0, 25.0]

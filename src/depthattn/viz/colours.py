@@ -36,6 +36,8 @@ def colour_depth(depth: ArrayLike, *, min_depth: float = 0.5, max_depth: float =
         ValueError: a shape or a range that does not fit.
 
     Example:
+        >>> import numpy as np
+        >>> from depthattn.viz import colour_depth
         >>> colour_depth(np.array([[0.5, 10.0, 0.0]]))[0].tolist()
         [[68, 1, 84], [253, 231, 36], [255, 255, 255]]
     """
@@ -58,6 +60,8 @@ def colour_attention(attention: ArrayLike, *, top: float = 2.0) -> npt.NDArray[n
         ValueError: a shape that does not fit, or ``top`` not above 0.
 
     Example:
+        >>> import numpy as np
+        >>> from depthattn.viz import colour_attention
         >>> colour_attention(np.array([[0.0, float("nan")]]))[0].tolist()
         [[12, 7, 134], [255, 255, 255]]
     """
@@ -79,6 +83,8 @@ def colour_error(error: ArrayLike, *, top: float = 1.0) -> npt.NDArray[np.uint8]
         ValueError: a shape that does not fit, or ``top`` not above 0.
 
     Example:
+        >>> import numpy as np
+        >>> from depthattn.viz import colour_error
         >>> colour_error(np.array([[-1.0, 0.0, 1.0, float("nan")]]))[0].tolist()
         [[166, 220, 255], [20, 22, 25], [255, 208, 138], [255, 255, 255]]
     """
@@ -103,6 +109,8 @@ def colour_labels(
         ValueError: a shape that does not fit, or a label outside ``[0, num_classes)``.
 
     Example:
+        >>> import numpy as np
+        >>> from depthattn.viz import colour_labels
         >>> colour_labels(np.array([[-100]]))[0, 0].tolist()
         [128, 128, 128]
     """

@@ -57,6 +57,7 @@ def plot_curves(
         ValueError: no history, no panel, or an epoch that lacks ``x``.
 
     Example:
+        >>> from depthattn.viz import Panel, plot_curves
         >>> history = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}]
         >>> figure = plot_curves(history, [Panel("loss", {"loss": "training"})])
         >>> len(figure.axes)

@@ -26,7 +26,12 @@ class DepthHistogram:
         beyond: pixels farther than ``max_depth``.
         missing: pixels without a depth.
 
+    Raises:
+        ValueError: adding a histogram of other bins.
+
     Example:
+        >>> import numpy as np
+        >>> from depthattn.viz import DepthHistogram
         >>> near = DepthHistogram.of(np.array([[0.5, 1.5, 0.0]]), max_depth=4.0, bins=4)
         >>> (near + DepthHistogram.of(np.array([[3.5, 9.0]]), max_depth=4.0, bins=4)).counts.tolist()
         [1, 1, 0, 1]
@@ -45,6 +50,9 @@ class DepthHistogram:
             depth: metres, any shape; a pixel that is not finite or not above 0 is missing.
             max_depth: metres where the last bin ends.
             bins: number of bins.
+
+        Returns:
+            Their histogram.
 
         Raises:
             ValueError: ``max_depth`` not above 0, or no bins.
@@ -82,12 +90,18 @@ class DepthHistogram:
     def quantile(self, share: float) -> float:
         """Depth in metres below which ``share`` of the measured pixels lie, interpolated inside its bin.
 
-        ``max_depth`` where it lies farther than the bins; NaN if nothing was measured.
+        Args:
+            share: in [0, 1]; 0.5 asks for the median.
+
+        Returns:
+            The depth; ``max_depth`` where it lies farther than the bins, NaN if nothing was measured.
 
         Raises:
             ValueError: a share outside [0, 1].
 
         Example:
+            >>> import numpy as np
+            >>> from depthattn.viz import DepthHistogram
             >>> DepthHistogram(4.0, np.array([2, 4, 1, 1])).quantile(0.5)
             1.5
         """
@@ -124,6 +138,8 @@ def plot_depth_histogram(
         ValueError: a histogram without a measured pixel, or a tail outside (0, 1).
 
     Example:
+        >>> import torch
+        >>> from depthattn.viz import DepthHistogram, plot_depth_histogram
         >>> figure = plot_depth_histogram(DepthHistogram.of(torch.rand(64, 64) * 9, max_depth=10.0))
         >>> figure.axes[0].get_xlabel()
         'true depth in m'

@@ -48,6 +48,7 @@ def label_palette(num_classes: int) -> npt.NDArray[np.uint8]:
         ValueError: ``num_classes`` is out of range.
 
     Example:
+        >>> from depthattn.viz import label_palette
         >>> palette = label_palette(12)
         >>> palette.shape, bool((label_palette(40)[:12] == palette).all())
         ((12, 3), True)

@@ -22,10 +22,11 @@ _OVERLAP = 1.8
 
 
 class View(NamedTuple):
-    """From where to look at a cloud, without perspective.
+    """From where to look at a cloud, without perspective: (0, 0) is the camera's own direction, (0, 90) from above.
 
-    ``yaw`` turns the line of sight to the right, which takes the viewer to the left of the points; ``pitch`` raises the
-    viewer. Both are in degrees: (0, 0) is the camera's own direction, (0, 90) straight from above.
+    Attributes:
+        yaw: degrees by which the line of sight turns to the right, which takes the viewer to the left of the points.
+        pitch: degrees by which the viewer rises.
     """
 
     yaw: float
@@ -53,6 +54,8 @@ def back_project(
         ValueError: a shape that does not fit, or a focal length not above 0.
 
     Example:
+        >>> import numpy as np
+        >>> from depthattn.viz import back_project
         >>> back_project(np.array([[2.0, 2.0, 0.0]]), focal=4.0)[0].tolist()
         [[-0.5, 0.0, 2.0], [0.0, 0.0, 2.0], [nan, nan, nan]]
     """
@@ -83,6 +86,8 @@ def seen_from(points: npt.NDArray[np.float64], view: View) -> npt.NDArray[np.flo
         Right, up and away from the viewer, (..., 3), in the unit of the points.
 
     Example:
+        >>> import numpy as np
+        >>> from depthattn.viz import View, seen_from
         >>> seen_from(np.array([1.0, 2.0, 3.0]), View(yaw=0, pitch=90)).round(6).tolist()
         [1.0, 3.0, 2.0]
     """
@@ -124,6 +129,8 @@ def plot_point_clouds(
         ValueError: no depth map, shapes that do not fit, or no pixel with depth in any.
 
     Example:
+        >>> import torch
+        >>> from depthattn.viz import View, plot_point_clouds
         >>> figure = plot_point_clouds(
         ...     torch.rand(3, 12, 16), {"truth": torch.full((12, 16), 3.0)}, focal=13.0, view=View(30, 20)
         ... )

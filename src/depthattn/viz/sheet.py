@@ -90,6 +90,8 @@ def contact_sheet(
         ValueError: no frames, frames of different sizes, or labels with no name.
 
     Example:
+        >>> import torch
+        >>> from depthattn.viz import Frame, contact_sheet
         >>> depth, labels = torch.full((1, 24, 32), 3.0), torch.zeros(24, 32, dtype=torch.long)
         >>> figure = contact_sheet(
         ...     [Frame(torch.rand(3, 24, 32), depth, depth, labels, labels)], class_names=["wall"]

@@ -1,0 +1,37 @@
+"""The plain loop in mixed precision: the network in bfloat16 or float16, the losses in float32 by themselves.
+
+python examples/recipes/mixed_precision.py
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ingredients import SmallNet, attention_loss, room_batches
+
+
+def main(steps: int = 10, dtype: torch.dtype = torch.bfloat16) -> list[float]:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    network, criterion = SmallNet().to(device), attention_loss().to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    # float16 ends at 65504 and loses what is below 6e-8: its gradients are scaled. bfloat16 has float32's range.
+    scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
+
+    losses = []
+    for batch in room_batches(steps):
+        image, target, labels = (batch[key].to(device) for key in ("image", "depth", "labels"))
+        with torch.autocast(device, dtype=dtype):
+            depth, logits = network(image)
+            parts = criterion(depth, logits, target, labels)
+        assert parts.total.dtype == torch.float32  # whatever the network predicts in
+        optimizer.zero_grad()
+        scaler.scale(parts.total).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        losses.append(parts.total.detach())
+    return torch.stack(losses).tolist()
+
+
+if __name__ == "__main__":
+    print("losses", *(f"{loss:.3f}" for loss in main()))
