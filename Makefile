@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench mutate docs clean
+.PHONY: demo test fuzz lint bench mutate docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_nyu.py --output runs/demo --overwrite
@@ -12,6 +12,12 @@ demo: $(VENV)/.demo
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+# Hours: 10,000 examples of each property of each operation, and as many damaged files of each kind.
+fuzz: export OMP_NUM_THREADS = 1
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/properties --hypothesis-profile=fuzz -v
+	$(BIN)/python -m tests.files
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from depthattn.data import DataError, Sample
+from depthattn.data.hdf5 import stored_array
 from depthattn.data.images import read_depth_codes
 from depthattn.data.mat5 import read_mat5
-from evaluation.settings import Settings
+from evaluation.settings import PROGRAM, Settings
 from prediction.network import load_trained
 
 
@@ -127,13 +128,16 @@ def read_prediction(path: Path) -> npt.NDArray[Any]:
         if path.suffix.lower() == ".png":
             values: Any = read_depth_codes(path)
         elif path.suffix.lower() == ".npy":
-            values = np.load(path, allow_pickle=False)
+            # Mapped, so that a header cannot ask for more memory than the file has.
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
             values = _read_mat(path)
     except DataError:
         raise
-    except (OSError, ValueError, EOFError, TypeError, NotImplementedError, ImportError) as error:
-        raise DataError(f"{path}: wanted predictions, got a file that does not read: {error}") from error
+    except Exception as error:
+        # NumPy and h5py stumble over a damaged header in any way there is.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: wanted predictions, got a file that does not read: {reason}") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise DataError(f"{path}: wanted an array of real numbers, got {getattr(values, 'dtype', type(values))}")
     return values
@@ -144,10 +148,8 @@ def _read_mat(path: Path) -> Any:
 
     if h5py.is_hdf5(path):
         with h5py.File(path, "r") as file:
-            if _KEY not in file:
-                raise DataError(f"{path}: wanted key '{_KEY}', got {', '.join(sorted(file)) or 'nothing'}")
             # MATLAB stores columns first, so HDF5 shows its axes reversed.
-            return np.asarray(file[_KEY]).T
+            return np.asarray(stored_array(path, file, _KEY, str(path), PROGRAM)).T
     return read_mat5(path, _KEY)
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from torch.nn.functional import interpolate
 
 from depthattn.data import DataError
+from depthattn.data.images import DECODE_ERRORS, FORMATS
 from prediction.network import load_trained
 from prediction.pictures import write_depth, write_depth_colours, write_labels
 from prediction.settings import PROGRAM, Settings, parse
@@ -101,8 +102,9 @@ def read_photo(path: Path) -> npt.NDArray[np.uint8]:
         DataError: the file is no picture that Pillow reads.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             # A copy: torch takes no array that it may not write to.
             return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: wanted a photo, got a file that does not decode ({error})") from error
+    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: wanted a photo, got a file that does not decode ({reason})") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from depthattn import SynergyNet
+from depthattn.models.pretrained import assemble
 from training import checkpoint
 
 _CONFIG = "config.json"
@@ -35,22 +36,22 @@ def load_trained(given: Path) -> Trained:
     best = folder / "checkpoints" / "best"
     folder = best if best.is_dir() else folder
     saved = checkpoint.load(folder)
-    return Trained(_network(saved, folder), tuple(saved.info.get("class_names", ())), _trained_size(folder))
+    names = saved.info.get("class_names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise checkpoint.CheckpointError(
+            f"{folder / checkpoint.INFO}: wanted class_names as a list of names, got {names!r:.60}"
+        )
+    return Trained(_network(saved, folder), tuple(names), _trained_size(folder))
 
 
 def _network(saved: checkpoint.Checkpoint, folder: Path) -> SynergyNet:
     config = saved.info.get("model")
     if not isinstance(config, dict) or config.get("encoder") is None:
         raise checkpoint.CheckpointError(f"{folder / checkpoint.INFO}: wanted the network under 'model', got {config}")
-    net = SynergyNet(**config)
     try:
-        net.load_state_dict(saved.tensors["model"])
-    except (RuntimeError, KeyError) as error:
-        reason = str(error).partition("\n")[2].strip().partition("\n")[0] or f"no {error}"
-        raise checkpoint.CheckpointError(
-            f"{folder}: wanted the weights of the network in {checkpoint.INFO}: {reason}"
-        ) from error
-    return net
+        return assemble(SynergyNet, config, saved.tensors.get("model", {}))
+    except (ValueError, TypeError) as error:
+        raise checkpoint.CheckpointError(f"{folder / checkpoint.INFO}: {error}") from error
 
 
 def _trained_size(folder: Path) -> tuple[int, int] | None:

@@ -63,12 +63,16 @@ def read_record(path: Path) -> RunRecord:
     """
     config = _read_json(path / CONFIG, "the folder of a run of train_nyu.py")
     info = _read_json(path / BEST / INFO, "the best checkpoint of a run, which is there after its first epoch")
-    for name, keys in ((CONFIG, ("settings", "data", "class_names", "model")), (BEST / INFO, ("epoch",))):
+    for name, keys in (
+        (CONFIG, {"settings": dict, "data": str, "class_names": list, "model": dict}),
+        (BEST / INFO, {"epoch": int}),
+    ):
         found = config if name == CONFIG else info
-        missing = [key for key in keys if key not in found]
-        if missing:
-            raise ValueError(f"{path / name}: wanted the key {missing[0]!r}, got {', '.join(found) or 'none'}")
-    return RunRecord(path, config, _read_history(path / METRICS), int(info["epoch"]))
+        for key, kind in keys.items():
+            if not isinstance(found.get(key), kind):
+                got = f"{key}: {found[key]!r:.60}" if key in found else ", ".join(found) or "none"
+                raise ValueError(f"{path / name}: wanted the key {key!r} as {kind.__name__}, got {got}")
+    return RunRecord(path, config, _read_history(path / METRICS), info["epoch"])
 
 
 def _read_json(path: Path, wanted: str) -> dict[str, Any]:
@@ -76,7 +80,7 @@ def _read_json(path: Path, wanted: str) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: wanted {wanted}, got {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: wanted JSON, got {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: wanted a JSON object, got {type(content).__name__}")
@@ -86,13 +90,14 @@ def _read_json(path: Path, wanted: str) -> dict[str, Any]:
 def _read_history(path: Path) -> list[dict[str, float]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ValueError(f"{path}: wanted the losses and scores of a run, got {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "bytes outside UTF-8"
+        raise ValueError(f"{path}: wanted the losses and scores of a run, got {reason}") from error
     history = []
     for number, line in enumerate(lines, start=1):
         try:
             row = {key: math.nan if value is None else float(value) for key, value in json.loads(line).items()}
             history.append({"epoch": row["epoch"], **row})
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError) as error:
             raise ValueError(f"{path} line {number}: wanted an epoch as JSON, got {line[:60]!r}") from error
     return history

@@ -43,8 +43,8 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action="help", help="show this text and exit")
 
     def error(self, message: str) -> NoReturn:
-        # argparse would print the whole usage first.
-        self.exit(2, f"{self.prog}: error: {self.origin}{message} (see --help)\n")
+        # argparse would print the whole usage first. A word of a file of options may hold line breaks.
+        self.exit(2, f"{self.prog}: error: {self.origin}{' '.join(message.split())} (see --help)\n")
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -114,13 +114,18 @@ def load(folder: Path) -> Checkpoint:
         info = json.loads((folder / INFO).read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{folder / INFO}: wanted a checkpoint, got {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / INFO}: wanted JSON, got {error}") from error
     if not isinstance(info, dict) or "files" not in info:
         found = ", ".join(info) if isinstance(info, dict) else type(info).__name__
         raise CheckpointError(f"{folder / INFO}: wanted key 'files', got {found}")
+    files = info.pop("files")
+    if not isinstance(files, dict) or not all(_is_listed(name, facts) for name, facts in files.items()):
+        raise CheckpointError(
+            f"{folder / INFO}: wanted under 'files' the bytes and the sha256 of files beside it, got {files!r:.100}"
+        )
     tensors = {}
-    for name, facts in info.pop("files").items():
+    for name, facts in files.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != facts["bytes"] or _sha256(path) != facts["sha256"]:
             found = f"{path.stat().st_size} bytes of other content" if path.is_file() else "no such file"
@@ -128,8 +133,14 @@ def load(folder: Path) -> Checkpoint:
         try:
             tensors[path.stem] = load_file(path)
         except SafetensorError as error:
-            raise CheckpointError(f"{path}: wanted safetensors, got {error}") from error
+            raise CheckpointError(f"{path}: wanted safetensors, got {' '.join(str(error).split())}") from error
     return Checkpoint(tensors, info)
+
+
+def _is_listed(name: str, facts: object) -> bool:
+    """Whether an entry of info.json is as :func:`save` writes it: of a file beside it and nowhere else."""
+    plain = name == Path(name).name and name.endswith(".safetensors") and name.isprintable()
+    return plain and isinstance(facts, dict) and facts.keys() >= {"bytes", "sha256"}
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

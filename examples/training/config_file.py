@@ -33,8 +33,10 @@ def read_options(path: Path, parser: argparse.ArgumentParser) -> list[str]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"--config {path}: wanted a file, got {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"--config {path}: wanted YAML, got {' '.join(str(error).split())}") from error
+    except Exception as error:
+        # PyYAML trusts the text behind a tag, as in "!!int x", and stumbles over it in any way there is.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"--config {path}: wanted YAML, got {reason}") from error
     if not isinstance(content, dict):
         raise ValueError(f"--config {path}: wanted 'option: value' lines, got {type(content).__name__}")
     options = _options(parser)
@@ -75,13 +77,28 @@ def _words(path: Path, name: str, value: Any, action: argparse.Action) -> list[s
             raise ValueError(f"--config {path}: {name}: wanted true or false, got {value!r}")
         return [f"--{name}"] * value
     values = value if isinstance(value, list) else [value]
-    if any(isinstance(item, (dict, list)) for item in values):
-        raise ValueError(f"--config {path}: {name}: wanted a value or a list of values, got {value!r}")
+    for item in values:
+        if isinstance(item, (dict, list, set)):
+            # By its type: written out, a few hundred bytes of anchors can be a billion values.
+            raise ValueError(f"--config {path}: {name}: wanted a value or a list of values, got {type(item).__name__}")
     words = [_word(item) for item in values]
     if action.type is Path:
         words = [os.path.join(path.parent, os.path.expanduser(word)) for word in words]
     # One word, so that a value that begins with a dash is not taken for an option.
-    return [f"--{name}={words[0]}"] if len(words) == 1 else [f"--{name}", *words]
+    if len(words) == 1:
+        return [f"--{name}={words[0]}"]
+    for word in words:
+        if word.startswith("-") and not _is_number(word):
+            raise ValueError(f"--config {path}: {name}: wanted values, got {word!r}")
+    return [f"--{name}", *words]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _word(value: Any) -> str:

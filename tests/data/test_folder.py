@@ -199,6 +199,15 @@ def test_every_truncation_of_a_picture_names_the_file(tree: Path, folder: str) -
             dataset[0]
 
 
+def test_what_is_no_picture_of_the_named_formats_is_not_tried(tree: Path) -> None:
+    """Pillow would have Ghostscript run an EPS file, whatever its name."""
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    for content in (eps, b"GIF89a\x08\0\x08\0\0\0\0;"):
+        (tree / "rgb" / "a.png").write_bytes(content)
+        with pytest.raises(DataError, match=r"rgb/a\.png: wanted an 8-bit picture, got a file that does not decode"):
+            RGBDList.from_folder(tree / "rgb")[0]
+
+
 def test_16_bit_image_is_an_error(tree: Path) -> None:
     save(tree / "rgb" / "a.png", MILLIMETRES)
     with pytest.raises(DataError, match=r"rgb/a\.png: wanted an 8-bit picture, got Pillow mode I"):

@@ -156,6 +156,48 @@ def test_wrong_layouts_name_the_key(mat: Path, key: str, data: np.ndarray[Any, A
     assert "\n" not in str(error.value)
 
 
+def _elsewhere(file: h5py.File, old: np.ndarray[Any, Any]) -> None:
+    layout = h5py.VirtualLayout(old.shape, old.dtype)
+    layout[...] = h5py.VirtualSource("other.mat", "labels", old.shape)
+    file.create_virtual_dataset("labels", layout)
+
+
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        (
+            lambda file, old: file.update(labels=h5py.SoftLink("/instances")),
+            "wanted an array in the file .*, got a link",
+        ),
+        (lambda file, old: file.update(labels=h5py.ExternalLink("other.mat", "labels")), "in the file .*, got a link"),
+        (
+            lambda file, old: file.create_dataset(
+                "labels", old.shape, old.dtype, external=[("/etc/passwd", 0, 1 << 20)]
+            ),
+            "wanted an array in the file itself, got one whose numbers are elsewhere",
+        ),
+        (_elsewhere, "wanted an array in the file itself, got one whose numbers are elsewhere"),
+        (
+            lambda file, old: file.create_dataset("labels", (2**40, 64, 48), old.dtype, chunks=(1, 64, 48)),
+            r"wanted an array that fits into its file, got shape \(1099511627776, 64, 48\)",
+        ),
+        (
+            lambda file, old: file.create_dataset(
+                "labels", old.shape, old.dtype, chunks=(2**28, 1, 1), maxshape=(None, None, None), compression="gzip"
+            ),
+            r"wanted chunks of at most 268435456 bytes, got \(268435456, 1, 1\)",
+        ),
+    ],
+)
+def test_an_array_that_leads_out_of_the_file_or_claims_too_much(mat: Path, put: Any, message: str) -> None:
+    with h5py.File(mat, "r+") as file:
+        old = file["labels"][()]
+        del file["labels"]
+        put(file, old)
+    with pytest.raises(DataError, match=f"labeled.mat: 'labels': .*{message}"):
+        NYUDepthV2(mat, "all")
+
+
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.mat: wanted the official .*, got No such file or directory"):
         NYUDepthV2(tmp_path / "none.mat")

@@ -97,6 +97,24 @@ def test_damage_is_named(tmp_path: Path) -> None:
         checkpoint.load(folder)
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        [],
+        {"../model.safetensors": {"bytes": 1, "sha256": ""}},
+        {"/etc/passwd": {"bytes": 1, "sha256": ""}},
+        {"model.safetensors": {"bytes": 1}},
+        {"model.safetensors": None},
+    ],
+)
+def test_info_that_lists_no_files_of_its_folder(tmp_path: Path, files: object) -> None:
+    from training import checkpoint
+
+    (tmp_path / "info.json").write_text(json.dumps({"epoch": 1, "files": files}))
+    with pytest.raises(checkpoint.CheckpointError, match=r"info\.json: wanted under 'files' the bytes and the sha256"):
+        checkpoint.load(tmp_path)
+
+
 def test_missing_or_broken_info(tmp_path: Path) -> None:
     from training import checkpoint
 

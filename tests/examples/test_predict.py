@@ -189,7 +189,7 @@ def output_that_is_a_file(folder: Path) -> list[object]:
         (no_depth_range, "--max-depth: wanted more than 0.5 metres, got 0"),
         (missing_checkpoint, "info.json: wanted a checkpoint, got No such file or directory"),
         (damaged_checkpoint, "model.safetensors: wanted the"),
-        (weights_of_another_network, "best: wanted the weights of the network in info.json: size mismatch for"),
+        (weights_of_another_network, "best/info.json: wanted the weights of this model, got"),
         (checkpoint_without_a_network, "info.json: wanted the network under 'model', got None"),
         (output_that_is_a_file, "File exists"),
     ],

@@ -288,6 +288,10 @@ def test_a_pickle_under_the_name_of_the_weights_is_not_executed(unnamed: Path, t
             "config.json: wanted 3 class_names|wanted num_classes as an int",
         ),
         (lambda c: c["model"].update(decoder_channels=7), "wanted decoder_channels as a list, got 7"),
+        (
+            lambda c: c["model"].update(decoder_channels=[8, 10**6]),
+            r"wanted the weights of decoder_channels \[8, 1000000\] and 3 classes, got \d+",
+        ),
         (lambda c: c["model"].update(decoder_channels=[8, -4]), "wanted decoder_channels to be positive integers"),
         (lambda c: c["model"].update(sharing=["scalar"]), "wanted sharing to be 'scalar', 'channel' or None"),
         (lambda c: c["model"].update(up_skip=1), "wanted up_skip as a bool"),

@@ -14,9 +14,11 @@ from depthattn._extras import require
 from depthattn.data.errors import DataError
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+# Of these suffixes, by what is in the file. Pillow knows many more; for one of them it starts another program.
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I"})
 # Pillow's decoders raise these on damaged files, beside OSError.
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error)
 
 
 def _decode(path: Path, wanted: str) -> Any:
@@ -24,7 +26,7 @@ def _decode(path: Path, wanted: str) -> Any:
     image_module = require("PIL.Image", extra="nyu", purpose="RGBDList")
     limit = image_module.MAX_IMAGE_PIXELS
     try:
-        with image_module.open(path) as image:
+        with image_module.open(path, formats=FORMATS) as image:
             if limit is not None and image.width * image.height > limit:
                 raise DataError(
                     f"RGBDList: {path}: {wanted} of at most {limit} pixels (PIL.Image.MAX_IMAGE_PIXELS), "
@@ -36,7 +38,7 @@ def _decode(path: Path, wanted: str) -> Any:
         raise
     except (image_module.DecompressionBombError, image_module.DecompressionBombWarning) as error:
         raise DataError(f"RGBDList: {path}: {wanted} within PIL.Image.MAX_IMAGE_PIXELS, got: {error}") from error
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         reason = " ".join(str(error).split())
         raise DataError(f"RGBDList: {path}: {wanted}, got a file that does not decode ({reason})") from error
 

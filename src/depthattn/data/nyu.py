@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from depthattn._extras import require
 from depthattn.data.classes import class_names, map_labels
 from depthattn.data.errors import DataError
+from depthattn.data.hdf5 import stored_array
 from depthattn.data.nyu_splits import select_frames
 from depthattn.data.sample import Sample, Transform
 
@@ -58,13 +59,7 @@ def _open_labeled(path: Path) -> Any:
 
 def _check_array(path: Path, file: Any, key: str, layout: str, kinds: str, dtype: str) -> tuple[int, ...]:
     """Shape of the array at ``key``, after checking that it exists and has the rank and type the layout asks for."""
-    h5py = require("h5py", extra="nyu", purpose="NYUDepthV2")
-    array = file.get(key)
-    if not isinstance(array, h5py.Dataset):
-        # h5py gives names that are not UTF-8 as bytes.
-        names = sorted(ascii(name)[1:-1] if isinstance(name, str) else ascii(name) for name in file)
-        present = ", ".join(name for name in names if not name.startswith("#")) or "nothing"
-        raise DataError(f"NYUDepthV2: {path}: wanted key '{key}', got {present}")
+    array = stored_array(path, file, key, f"NYUDepthV2: {path}", "NYUDepthV2")
     if array.ndim != layout.count(",") + 1:
         raise DataError(f"NYUDepthV2: {path}: '{key}': wanted shape {layout}, got {array.shape}")
     if array.dtype.kind not in kinds or (dtype == "uint8" and array.dtype != np.uint8):

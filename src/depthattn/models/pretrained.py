@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,16 +130,44 @@ def load(
         )
     tensors = _read_weights(folder / WEIGHTS, config["weights"])
     try:
-        model = build(**arguments)
+        model = assemble(build, arguments, tensors)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{_LOAD}: {folder / CONFIG}: {error}") from error
-    problems = mismatches(tensors, model.state_dict())
-    if problems:
-        raise ValueError(f"{_LOAD}: wanted the weights of {folder / CONFIG} in {WEIGHTS}, got {problems}")
-    model.load_state_dict(tensors)
     model.class_names = tuple(config["class_names"] or ())
     model.image_size = None if config["image_size"] is None else tuple(config["image_size"])
     return model.eval()
+
+
+def assemble(build: type[SynergyNet], arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SynergyNet:
+    """The model that ``arguments``, read from a file, describe, with the weights ``tensors``.
+
+    Raises:
+        ValueError, TypeError: the arguments build no model, or one with other weights.
+    """
+    encoder = arguments.get("encoder")
+    if isinstance(encoder, str) and not _ENCODER.fullmatch(encoder):
+        raise ValueError(f"wanted the name of an encoder, got {encoder!r}")
+    unknown = arguments.keys() - _MODEL_KEYS
+    if unknown:
+        raise ValueError(f"wanted the arguments of a model, {', '.join(sorted(_MODEL_KEYS))}, got {sorted(unknown)}")
+    _check_widths(arguments, tensors)
+    model = build(**arguments)
+    problems = mismatches(tensors, model.state_dict())
+    if problems:
+        raise ValueError(f"wanted the weights of this model, got {problems}")
+    model.load_state_dict(tensors)
+    return model
+
+
+def _check_widths(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a model that has more weights than there are before it is built, which could take all memory."""
+    widths = arguments.get("decoder_channels")
+    channels = [*(widths if isinstance(widths, list) else []), arguments.get("num_classes")]
+    found = sum(tensor.numel() for tensor in tensors.values())
+    # Every level has 3x3 kernels from its channels to as many, the last one such to the classes.
+    for before, after in pairwise(channels):
+        if type(before) is type(after) is int and 9 * before * max(before, after) > found:
+            raise ValueError(f"wanted the weights of decoder_channels {widths} and {channels[-1]} classes, got {found}")
 
 
 def _download(source: str | os.PathLike[str], revision: str | None) -> Path:
@@ -162,7 +191,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ValueError(f"{_LOAD}: wanted {path}, as save_pretrained writes it, got no such file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{_LOAD}: wanted JSON in {path}, got {error}") from error
     _check_keys(path, config, _KEYS)
     if config["format"] != _FORMAT:
@@ -172,7 +201,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     model = config["model"]
     _check_keys(path, model, _MODEL_KEYS, "model: ")
     encoder, widths = model["encoder"], model["decoder_channels"]
-    if encoder is not None and not (isinstance(encoder, str) and _ENCODER.fullmatch(encoder)):
+    if encoder is not None and not isinstance(encoder, str):
         raise ValueError(f"{_LOAD}: {path}: wanted the name of an encoder, got {encoder!r}")
     if not isinstance(widths, list):
         raise ValueError(f"{_LOAD}: {path}: wanted decoder_channels as a list, got {widths!r}")
@@ -218,5 +247,6 @@ def _read_weights(path: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = safetensors.load(content)
     except damage as error:
-        raise ValueError(f"{_LOAD}: wanted a safetensors file, got {path}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{_LOAD}: wanted a safetensors file, got {path}: {reason}") from error
     return tensors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -73,13 +72,15 @@ def _read(path: Path) -> dict[str, Tensor]:
         try:
             content = load_file(path)
         except safetensors.SafetensorError as error:
-            raise ValueError(f"encoder_weights: wanted a safetensors file, got {path}: {error}") from error
+            reason = " ".join(str(error).split())
+            raise ValueError(f"encoder_weights: wanted a safetensors file, got {path}: {reason}") from error
     else:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            # torch's message goes on for a paragraph, on how to load the file without the safety.
-            reason = str(error).strip().partition("\n")[0]
+        except Exception as error:
+            # Of a damaged file torch trusts every length and index, and stumbles over them in any way there is. Its own
+            # message goes on for a paragraph, on how to load the file without the safety.
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ValueError(
                 f"encoder_weights: wanted tensors that torch.load(weights_only=True) reads, got {path}: {reason}"
             ) from error
