@@ -1,4 +1,4 @@
-"""The gallery's figures: one look, saved once for light pages and once for dark ones."""
+"""The figures of the site: one look, saved once for light pages and once for dark ones."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ _PIXELS_PER_INCH = 200
 _COLOURS = ("color", "edgecolor", "facecolor", "markeredgecolor", "markerfacecolor")
 
 
-def reset(gallery_conf: dict[str, Any], name: str) -> None:
-    """Give each example the look of the site before it runs."""
+def reset(gallery_conf: dict[str, Any] | None = None, name: str = "") -> None:
+    """Give an example, or a page, the look of the site before it runs; the arguments are the gallery's."""
     mpl.rcdefaults()
     mpl.rcParams.update(_STYLE)
 
@@ -58,30 +58,34 @@ def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any])
     """Save the open figures in both looks and return the images' reStructuredText."""
     lines = []
     for number, path in zip(plt.get_fignums(), block_vars["image_path_iterator"], strict=False):
-        figure = plt.figure(number)
-        light = Path(path)
-        dark = light.with_stem(f"{light.stem}_dark")
-        text = _description(figure, Path(block_vars["src_file"]).name)
-        _save(figure, light, _LIGHT[0])
-        for artist in figure.findobj():
-            _darken(artist)
-        _save(figure, dark, _DARK[0])
-        for image, theme in ((light, "only-light"), (dark, "only-dark")):
+        pictures, text = save(plt.figure(number), Path(path), Path(block_vars["src_file"]).name)
+        for image, theme in pictures:
             place = image.relative_to(gallery_conf["src_dir"]).as_posix()
             lines += [f".. image:: /{place}", f"   :alt: {text}", f"   :class: figure {theme}", ""]
     plt.close("all")
     return "\n".join(lines)
 
 
-def _save(figure: Figure, path: Path, paper: str) -> None:
-    figure.savefig(path, dpi=_PIXELS_PER_INCH, facecolor=paper)
+def save(figure: Figure, light: Path, source: str) -> tuple[list[tuple[Path, str]], str]:
+    """Save a figure of ``source`` as ``light`` and, for dark pages, beside it.
+
+    Returns:
+        Both files with the class that shows each on its pages, and the text for who cannot see them.
+    """
+    dark = light.with_stem(f"{light.stem}_dark")
+    text = _description(figure, source)
+    figure.savefig(light, dpi=_PIXELS_PER_INCH, facecolor=_LIGHT[0], bbox_inches="tight")
+    for artist in figure.findobj():
+        _darken(artist)
+    figure.savefig(dark, dpi=_PIXELS_PER_INCH, facecolor=_DARK[0], bbox_inches="tight")
+    return [(light, "only-light"), (dark, "only-dark")], text
 
 
-def _description(figure: Figure, example: str) -> str:
+def _description(figure: Figure, source: str) -> str:
     titles = [axes.get_title("left") for axes in figure.axes]
     text = figure.get_suptitle() or "; ".join(title.replace("\n", " ") for title in titles if title)
     if not text:
-        raise ValueError(f"{example}: wanted a figure with a title, which is also what screen readers say, got none")
+        raise ValueError(f"{source}: wanted a figure with a title, which is also what screen readers say, got none")
     return text
 
 
