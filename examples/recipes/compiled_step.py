@@ -1,4 +1,4 @@
-"""The plain loop with its step compiled: network and losses as one graph each way, the optimizer as another.
+"""The plain loop with its step compiled: network and losses together, and the optimizer.
 
 python examples/recipes/compiled_step.py
 """
@@ -19,9 +19,9 @@ def main(steps: int = 10, backend: str = "inductor") -> list[float]:
 
     # fullgraph raises an error where a graph would break: the losses and layers never do.
     @torch.compile(backend=backend, fullgraph=True)
-    def total_loss(image: Tensor, target: Tensor, labels: Tensor) -> Tensor:
-        depth, logits = network(image)
-        return criterion(depth, logits, target, labels).total
+    def total_loss(batch: dict[str, Tensor]) -> Tensor:
+        depth, logits = network(batch["image"])
+        return criterion(depth, logits, batch["depth"], batch["labels"]).total
 
     @torch.compile(backend=backend)
     def update() -> None:
@@ -29,7 +29,7 @@ def main(steps: int = 10, backend: str = "inductor") -> list[float]:
 
     losses = []
     for batch in room_batches(steps):
-        loss = total_loss(*(batch[key].to(device) for key in ("image", "depth", "labels")))
+        loss = total_loss({name: values.to(device) for name, values in batch.items()})
         optimizer.zero_grad()
         loss.backward()  # runs the compiled backward pass of total_loss
         update()

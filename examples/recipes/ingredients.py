@@ -1,6 +1,6 @@
-"""What the recipes share: a small network with two heads, batches of synthetic rooms, and the attention-driven loss.
+"""What the recipes share: a small network, batches of synthetic rooms, and the loss.
 
-Nothing here knows of the recipes. Put in its place a network of your own that maps images (B,3,H,W) to depth (B,1,H,W)
+In their place may stand a network of your own that maps images (B,3,H,W) to depth (B,1,H,W)
 in metres and logits (B,K,h,w), and a loader of your own images.
 """
 
@@ -33,11 +33,12 @@ class SmallNet(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         features = self.encoder(image)
         depth = F.softplus(self.depth(features) + 2.0)
-        return F.interpolate(depth, image.shape[2:], mode="bilinear", align_corners=False), self.labels(features)
+        depth = F.interpolate(depth, image.shape[2:], mode="bilinear", align_corners=False)
+        return depth, self.labels(features)
 
 
 def attention_loss() -> AttentionDrivenLoss:
-    """The three losses together; the focal loss takes the small logits to the size of the labels itself."""
+    """The three losses; the focal loss brings the small logits to the size of the labels."""
     return AttentionDrivenLoss(
         DepthAwareLoss(max_depth=10.0),
         semantic_focal=SemanticFocalLoss(upsample="bilinear"),
@@ -46,5 +47,5 @@ def attention_loss() -> AttentionDrivenLoss:
 
 
 def room_batches(steps: int, seed: int = 0) -> DataLoader[Sample]:
-    """Four rooms a step, the same ones in the same order every time; another seed gives other rooms."""
+    """Four rooms a step, always the same in the same order; another seed gives others."""
     return DataLoader(SyntheticRooms(4 * steps, size=(32, 64), seed=seed), batch_size=4)

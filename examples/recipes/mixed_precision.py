@@ -1,4 +1,4 @@
-"""The plain loop in mixed precision: the network in bfloat16 or float16, the losses in float32 by themselves.
+"""The plain loop in mixed precision: the network in half, the losses in float32.
 
 python examples/recipes/mixed_precision.py
 """
@@ -15,15 +15,16 @@ def main(steps: int = 10, dtype: torch.dtype = torch.bfloat16) -> list[float]:
     torch.manual_seed(0)
     network, criterion = SmallNet().to(device), attention_loss().to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    # float16 ends at 65504 and loses what is below 6e-8: its gradients are scaled. bfloat16 has float32's range.
+    # float16 ends at 65504 and loses what is below 6e-8, so its gradients are scaled.
+    # bfloat16 has the range of float32.
     scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
 
     losses = []
     for batch in room_batches(steps):
-        image, target, labels = (batch[key].to(device) for key in ("image", "depth", "labels"))
+        batch = {name: values.to(device) for name, values in batch.items()}
         with torch.autocast(device, dtype=dtype):
-            depth, logits = network(image)
-            parts = criterion(depth, logits, target, labels)
+            depth, logits = network(batch["image"])
+            parts = criterion(depth, logits, batch["depth"], batch["labels"])
         assert parts.total.dtype == torch.float32  # whatever the network predicts in
         optimizer.zero_grad()
         scaler.scale(parts.total).backward()

@@ -18,9 +18,9 @@ def main(steps: int = 10) -> list[float]:
 
     losses = []
     for batch in room_batches(steps):
-        image, target, labels = (batch[key].to(device) for key in ("image", "depth", "labels"))
-        depth, logits = network(image)
-        parts = criterion(depth, logits, target, labels)
+        batch = {name: values.to(device) for name, values in batch.items()}
+        depth, logits = network(batch["image"])
+        parts = criterion(depth, logits, batch["depth"], batch["labels"])
         optimizer.zero_grad()
         parts.total.backward()
         optimizer.step()

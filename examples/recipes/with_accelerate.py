@@ -20,10 +20,10 @@ except ModuleNotFoundError as error:
 def main(steps: int = 10) -> list[float]:
     accelerator = Accelerator()
     torch.manual_seed(0)
-    network = SmallNet()
+    network, batches = SmallNet(), room_batches(steps)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    network, optimizer, batches = accelerator.prepare(network, optimizer, room_batches(steps))
-    # Class weights, if there are any, are a buffer and have to move. Without parameters it needs no prepare().
+    network, optimizer, batches = accelerator.prepare(network, optimizer, batches)
+    # Class weights are a buffer and have to move; without parameters it needs no prepare().
     criterion = attention_loss().to(accelerator.device)
 
     losses = []

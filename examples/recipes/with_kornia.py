@@ -1,4 +1,4 @@
-"""The plain loop with kornia's augmentation: the image, its depth and its labels turned and mirrored together.
+"""The plain loop with kornia's augmentation: image, depth and labels turned together.
 
 python examples/recipes/with_kornia.py
 """
@@ -19,21 +19,24 @@ except ModuleNotFoundError as error:
 
 
 class TurnAndMirror(nn.Module):
-    """A turn about the optical axis and a mirror image: both leave the depth of what is seen as it was."""
+    """A turn about the optical axis, and left for right: depth stays what it is."""
 
     def __init__(self, degrees: float, mirrored: float) -> None:
         super().__init__()
         self.together = augmentation.AugmentationSequential(
             augmentation.RandomRotation(degrees, p=1.0),
             augmentation.RandomHorizontalFlip(p=mirrored),
-            data_keys=["input", "mask", "mask"],  # masks are not interpolated: no depth between two surfaces
+            data_keys=["input", "mask", "mask"],  # a mask takes the nearest pixel
         )
 
-    def forward(self, image: Tensor, depth: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        # What comes in from outside the picture is 0: a missing depth already, but the first class. One up, one down.
-        image, depth, names = self.together(image, depth, (labels + 1).clamp(min=0).unsqueeze(1).float())
-        names = names.squeeze(1).long()
-        return image, depth, torch.where(names == 0, -100, names - 1)
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        # What comes in from outside is 0: a missing depth, but the first class. So one up
+        # before, with 0 for what has no label, and one down after.
+        ids = (batch["labels"] + 1).clamp(min=0).unsqueeze(1).float()
+        image, depth, ids = self.together(batch["image"], batch["depth"], ids)
+        labels = ids.squeeze(1).long() - 1
+        labels = labels.masked_fill(labels < 0, -100)
+        return {"image": image, "depth": depth, "labels": labels}
 
 
 def main(steps: int = 10, degrees: float = 10.0, mirrored: float = 0.5) -> list[float]:
@@ -45,9 +48,9 @@ def main(steps: int = 10, degrees: float = 10.0, mirrored: float = 0.5) -> list[
 
     losses = []
     for batch in room_batches(steps):
-        image, target, labels = augment(*(batch[key].to(device) for key in ("image", "depth", "labels")))
-        depth, logits = network(image)
-        parts = criterion(depth, logits, target, labels)
+        batch = augment({name: values.to(device) for name, values in batch.items()})
+        depth, logits = network(batch["image"])
+        parts = criterion(depth, logits, batch["depth"], batch["labels"])
         optimizer.zero_grad()
         parts.total.backward()
         optimizer.step()

@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
 class RoomModel(lightning.LightningModule):
     def __init__(self) -> None:
         super().__init__()
-        # Attributes that are modules go to the device, into the checkpoint and into parameters() with the rest.
+        # As attributes they go to the device and into the checkpoint with the rest.
         self.network, self.criterion = SmallNet(), attention_loss()
         self.scores = DepthMetrics(max_depth=10.0)
         self.losses: list[Tensor] = []
@@ -50,9 +50,15 @@ class RoomModel(lightning.LightningModule):
 def main(steps: int = 10) -> tuple[RoomModel, dict[str, float]]:
     torch.manual_seed(0)
     model = RoomModel()
-    trainer = lightning.Trainer(max_epochs=1, logger=False, enable_checkpointing=False, num_sanity_val_steps=0)
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+    )
     trainer.fit(model, room_batches(steps), room_batches(2, seed=1))
-    return model, {name: float(trainer.callback_metrics[name]) for name in ("rel", "rms", "delta1")}
+    scores = trainer.callback_metrics
+    return model, {name: float(scores[name]) for name in ("rel", "rms", "delta1")}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A depth model from transformers, trained with the losses of this library in place of its own.
+"""A depth model from transformers, trained with the losses of this library and not its own.
 
 python examples/recipes/with_transformers.py
 """
@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
 
 
 def small_model() -> GLPNForDepthEstimation:
-    """A tiny one with random weights; from_pretrained("vinvino02/glpn-nyu") has the same interface."""
+    """Random weights; GLPNForDepthEstimation.from_pretrained() takes trained ones."""
     config = GLPNConfig(
         hidden_sizes=[8, 8, 16, 16],
         depths=[1, 1, 1, 1],
@@ -41,9 +41,10 @@ def main(steps: int = 10) -> list[float]:
 
     losses = []
     for batch in room_batches(steps):
-        image, target, labels = (batch[key].to(device) for key in ("image", "depth", "labels"))
-        depth = model(pixel_values=image).predicted_depth  # (B,H,W), metres
-        loss = depth_aware(depth, target) + 0.1 * joint_gradient(depth, target, labels)
+        batch = {name: values.to(device) for name, values in batch.items()}
+        depth = model(pixel_values=batch["image"]).predicted_depth  # (B,H,W), metres
+        edges = joint_gradient(depth, batch["depth"], batch["labels"])
+        loss = depth_aware(depth, batch["depth"]) + 0.1 * edges
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

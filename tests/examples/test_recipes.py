@@ -97,15 +97,18 @@ def test_kornia_turns_image_depth_and_labels_together() -> None:
     image, depth = torch.rand(2, 3, 9, 9), torch.rand(2, 1, 9, 9) + 0.5
     labels = torch.randint(14, (2, 9, 9))
     labels[:, 4, 2] = -100
-    turned = with_kornia.TurnAndMirror((90.0, 90.0), mirrored=0.0)(image, depth, labels)
-    for after, before in zip(turned, (image, depth, labels), strict=True):
-        torch.testing.assert_close(after, before.rot90(1, (-2, -1)), rtol=0, atol=1e-5)
+    batch = {"image": image, "depth": depth, "labels": labels}
+    turned = with_kornia.TurnAndMirror((90.0, 90.0), mirrored=1.0)(batch)
+    for name, before in batch.items():
+        torch.testing.assert_close(turned[name], before.rot90(1, (-2, -1)).flip(-1), rtol=0, atol=1e-5)
 
 
 def test_what_kornia_turns_in_from_outside_never_counts() -> None:
     with_kornia = recipe("with_kornia", "kornia")
-    image, depth = torch.rand(2, 3, 24, 24), torch.full((2, 1, 24, 24), 2.0)
-    _, depth, labels = with_kornia.TurnAndMirror((45.0, 45.0), 0.0)(image, depth, torch.zeros(2, 24, 24).long())
+    full = torch.full((2, 1, 24, 24), 2.0)
+    batch = {"image": torch.rand(2, 3, 24, 24), "depth": full, "labels": torch.zeros(2, 24, 24).long()}
+    turned = with_kornia.TurnAndMirror((45.0, 45.0), mirrored=0.5)(batch)
+    depth, labels = turned["depth"], turned["labels"]
     across = (torch.arange(24) - 11.5).abs()
     # Turned by 45 degrees, a square covers the points within |x| + |y| <= half its diagonal; its edge may round.
     reach = (across[:, None] + across).expand(2, 24, 24)
