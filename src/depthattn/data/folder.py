@@ -29,7 +29,7 @@ class RGBDList(Dataset[Sample]):
     Each line of the list is ``image depth [focal]``, as in the lists of BTS for NYU and KITTI. A leading slash is
     optional, ``None`` stands for a missing depth, and blank lines and lines that start with # are passed over. All
     files are checked to exist when the dataset is made, and decoded when a frame is read. The losses need no focal
-    length, so samples have none; :attr:`frames` has it for what does, as :func:`depthattn.viz.back_project`.
+    length, so samples have none; ``frames`` has it for what does, as :func:`depthattn.viz.back_project`.
 
     Args:
         list_file: the list.
