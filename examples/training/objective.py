@@ -33,14 +33,14 @@ def build_loss(settings: Settings) -> AttentionDrivenLoss:
 
 
 class TrainingStep(nn.Module):
-    """The forward pass of training: image and targets in, prediction and losses out.
+    """The forward pass of training and of scoring: image and targets in, prediction and losses out.
 
     One module for several processes to agree on, and one graph to compile.
 
     Args:
         model: the network.
         loss: of its output, per image.
-        compiled: whether ``torch.compile`` makes one graph of both.
+        compiled: whether ``torch.compile`` makes one graph of both for training.
     """
 
     def __init__(self, model: SynergyNet, loss: AttentionDrivenLoss, *, compiled: bool = False) -> None:
@@ -48,10 +48,12 @@ class TrainingStep(nn.Module):
         self.model = model
         self.loss = loss
         # Inside of the module: what wraps it later, autocast or DistributedDataParallel, stays outside of the graph.
-        self.run = torch.compile(self._run) if compiled else self._run
+        self._training_run = torch.compile(self._run) if compiled else self._run
 
     def forward(self, image: Tensor, depth: Tensor, labels: Tensor) -> tuple[SynergyOutput, AttentionDrivenLosses]:
-        return self.run(image, depth, labels)
+        # Scoring has batches of more than one size, and is over before a graph of its own has paid.
+        run = self._training_run if self.training else self._run
+        return run(image, depth, labels)
 
     def _run(self, image: Tensor, depth: Tensor, labels: Tensor) -> tuple[SynergyOutput, AttentionDrivenLosses]:
         output = self.model(image.contiguous(memory_format=torch.channels_last))
