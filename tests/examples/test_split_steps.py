@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -41,6 +42,15 @@ def test_two_processes_and_two_batches_equal_one_of_both(train: Train, tmp_path:
     )  # fmt: skip
     assert launched.returncode == 0, launched.stderr
     assert "2 epochs of 2 steps, 2 processes, batch 4" in launched.stdout
+    # What comes after the training is done once, by the main process, which no other one waits for.
+    assert re.findall("report by process .*", launched.stdout) == ["report by process 0, in a group: False"]
+    assert launched.stdout.count("Validation, epoch") == 1
+    assert {path.name for path in (tmp_path / "processes").iterdir()} == {
+        "checkpoints", "config.json", "config.yaml", "metrics.jsonl", "model", "pictures", "report.html",
+        "results.json",
+    }  # fmt: skip
+    assert (tmp_path / "processes" / "report.html").read_text(encoding="utf-8").endswith("</html>\n")
+    assert len(list((tmp_path / "processes" / "pictures").iterdir())) == 2
     assert train(*OPTIONS, "--batch-size", 4, "--output", tmp_path / "joined") == 0
     assert train(*OPTIONS, "--batch-size", 2, "--accumulate", 2, "--output", tmp_path / "batches") == 0
 
