@@ -190,7 +190,8 @@ class Run:
         self._say(f"data        {self.source.title}, {settings.size[0]}x{settings.size[1]} pixels")
         self._say(f"network     SynergyNet({settings.encoder}, decoders {channels}), {parameters:.1f} M parameters")
         self._say(
-            f"training    {settings.epochs} epochs of {engine.steps_per_epoch} steps, "
+            f"training    {settings.epochs} epoch{'s' * (settings.epochs > 1)} of {engine.steps_per_epoch} "
+            f"step{'s' * (engine.steps_per_epoch > 1)}, "
             f"{processes if processes > 1 else 'one'} process{'es' * (processes > 1)}, "
             f"batch {engine.batches.frames_per_step}, AdamW up to lr {settings.lr:g}, seed {settings.seed}"
         )

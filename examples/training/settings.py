@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,11 @@ _SMALLEST = 32
 _FREE_ON_RESUME = frozenset(
     {"output", "overwrite", "resume", "workers", "batch_size", "accumulate", "checkpoint_every", "tensorboard"}
 )
+
+
+def _cores() -> int:
+    """Those that this process may use, which in a container can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ FULL = Defaults(
     val_frames=None,
     max_scale=1.5,
     jitter=0.4,
-    workers=4,
+    workers=min(4, _cores()),
 )
 
 

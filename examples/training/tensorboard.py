@@ -10,7 +10,7 @@ import torch
 
 from depthattn._extras import require
 from depthattn.data import Sample
-from depthattn.viz import colour_depth, colour_labels
+from depthattn.viz import colour_depth, colour_error, colour_labels
 from training.engine import Engine, StepReport
 
 _FRAMES = 3
@@ -50,17 +50,22 @@ class TensorBoardLog:
                 self._writer.add_scalar(name, value, step)
 
     def pictures(self, engine: Engine, frames: Sequence[Sample], num_classes: int, max_depth: float, step: int) -> None:
-        """The first ``frames``: image, true and predicted depth, true and predicted labels, side by side."""
+        """The first ``frames``: image, true and predicted depth, its error, true and predicted labels, in two rows."""
         frames = [frames[index] for index in range(min(_FRAMES, len(frames)))]
         depth, classes = engine.predict(torch.stack([frame["image"] for frame in frames]))
         nearest = min(0.5, max_depth / 20)
         for index, frame in enumerate(frames):
+            truth = frame["depth"]
             tiles = [frame["image"].mul(255).byte().permute(1, 2, 0).numpy()]
-            for metres in (frame["depth"], depth[index]):
+            for metres in (truth, depth[index]):
                 tiles.append(colour_depth(metres, min_depth=nearest, max_depth=max_depth))
+            error = torch.where(truth > 0, depth[index] - truth, torch.nan)
+            tiles.append(colour_error(error, top=max_depth / 5))
             for labels in (frame["labels"], classes[index]) if num_classes else ():
                 tiles.append(colour_labels(labels, num_classes))
-            self._writer.add_image(f"validation/{index}", np.concatenate(tiles, 1), step, dataformats="HWC")
+            half = len(tiles) // 2
+            rows = [np.concatenate(row, 1) for row in (tiles[:half], tiles[half:])]
+            self._writer.add_image(f"validation/{index}", np.concatenate(rows), step, dataformats="HWC")
 
     def close(self) -> None:
         self._writer.close()

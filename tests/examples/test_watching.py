@@ -31,10 +31,10 @@ def test_tensorboard_has_scalars_gates_and_pictures(
     for name in ("val/rms", "val/miou", "train/total", "gate/sharing1/depth_from_semantics"):
         assert [(event.step, event.value) for event in log.Scalars(name)] == [(2, pytest.approx(row[name], rel=1e-6))]
     assert [event.step for event in log.Scalars("step/total")] == [1, 2]
-    # Image, two depths and two label maps of 32x48 pixels beside each other.
+    # Image and two depths of 32x48 pixels above the error and two label maps.
     assert log.Tags()["images"] == ["validation/0", "validation/1"]
     (picture,) = log.Images("validation/0")
-    assert (picture.height, picture.width) == (32, 5 * 48)
+    assert (picture.height, picture.width) == (2 * 32, 3 * 48)
 
 
 def test_the_record_of_a_run_and_its_model(train: Train, tmp_path: Path) -> None:
