@@ -34,7 +34,8 @@ class Encoder(nn.Module):
         ...         self.conv = torch.nn.Conv2d(3, 16, 8, stride=8)
         ...     def forward(self, image):
         ...         return [self.conv(image).relu()]
-        >>> SynergyNet(Strided(), num_classes=5, decoder_channels=(8, 8))(torch.rand(2, 3, 64, 96)).depth.shape
+        >>> model = SynergyNet(Strided(), num_classes=5, decoder_channels=(8, 8))
+        >>> model(torch.rand(2, 3, 64, 96)).depth.shape
         torch.Size([2, 1, 64, 96])
     """
 
