@@ -7,9 +7,13 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from docutils import nodes
 from matplotlib.artist import Artist
 from matplotlib.colors import to_rgba, to_rgba_array
 from matplotlib.figure import Figure
+from sphinx.application import Sphinx
+from sphinx.util.typing import ExtensionMetadata
+from sphinx_gallery.utils import scale_image
 
 # What is drawn in these colours changes with the page: paper, text and axes, grid.
 _LIGHT = ("#ffffff", "#1f2328", "#d8dce0")
@@ -79,6 +83,26 @@ def save(figure: Figure, light: Path, source: str) -> tuple[list[tuple[Path, str
         _darken(artist)
     figure.savefig(dark, dpi=_PIXELS_PER_INCH, facecolor=_DARK[0], bbox_inches="tight")
     return [(light, "only-light"), (dark, "only-dark")], text
+
+
+def dark_thumbnails(app: Sphinx, doctree: nodes.document) -> None:
+    """Give each thumbnail of the gallery a dark one beside it, made from the dark figure."""
+    for image in list(doctree.findall(nodes.image)):
+        light = Path(app.srcdir, image["uri"].lstrip("/"))
+        if light.parent.name != "thumb":
+            continue
+        dark = light.with_stem(f"{light.stem}_dark")
+        figure = light.parents[1] / f"{light.stem.removesuffix('_thumb')}_001_dark.png"
+        scale_image(figure, dark, *app.config.sphinx_gallery_conf["thumbnail_size"])
+        twin = nodes.image(uri=f"/{dark.relative_to(app.srcdir).as_posix()}", alt=image["alt"], classes=["only-dark"])
+        image["classes"].append("only-light")
+        image.parent.insert(image.parent.index(image) + 1, twin)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    # Before Sphinx collects the images of the page.
+    app.connect("doctree-read", dark_thumbnails, priority=100)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _description(figure: Figure, source: str) -> str:
