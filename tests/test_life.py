@@ -9,11 +9,14 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tests.ops.cases import depth, labels_for, random
+from tests.two_step_processes import HALVES, parts, step, step_of_one
 from torch import Tensor, nn
 
 import depthattn
@@ -115,8 +118,29 @@ def test_class_weights_move_with_the_module() -> None:
 def test_data_parallel_without_devices_is_the_module(name: str) -> None:
     make, run = MODULES[name]
     module = make()
-    if name in ("depth_aware", "joint_gradient", "semantic_focal"):
-        assert torch.equal(run(nn.DataParallel(module)), run(module))
+    assert torch.equal(run(nn.DataParallel(module)), run(module))
+
+
+def test_two_processes_under_ddp_take_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(step_of_one, (str(tmp_path),), nprocs=2)
+    alone = [step(*parts(), half) for half in HALVES]
+    assert len(alone[0]) == sum(1 for part in parts() for _ in part.parameters())
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        torch.testing.assert_close(found, {name: (grad + alone[1][name]) / 2 for name, grad in alone[0].items()})
+
+
+def test_two_losses_in_two_threads_at_once() -> None:
+    def gradient(name: str, leaf: Tensor) -> Tensor:
+        x = leaf.clone().requires_grad_()
+        target = LABELS if name == "semantic_focal" else TARGET
+        return torch.autograd.grad(MODULES[name][0]()(x, target), x)[0]
+
+    leaves = {"depth_aware": PRED, "semantic_focal": LOGITS, "joint_gradient": PRED}
+    wanted = {name: gradient(name, leaf) for name, leaf in leaves.items()}
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [(name, pool.submit(gradient, name, leaves[name])) for _ in range(20) for name in leaves]
+        assert all(torch.equal(job.result(), wanted[name]) for name, job in jobs)
 
 
 IMPORT = """
@@ -124,14 +148,15 @@ import sys
 import torch
 before = set(sys.modules)
 import depthattn
-depthattn.DepthAwareLoss()(torch.ones(1, 4, 4), torch.full((1, 4, 4), 2.0)).item()
-brought = {name.partition(".")[0] for name in set(sys.modules) - before}
-extras = "scipy h5py PIL matplotlib torchmetrics transformers timm rich yaml accelerate triton"
-print(*sorted(brought & set(extras.split())))
+pred = torch.ones(1, 4, 4, requires_grad=True)
+depthattn.DepthAwareLoss()(pred, torch.full((1, 4, 4), 2.0)).backward()
+depthattn.AttentionDrivenLoss, depthattn.LateralSharingUnit, depthattn.SemiDenseUpSkip, depthattn.SynergyNet
+print(*sorted(name for name in set(sys.modules) - before if name.partition(".")[0] != "depthattn"))
 """
 
 
-def test_the_core_imports_and_runs_optimised_without_a_warning_or_an_extra() -> None:
+def test_the_core_imports_and_runs_optimised_without_a_warning_or_another_module() -> None:
+    """No extra, nothing of Triton, and nothing of PyTorch's that importing PyTorch does not bring."""
     command = [sys.executable, "-O", "-W", "error", "-c", IMPORT]
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "TRITON_INTERPRET": ""}, timeout=300
