@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test fuzz lint bench mutate docs clean
+.PHONY: demo test test-package test-compat fuzz lint bench mutate docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_nyu.py --output runs/demo --overwrite
@@ -12,6 +12,16 @@ demo: $(VENV)/.demo
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+# An sdist and a wheel, the wheel in an empty environment, and whether every extra installs: minutes and a gigabyte.
+test-package: $(VENV)/.dev
+	$(BIN)/python -m tests.package
+
+# The oldest PyTorch that is supported and the newest there is, with the packages that fit them.
+test-compat: export OMP_WAIT_POLICY = PASSIVE
+test-compat: export OMP_NUM_THREADS = 1
+test-compat:
+	$(PYTHON) -m tests.compat $(ARGS)
 
 # Hours: 10,000 examples of each property of each operation, and as many damaged files of each kind.
 fuzz: export OMP_NUM_THREADS = 1
