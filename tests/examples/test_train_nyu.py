@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from tests.data.nyu_factory import write_labeled_mat, write_splits_mat
-from tests.examples.factory import TINY, write_list, write_pictures
+from tests.examples.factory import TINY, tiny_network, write_list, write_pictures
 
 from depthattn import SynergyNet
 
@@ -184,6 +184,34 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     assert error.startswith("train_nyu.py: error: the loss is not finite at step 1 (total nan")
     assert error.count("\n") == 1
     assert not run.exists()
+
+
+def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before_it(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training import checkpoint
+    from training.engine import Engine
+
+    accumulate = Engine._accumulate
+
+    def poisoned(engine: Engine, *rest: object) -> object:
+        if engine.steps == 3:
+            torch.nn.init.constant_(engine.net.depth_decoder.head.conv.bias, torch.nan)
+        return accumulate(engine, *rest)
+
+    monkeypatch.setattr(Engine, "_accumulate", poisoned)
+    monkeypatch.setattr("training.app.build_model", tiny_network)
+    options = ("--train-frames", 4, "--val-frames", 1, "--epochs", 3, "--checkpoint-every", 1)
+    assert train(*options, "--output", tmp_path / "run") == 1
+    error = capsys.readouterr().err
+    last = tmp_path / "run" / "checkpoints" / "last"
+    assert "the loss is not finite at step 4 (total nan" in error
+    assert error.endswith(f"; the last checkpoint is {last}\n")
+    assert error.count("\n") == 1
+    # Two steps an epoch: saved after the third, in the middle of the second epoch.
+    kept = checkpoint.load(last)
+    assert kept.info["step"] == 3
+    assert all(value.isfinite().all() for value in kept.tensors["model"].values())
 
 
 def test_an_earlier_run_is_replaced_only_when_asked(
