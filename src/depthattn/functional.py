@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from depthattn.ops import checks
 from depthattn.ops.backend import exporting, keeps_gradient, resolve
@@ -25,10 +24,8 @@ from depthattn.ops.library import run_forward
 from depthattn.ops.maps import padded_to_window, upsampled
 from depthattn.ops.masking import compute_dtype, image_maximum
 from depthattn.ops.reduce import reduce_sums
-from depthattn.ops.semantic_focal import SemanticFocal
-from depthattn.ops.semantic_focal import reference as semantic_focal_reference
-from depthattn.ops.semantic_focal_upsample import SemanticFocalUpsample
-from depthattn.ops.semantic_focal_upsample import reference as semantic_focal_upsample_reference
+from depthattn.ops.semantic_focal import SEMANTIC_FOCAL
+from depthattn.ops.semantic_focal_upsample import SEMANTIC_FOCAL_UPSAMPLE
 from depthattn.ops.semi_dense_up_skip import SemiDenseUpSkip
 from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
 
@@ -272,21 +269,23 @@ def semantic_focal_loss(
     checks.check_reduction(name, reduction)
     checks.semantic_focal_options(name, gamma, ignore_index, normalize_by, upsample)
     checks.focal_tensors(name, logits, target, weight, upsample)
-    operation: type[Function] = SemanticFocal
-    per_pixel = semantic_focal_reference.per_pixel
+    operation = SEMANTIC_FOCAL
     shape = target.shape
     if upsample is not None and logits.shape[2:] != target.shape[1:]:
-        operation, per_pixel = SemanticFocalUpsample, semantic_focal_upsample_reference.per_pixel
+        operation = SEMANTIC_FOCAL_UPSAMPLE
     elif logits.ndim == 2:
         logits, target = logits.unsqueeze(2), target.unsqueeze(1)
     else:
         logits, target = logits.flatten(2), target.flatten(1)
     if reduction == "none":
         labels = torch.ops.depthattn.checked_labels(target, logits.shape[1], ignore_index)
-        return per_pixel(logits, labels, weight, gamma, ignore_index).view(shape)
+        return operation.per_pixel(logits, labels, weight, gamma, ignore_index).view(shape)
     backend = resolve(logits.device)
-    keep = torch.is_grad_enabled() and logits.requires_grad and keeps_gradient(backend, logits.dtype)
-    sums, counts, weight_sums, _ = run_forward(operation, logits, target, weight, gamma, ignore_index, keep, backend)
+    differentiated = torch.is_grad_enabled() and logits.requires_grad
+    keep = operation.keep(backend, logits.dtype) if differentiated else "nothing"
+    sums, counts, weight_sums, _ = run_forward(
+        operation.function, logits, target, weight, gamma, ignore_index, keep, backend
+    )
     return reduce_sums(sums, counts if normalize_by == "pixels" else weight_sums, reduction)
 
 

@@ -48,6 +48,7 @@ class Mutant(NamedTuple):
         kernels = "tests/ops/test_semantic_focal_upsample.py" if operation == _UPSAMPLE else _kernels(operation)
         own = {
             "triton": ("tests/ops/test_triton.py", "tests/ops/test_accuracy.py"),
+            "pixels": ("tests/ops/test_triton.py",),
             "inductor": ("tests/ops/test_accuracy.py", kernels),
         }.get(backend, ("tests/ops/test_contract.py", "tests/ops/test_invalid.py", kernels))
         others = [f"{name}-" for name in _NAMES if name != operation]

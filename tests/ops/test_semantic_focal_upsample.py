@@ -172,7 +172,7 @@ def test_nothing_is_read_before_it_is_written() -> None:
     assert_same(ours, semantic_focal_loss(resized(logits, (13, 4)), target, reduction="per_image"), logits)
 
 
-class _LargestResult(TorchDispatchMode):
+class LargestResult(TorchDispatchMode):
     """Remembers the most elements that any operator returned."""
 
     largest = 0
@@ -187,6 +187,6 @@ class _LargestResult(TorchDispatchMode):
 
 def test_logits_of_the_full_size_are_never_made() -> None:
     logits, target = random(1, 40, 60, 80, seed=1).float(), labels_for(1, 480, 640, classes=40)
-    with _LargestResult() as seen:
+    with LargestResult() as seen:
         eager.forward(logits, target, None, 2.0, -100, True)
     assert logits.numel() <= seen.largest < 40 * target.numel() / 10

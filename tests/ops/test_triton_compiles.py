@@ -29,6 +29,7 @@ LOADS = {
     "joint_gradient": (6, 10),
     "attention_depth": (9, 17),
     "semantic_focal": (5, 6),
+    "semantic_focal_upsample": (9, 20),
     "lateral_sharing": (8, 8),
     "semi_dense_up_skip": (5, 3),
 }

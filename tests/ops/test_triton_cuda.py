@@ -44,6 +44,7 @@ def losses(device: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Ten
     scores = random(3, 4, 95, 333, seed=11, low=-3).to(device, dtype)
     attention = AttentionDrivenLoss(DepthAwareLoss(max_depth=10.0))
     last = logits.to(memory_format=torch.channels_last)
+    fine, coarse = (labels_for(2, *size, classes=40).to(device) for size in ((250, 301), (47, 90)))
     return {
         "depth_aware": (lambda p: F.depth_aware_loss(p, target, reduction="per_image"), (pred,)),
         "depth_aware-masked": (
@@ -55,6 +56,14 @@ def losses(device: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Ten
         "attention_driven": (lambda p, z: attention(p, z, target, classes, mask).total, (pred, scores)),
         "semantic_focal": (lambda z: F.semantic_focal_loss(z, labels, reduction="per_image"), (logits,)),
         "semantic_focal-last": (lambda z: F.semantic_focal_loss(z, labels, weight=weight, gamma=0.5), (last,)),
+        "semantic_focal_upsample": (
+            lambda z: F.semantic_focal_loss(z, fine, weight=weight, upsample="bilinear", reduction="per_image"),
+            (logits,),
+        ),
+        "semantic_focal_upsample-last": (
+            lambda z: F.semantic_focal_loss(z, coarse, gamma=0.5, upsample="bilinear"),
+            (last,),
+        ),
         "lateral_sharing": (lambda g, *x: torch.stack(F.lateral_sharing(x, g)), (gates, *features)),
         "lateral_sharing-scalar": (lambda g, *x: torch.stack(F.lateral_sharing(x, g)), (gates[..., 0], *features)),
         "semi_dense_up_skip": (lambda *x: F.semi_dense_up_skip(x, (30, 40)), levels),

@@ -12,7 +12,15 @@ import triton.language as tl
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.triton_utils import fold, launch, log1p, wide_type
+from depthattn.ops.semantic_focal.pixels import (
+    join,
+    power,
+    read_labels,
+    read_weights,
+    slope_of_label,
+    softmax_of_label,
+)
+from depthattn.ops.triton_utils import fold, launch, wide_type
 
 # Elements of a tile: 32 for each of 256 threads, all loads in flight at once, with registers to spare for the
 # exponentials beside the logits. At 40 classes that is 128 pixels, 512 bytes of each class in a row. More than 128
@@ -34,65 +42,11 @@ def _logits_tile(logits, strides, image, first, pixel, pixels, classes, CHUNK: t
 
 
 @triton.jit
-def _join(high, others, own, z, mine):
-    """The running maximum, the sum of the other classes relative to it, and the label's logit, with a tile joined in.
-
-    A NaN among the logits reaches a sum; a maximum would drop it.
-    """
-    top = tl.maximum(high, tl.max(z, 0))
-    shift = tl.where(top == float("-inf"), 0.0, top)
-    others = others * tl.exp(high - shift) + tl.sum(tl.where(mine, 0.0, tl.exp(z - shift[None, :])), 0)
-    return top, others, own + tl.sum(tl.where(mine, z, 0.0), 0)
-
-
-@triton.jit
-def _softmax_of_label(high, others, own):
-    """p, q = 1 - p and log p of the label, q from the other classes and log p from q where p is near 1."""
-    e = tl.exp(own - high)
-    over = 1.0 / (e + others)
-    likely = e >= others
-    log_p = tl.where(likely, -log1p(others / tl.where(likely, e, 1.0)), own - high - tl.log(e + others))
-    return e * over, others * over, log_p
-
-
-@triton.jit
-def _power(q, GAMMA: tl.constexpr):
-    """q^gamma, without a logarithm where gamma is 0, 1 or 2."""
-    if GAMMA == 0:
-        result = tl.full(q.shape, 1.0, q.dtype)
-    elif GAMMA == 1:
-        result = q
-    elif GAMMA == 2:
-        result = q * q
-    else:
-        # A q of 0 gives 0 by way of exp(-inf).
-        result = tl.exp(GAMMA * tl.log(q))
-    return result
-
-
-@triton.jit
-def _labels(target, strides, image, pixel, pixels, classes, ignore_index):
-    """Labels, -1 where they do not name a class or are ignored, so that nothing else is ever an address."""
-    y = tl.load(target + image * strides[0] + pixel * strides[1], mask=pixel < pixels, other=0).to(tl.int64)
-    valid = (pixel < pixels) & (y >= 0) & (y < classes) & (y != ignore_index)
-    return tl.where(valid, y, -1)
-
-
-@triton.jit
 def _locate(pixels, PIXELS: tl.constexpr):
     """The image and pixels of this program, 64 bits wide."""
     blocks = tl.cdiv(pixels, PIXELS)
     program = tl.program_id(0).to(tl.int64)
     return program // blocks, (program % blocks) * PIXELS + tl.arange(0, PIXELS)
-
-
-@triton.jit
-def _weights(weight, weight_stride, y, WIDE: tl.constexpr):
-    if weight is None:
-        w = tl.where(y >= 0, 1.0, 0.0).to(WIDE)
-    else:
-        w = tl.load(weight + y * weight_stride, mask=y >= 0, other=0).to(WIDE)
-    return w
 
 
 @triton.jit
@@ -102,17 +56,18 @@ def _forward_kernel(
     GAMMA: tl.constexpr, WIDE: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     image, pixel = _locate(pixels, PIXELS)
-    y = _labels(target, target_strides, image, pixel, pixels, classes, ignore_index)
+    address = target + image * target_strides[0] + pixel * target_strides[1]
+    y = read_labels(address, pixel < pixels, classes, ignore_index)
     # Each name starts with values of its own: the compiler may drop a name from a loop that starts as another one.
     high = tl.full([PIXELS], float("-inf"), WIDE)
     others = tl.zeros([PIXELS], WIDE)
     own = tl.zeros([PIXELS], WIDE)
     for chunk in range(CHUNKS):
         z, number = _logits_tile(logits, logits_strides, image, chunk * CHUNK, pixel, pixels, classes, CHUNK, WIDE)
-        high, others, own = _join(high, others, own, z, number[:, None] == y[None, :])
-    _, q, log_p = _softmax_of_label(high, others, own)
-    w = _weights(weight, weight_stride, y, WIDE)
-    value = tl.where(y >= 0, -w * _power(q, GAMMA) * log_p, 0.0)
+        high, others, own = join(high, others, own, z, number[:, None] == y[None, :])
+    _, q, log_p = softmax_of_label(high, others, own)
+    w = read_weights(weight, weight_stride, y, WIDE)
+    value = tl.where(y >= 0, -w * power(q, GAMMA) * log_p, 0.0)
     program = tl.program_id(0).to(tl.int64)
     tl.store(sums + program, tl.sum(value))
     tl.store(counts + program, tl.sum((y >= 0).to(tl.int32)))
@@ -126,19 +81,16 @@ def _backward_kernel(
     GAMMA: tl.constexpr, WIDE: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     image, pixel = _locate(pixels, PIXELS)
-    y = _labels(target, target_strides, image, pixel, pixels, classes, ignore_index)
+    address = target + image * target_strides[0] + pixel * target_strides[1]
+    y = read_labels(address, pixel < pixels, classes, ignore_index)
     high = tl.full([PIXELS], float("-inf"), WIDE)
     others = tl.zeros([PIXELS], WIDE)
     own = tl.zeros([PIXELS], WIDE)
     for chunk in range(CHUNKS):
         z, number = _logits_tile(logits, logits_strides, image, chunk * CHUNK, pixel, pixels, classes, CHUNK, WIDE)
-        high, others, own = _join(high, others, own, z, number[:, None] == y[None, :])
-    p, q, log_p = _softmax_of_label(high, others, own)
-    # log(p) / q -> -1 as q -> 0, and p log(p) -> 0 as p -> 0.
-    ratio = tl.where(q > 0, log_p / tl.where(q > 0, q, 1.0), -1.0)
-    slope = (
-        -_weights(weight, weight_stride, y, WIDE) * _power(q, GAMMA) * (1.0 - GAMMA * tl.where(p > 0, p * ratio, 0.0))
-    )
+        high, others, own = join(high, others, own, z, number[:, None] == y[None, :])
+    p, q, log_p = softmax_of_label(high, others, own)
+    slope = -read_weights(weight, weight_stride, y, WIDE) * slope_of_label(p, q, log_p, GAMMA)
     slope *= tl.load(scale + image * scale_stride)
     over = 1.0 / (tl.exp(own - high) + others)
     for chunk in range(CHUNKS):
