@@ -193,6 +193,11 @@ def _classes(logits: Tensor) -> int:
     return min(4 * _CLASSES // compute_dtype(logits).itemsize, int(triton.next_power_of_2(logits.shape[1])))
 
 
+def _crowd(logits: Tensor) -> int:
+    """How many times as much a thread has in its hands: classes beside each other in memory are loaded together."""
+    return 2 if logits.stride(1) == 1 else 1
+
+
 def _sums(
     logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, ignore_index: int, terms: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -201,10 +206,8 @@ def _sums(
     source_height = logits.shape[2]
     wide = compute_dtype(logits)
     longest = triton.cdiv(height, source_height)
-    rows, columns = min(_ROWS, triton.next_power_of_2(longest)), min(_COLUMNS, triton.next_power_of_2(width))
-    if logits.stride(1) == 1:
-        # Classes beside each other in memory are loaded together, and each thread sees more pixels.
-        columns = max(columns // 2, 1)
+    rows = min(_ROWS, triton.next_power_of_2(longest))
+    columns = min(max(_COLUMNS // _crowd(logits), 1), triton.next_power_of_2(width))
     parts = triton.cdiv(longest, rows)
     blocks = (source_height + 1) * parts * triton.cdiv(width, columns)
     partial_sums, partial_weights = (logits.new_empty(batch, blocks, dtype=wide) for _ in range(2))
@@ -244,13 +247,16 @@ def backward(
     down = min(max(_WALKED * source_height // height, 1), _WALKED)
     lanes = triton.next_power_of_2(triton.cdiv(width, source_width))
     gaps = min(max(_COLUMNS // lanes, 2), triton.next_power_of_2(source_width + 1))
-    together = max(min(_classes(logits), _classes(logits) * _COLUMNS // (gaps * lanes)), 1)
+    # A gap is one piece however wide it is: fewer classes and more threads make room for a wide one.
+    columns = max(gaps * lanes, _COLUMNS)
+    together = max(_classes(logits) * _COLUMNS // (columns * _crowd(logits)), 1)
     tiles = triton.cdiv(source_width, gaps - 1) * triton.cdiv(source_height, down)
     launch(
         _backward_kernel, batch * tiles * triton.cdiv(classes, together), logits,
         scale, scale.stride(0), logits, logits.stride(), target, target.stride(), terms, terms.stride(), gradient,
         classes, source_height, source_width, height, width, ignore_index,
         CLASSES=together, DOWN=down, GAPS=gaps, LANES=lanes, **_constants(logits, target),
+        num_warps=8 if columns > _COLUMNS else 4,
     )  # fmt: skip
     return gradient
 
