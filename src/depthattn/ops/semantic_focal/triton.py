@@ -56,8 +56,8 @@ def _forward_kernel(
     GAMMA: tl.constexpr, WIDE: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     image, pixel = _locate(pixels, PIXELS)
-    address = target + image * target_strides[0] + pixel * target_strides[1]
-    y = read_labels(address, pixel < pixels, classes, ignore_index)
+    labels = target + image * target_strides[0] + pixel * target_strides[1]
+    y = read_labels(labels, pixel < pixels, classes, ignore_index)
     # Each name starts with values of its own: the compiler may drop a name from a loop that starts as another one.
     high = tl.full([PIXELS], float("-inf"), WIDE)
     others = tl.zeros([PIXELS], WIDE)
@@ -81,8 +81,8 @@ def _backward_kernel(
     GAMMA: tl.constexpr, WIDE: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     image, pixel = _locate(pixels, PIXELS)
-    address = target + image * target_strides[0] + pixel * target_strides[1]
-    y = read_labels(address, pixel < pixels, classes, ignore_index)
+    labels = target + image * target_strides[0] + pixel * target_strides[1]
+    y = read_labels(labels, pixel < pixels, classes, ignore_index)
     high = tl.full([PIXELS], float("-inf"), WIDE)
     others = tl.zeros([PIXELS], WIDE)
     own = tl.zeros([PIXELS], WIDE)
