@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NoReturn
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import InitProcessGroupKwargs, set_seed
 
 from depthattn.data import DataError
 from scripting.console import BAD_INPUT, INTERRUPTED, one_line
@@ -23,6 +24,9 @@ from training.settings import Settings, parse
 from training.sources import open_source
 
 FAILED = 1
+
+# How long processes wait for each other. One looks at the data alone at first, which NCCL's ten minutes may not do for.
+_PATIENCE = timedelta(hours=1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +64,8 @@ def _prepare(settings: Settings) -> Run:
     if settings.precision == "fp16" and on_cpu:
         # accelerate would train in float32 and not say so.
         raise ValueError("--precision fp16: wanted a GPU, got a CPU, which takes bf16")
-    accelerator = Accelerator(mixed_precision=settings.precision, cpu=on_cpu)
+    patience = InitProcessGroupKwargs(timeout=_PATIENCE)
+    accelerator = Accelerator(mixed_precision=settings.precision, cpu=on_cpu, kwargs_handlers=[patience])
     set_seed(settings.seed)
     folder = RunFolder(settings.output, overwrite=settings.overwrite, resume=settings.resume)
     source = open_source(settings)
