@@ -8,6 +8,8 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS.parent / "src"), str(DOCS / "_ext")]
 
+from sphinx.application import Sphinx  # noqa: E402
+
 import depthattn  # noqa: E402
 
 project = "depthattn"
@@ -65,6 +67,15 @@ html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 pygments_style = "friendly"
 pygments_dark_style = "native"
+
+
+def setup(app: Sphinx) -> None:
+    # What Python says of the fields of a named tuple; the class's own text describes them.
+    def skip(app: Sphinx, what: str, name: str, member: object, skip: bool, options: object) -> bool | None:
+        return (member.__doc__ or "").startswith("Alias for field number") or None
+
+    app.connect("autodoc-skip-member", skip)
+
 
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
