@@ -59,6 +59,6 @@ def _trained_size(folder: Path) -> tuple[int, int] | None:
     try:
         config: dict[str, Any] = json.loads((folder.parent.parent / _CONFIG).read_text(encoding="utf-8"))
         height, width = config["settings"]["size"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return int(height), int(width)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
-    return int(height), int(width)

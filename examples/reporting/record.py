@@ -44,7 +44,7 @@ class RunRecord:
         for name, value in given.items():
             if isinstance(value, list):
                 value = tuple(value)
-            elif value is not None and "Path" in known.get(name, ""):
+            elif isinstance(value, str) and "Path" in known.get(name, ""):
                 value = Path(value)
             values[name] = value
         try:

@@ -140,7 +140,7 @@ def load(folder: Path) -> Checkpoint:
 def _is_listed(name: str, facts: object) -> bool:
     """Whether an entry of info.json is as :func:`save` writes it: of a file beside it and nowhere else."""
     plain = name == Path(name).name and name.endswith(".safetensors") and name.isprintable()
-    return plain and isinstance(facts, dict) and facts.keys() >= {"bytes", "sha256"}
+    return plain and isinstance(facts, dict) and isinstance(facts.get("bytes"), int) and "sha256" in facts
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

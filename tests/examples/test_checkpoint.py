@@ -105,6 +105,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
         {"/etc/passwd": {"bytes": 1, "sha256": ""}},
         {"model.safetensors": {"bytes": 1}},
         {"model.safetensors": None},
+        {"model.safetensors": {"bytes": "many", "sha256": ""}},
     ],
 )
 def test_info_that_lists_no_files_of_its_folder(tmp_path: Path, files: object) -> None:

@@ -300,6 +300,8 @@ def test_a_pickle_under_the_name_of_the_weights_is_not_executed(unnamed: Path, t
         (lambda c: c.update(class_names=["a", "b", ""]), "wanted class_names as strings of one line each"),
         (lambda c: c.update(image_size=[96, True]), r"wanted image_size as \[H, W\] or null"),
         (lambda c: c.update(weights={"bytes": 3}), "weights: wanted the keys of save_pretrained"),
+        (lambda c: c["weights"].update(bytes="a\nb"), r"weights: wanted bytes as a number, got 'a\\nb'"),
+        (lambda c: c["model"].update(decoder_channels=[10**9, True]), "wanted the weights of decoder_channels"),
     ],
 )
 def test_a_configuration_that_is_not_ours(

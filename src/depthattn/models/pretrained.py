@@ -166,7 +166,7 @@ def _check_widths(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     found = sum(tensor.numel() for tensor in tensors.values())
     # Every level has 3x3 kernels from its channels to as many, the last one such to the classes.
     for before, after in pairwise(channels):
-        if type(before) is type(after) is int and 9 * before * max(before, after) > found:
+        if isinstance(before, int) and isinstance(after, int) and 9 * before * max(before, after) > found:
             raise ValueError(f"wanted the weights of decoder_channels {widths} and {channels[-1]} classes, got {found}")
 
 
@@ -213,6 +213,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     if size is not None and not (isinstance(size, list) and [type(side) for side in size] == [int, int]):
         raise ValueError(f"{_LOAD}: {path}: wanted image_size as [H, W] or null, got {size!r}")
     _check_keys(path, config["weights"], {"bytes", "sha256"}, "weights: ")
+    if not isinstance(config["weights"]["bytes"], int):
+        raise ValueError(f"{_LOAD}: {path}: weights: wanted bytes as a number, got {config['weights']['bytes']!r}")
     return config
 
 

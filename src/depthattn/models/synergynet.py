@@ -330,7 +330,7 @@ def _check_options(
     checks.check_number("SynergyNet", "num_classes", num_classes, at_least=1)
     checks.check_bool("SynergyNet", "up_skip", up_skip)
     widths = tuple(decoder_channels)
-    if not widths or any(not isinstance(width, int) or width < 1 for width in widths):
+    if not widths or any(type(width) is not int or width < 1 for width in widths):
         raise ValueError(f"SynergyNet: wanted decoder_channels to be positive integers, got {decoder_channels!r}")
     if sharing is not None and sharing not in get_args(Sharing):
         raise ValueError(f"SynergyNet: wanted sharing to be 'scalar', 'channel' or None, got {sharing!r}")

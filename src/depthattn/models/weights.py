@@ -102,4 +102,6 @@ def _flattened(key: str, wanted: dict[str, Tensor]) -> str:
 
 def _listing(kind: str, keys: list[str]) -> str:
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return f"{len(keys)} {kind}: {', '.join(keys[:_SHOWN])}{more}"
+    # A damaged name may hold a line break.
+    shown = (key if key.isprintable() else ascii(key) for key in keys[:_SHOWN])
+    return f"{len(keys)} {kind}: {', '.join(shown)}{more}"
