@@ -9,6 +9,9 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +28,7 @@ OPTIONAL = {
     "transformers", "yaml",
 }  # fmt: skip
 _FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,}|:{3,}) *(?P<directive>\{[\w-]+\})? *(?P<word>\w*)")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?")
 _LANGUAGES = {"python": "python", "py": "python", "python3": "python", "pycon": "pycon"}
 
 
@@ -32,6 +36,7 @@ class Block(NamedTuple):
     language: str
     code: str
     line: int  # of its first line of code, from 1
+    prints: str | None  # a block of text right behind it: what the page says that it prints
 
 
 def blocks(page: Path) -> list[Block]:
@@ -54,7 +59,13 @@ def _blocks(lines: list[str], first: int) -> Iterator[Block]:
         if opened["directive"] not in (None, "{code}", "{code-block}"):
             yield from _blocks(inside, first + start)
         elif opened["word"] in _LANGUAGES:
-            yield Block(_LANGUAGES[opened["word"]], "".join(f"{line}\n" for line in inside), first + start)
+            code = "".join(f"{line}\n" for line in inside)
+            yield Block(_LANGUAGES[opened["word"]], code, first + start, _text_at(lines[position:]))
+
+
+def _text_at(lines: list[str]) -> str | None:
+    text = "\n".join(lines).lstrip("\n").partition("```text\n")
+    return None if text[0] or not text[1] else text[2].partition("```")[0]
 
 
 PAGES = [
@@ -71,7 +82,11 @@ def run(page: Path) -> None:
                 _run_session(page, block, namespace)
             else:
                 # Empty lines before the code make its line numbers those of the page.
-                exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), namespace)
+                code = compile("\n" * (block.line - 1) + block.code, str(page), "exec")
+                with redirect_stdout(StringIO()) as printed:
+                    exec(code, namespace)
+                if block.prints is not None and not _alike(block.prints, printed.getvalue()):
+                    raise AssertionError(f"the page says\n{block.prints}and it prints\n{printed.getvalue()}")
         except Exception as error:
             where = f"{page}:{_line(error, page, block)}"
             if isinstance(error, doctest.UnexpectedException):
@@ -82,6 +97,14 @@ def run(page: Path) -> None:
             if isinstance(error, doctest.DocTestFailure):
                 error = AssertionError(f"wanted {error.example.want}, got {error.got}")
             pytest.fail(f"{where}: {type(error).__name__}: {error}", pytrace=False)
+
+
+def _alike(wanted: str, got: str) -> bool:
+    """The same words, and numbers within one unit of the last digit that the page shows."""
+    if _NUMBER.sub("#", wanted).split() != _NUMBER.sub("#", got).split():
+        return False
+    pairs = zip(map(Decimal, _NUMBER.findall(wanted)), map(Decimal, _NUMBER.findall(got)), strict=True)
+    return all(abs(a - b) <= Decimal(1).scaleb(a.as_tuple().exponent) for a, b in pairs)
 
 
 def _run_session(page: Path, block: Block, namespace: dict[str, Any]) -> None:
@@ -138,6 +161,11 @@ def test_the_pages_with_code_are_found() -> None:
         ("```pycon\n>>> 1 / 0\n```\n", "page.md:2: ZeroDivisionError"),
         (":::{note}\n```python\n\n1 / 0\n```\n:::\n", "page.md:4: ZeroDivisionError"),
         ("```python\nimport tests.no_such_module\n```\n", "page.md:2: ModuleNotFoundError"),
+        (
+            "```python\nprint(f'{2 / 3:.2f} m')\n```\n\n```text\n0.69 m\n```\n",
+            "page.md:2: AssertionError: the page says",
+        ),
+        ("```python\nprint('3e-03 s')\n```\n```text\n3e-03 m\n```\n", "page.md:2: AssertionError: the page says"),
     ],
 )
 def test_a_block_that_fails_is_named_by_page_and_line(tmp_path: Path, code: str, says: str) -> None:
@@ -145,6 +173,12 @@ def test_a_block_that_fails_is_named_by_page_and_line(tmp_path: Path, code: str,
     page.write_text(code)
     with pytest.raises(pytest.fail.Exception, match=re.escape(says)):
         run(page)
+
+
+def test_what_a_block_prints_may_differ_in_the_last_digit_shown(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint('3.2e-03', 0.68, -12, 'm')\n```\n\n```text\n3.3e-03  0.67 -13 m\n```\n")
+    run(page)
 
 
 @pytest.mark.parametrize(
