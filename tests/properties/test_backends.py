@@ -72,7 +72,9 @@ def _depth_aware(run: Run, maps: DepthMaps, distance: str, log_offset: float, se
 
 def _joint_gradient(run: Run, maps: DepthMaps, semantic: bool, seed: int) -> None:
     target = maps.target.to(run[1])
-    semantics = [uniform(seed, *target.shape, high=9).masked_fill(~maps.pred.isfinite(), torch.nan)] if semantic else []
+    semantics = [uniform(seed, *target.shape, high=9)] if semantic else []
+    # Junk where the target has holes, which this term does not know of.
+    semantics = [x.masked_fill(~(maps.pred.abs() < 1e4), torch.nan) for x in semantics]
 
     def ours(pred: Tensor, *more: Tensor) -> Tensor:
         return F.joint_gradient_loss(pred, target, *more, mask=maps.mask, reduction="per_image")
