@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -74,7 +75,12 @@ def setup(app: Sphinx) -> None:
     def skip(app: Sphinx, what: str, name: str, member: object, skip: bool, options: object) -> bool | None:
         return (member.__doc__ or "").startswith("Alias for field number") or None
 
+    # An underscore at the end of a name would make it a link.
+    def escape(app: Sphinx, what: str, name: str, member: object, options: object, lines: list[str]) -> None:
+        lines[:] = [re.sub(r"^(:(?:ivar|vartype) \w+)_:", r"\1\\_:", line) for line in lines]
+
     app.connect("autodoc-skip-member", skip)
+    app.connect("autodoc-process-docstring", escape, priority=900)
 
 
 sphinx_gallery_conf = {
