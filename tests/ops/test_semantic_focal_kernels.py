@@ -9,11 +9,13 @@ import torch
 from tests import oracle
 from tests.ops.cases import labels_for, random
 from torch import Tensor
+from torch._inductor.utils import fresh_inductor_cache
 from torch.nn.functional import cross_entropy
 
 from depthattn import use_backend
 from depthattn.functional import semantic_focal_loss
-from depthattn.ops.semantic_focal import reference, tiled
+from depthattn.ops.compiled import Compiled
+from depthattn.ops.semantic_focal import inductor, reference, tiled
 
 GAMMAS = pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
 
@@ -231,3 +233,14 @@ def test_the_compiled_tile_at_the_edges() -> None:
     assert not compiled_gradient[..., :3].any()
     torch.testing.assert_close(compiled_value, value)
     torch.testing.assert_close(compiled_gradient, gradient)
+
+
+def test_code_kept_on_disk_for_one_gamma_serves_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in two processes, one after the other: what was compiled is forgotten here, but not on disk."""
+    logits, target = random(2, 5, 40, seed=1, low=-4, high=4), labels_for(2, 40, classes=5)
+    with fresh_inductor_cache(), use_backend("inductor"):
+        for gamma in (2.0, 0.0):
+            torch.compiler.reset()
+            monkeypatch.setattr(inductor, "_compiled_tile", Compiled(inductor._tile))
+            value = semantic_focal_loss(logits, target, gamma=gamma, reduction="sum")
+            torch.testing.assert_close(value, exact(logits, target, gamma)[0])

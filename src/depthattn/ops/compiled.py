@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from types import FunctionType
 from typing import Any
 
@@ -28,8 +28,25 @@ class Compiled:
         case = (tuple(options.items()), tuple(None if t is None else _layout(t) for t in tensors))
         run = self._cases.get(case)
         if run is None:
-            run = self._cases[case] = torch.compile(_twin(self._function), dynamic=True, fullgraph=True)
-        return run(*tensors, **options)
+            bound = _twin(_bound(self._function, options))
+            run = self._cases[case] = torch.compile(bound, dynamic=True, fullgraph=True)
+        return run(*tensors)
+
+
+def _bound(function: Callable[..., Any], options: Mapping[str, Hashable]) -> Callable[..., Any]:
+    """``function`` of the tensors alone, with its options as constants.
+
+    Floats go through text. As they are, the compiler would take them for inputs, and PyTorch leaves the value of such
+    an input out of the key under which it keeps code on disk, though q ** 2 has become q * q in it: another process
+    would be handed that code for every other exponent.
+    """
+    floats = {name: repr(value) for name, value in options.items() if isinstance(value, float)}
+    others = {name: value for name, value in options.items() if name not in floats}
+
+    def call(*tensors: Tensor | None) -> Any:
+        return function(*tensors, **others, **{name: float(text) for name, text in floats.items()})
+
+    return call
 
 
 def _layout(tensor: Tensor) -> Hashable:
