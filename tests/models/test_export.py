@@ -148,7 +148,7 @@ class Deciding(Stem):
     ("model", "name", "size", "error", "reason"),
     [
         (network(Stem()), "net.onnx", (31, 64), ValueError, r"wanted a finite size\[0\] >= 32, got 31"),
-        (network(Stem()), "net.onnx", (64.0, 64), TypeError, r"wanted size\[0\] as"),
+        (network(Stem()), "net.onnx", (64.0, 64), TypeError, r"wanted size \(H, W\) as two ints"),
         (network(Stem()), "net.onnx", 64, ValueError, r"wanted size as \(H, W\), got 64"),
         (network(Stem()).double(), "net.onnx", None, ValueError, "wanted a model in float32, got torch.float64"),
         (

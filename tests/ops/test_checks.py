@@ -80,6 +80,8 @@ TYPE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "text": (lambda: F.depth_aware_loss(MAP, MAP, beta="1"), r"beta as a number, got str"),  # type: ignore[arg-type]
     "flag": (lambda: F.depth_aware_loss(MAP, MAP, detach_weight=1), r"detach_weight as a bool, got int"),  # type: ignore[arg-type]
     "index": (lambda: F.joint_gradient_loss(MAP, MAP, ignore_index=0.5), r"ignore_index as an int, got float"),  # type: ignore[arg-type]
+    "size type": (lambda: F.semi_dense_up_skip(PYRAMID, (4.0, 3)), r"as two ints, got \(4\.0, 3\)"),  # type: ignore[list-item]
+    "size flag": (lambda: F.semi_dense_up_skip(PYRAMID, (True, 3)), r"as two ints, got \(True, 3\)"),
     "one tensor": (lambda: F.lateral_sharing(MAP, GATES), r"features as a sequence of tensors, got Tensor"),  # type: ignore[arg-type]
 }
 

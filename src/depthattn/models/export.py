@@ -70,7 +70,6 @@ def write_onnx(model: SynergyNet, path: str | os.PathLike[str], size: tuple[int,
 def _check(model: SynergyNet, path: Path, size: tuple[int, int] | None) -> None:
     if size is not None:
         for name, side in zip(("size[0]", "size[1]"), checks.image_size(_NAME, size), strict=True):
-            checks.check_index(_NAME, name, side)
             checks.check_number(_NAME, name, side, at_least=_SMALLEST)
     if model.image_mean.dtype != torch.float32:
         raise ValueError(f"{_NAME}: wanted a model in float32, got {model.image_mean.dtype}")

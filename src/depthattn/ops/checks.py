@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -291,6 +292,10 @@ def image_size(function: str, size: Sequence[int]) -> tuple[int, int]:
     if not isinstance(size, Sequence) or len(size) != 2:
         raise ValueError(f"{function}: wanted size as (H, W), got {size!r}")
     height, width = size
+    for side in (height, width):
+        # torch.export leaves sizes open, NumPy has integers of its own.
+        if isinstance(side, bool) or not isinstance(side, (int, torch.SymInt, Integral)):
+            raise TypeError(f"{function}: wanted size (H, W) as two ints, got {size!r}")
     if height < 1 or width < 1:
         raise ValueError(f"{function}: wanted size (H, W) of at least one pixel each, got {tuple(size)}")
     return height, width
