@@ -53,6 +53,15 @@ def test_the_slope_at_the_edges_of_the_formula(distance: str, offset: float) -> 
     torch.testing.assert_close(ours.flatten().double(), torch.tensor(exact).double(), rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+def test_the_slope_of_next_to_nothing_does_not_depend_on_the_reduction(reduction: str) -> None:
+    pred = torch.tensor([[[1e-12, 1e-20]]], requires_grad=True)
+    loss = depth_aware_loss(pred, torch.full((1, 1, 2), 8.0), distance="l1", max_depth=8.0, reduction=reduction)
+    (ours,) = torch.autograd.grad(loss.sum(), pred)
+    # -(alpha + lambda) - |e| / log(9), as the documentation states it.
+    torch.testing.assert_close(ours, torch.full((1, 1, 2), -2 - 8 / math.log(9)))
+
+
 @DISTANCES
 @pytest.mark.parametrize("detach", [False, True])
 @pytest.mark.parametrize("offset", [1.0, 0.0, 2.0])

@@ -34,9 +34,11 @@ def lambda_(pred: Tensor, target: Tensor, log_offset: float) -> Tensor:
     a = torch.where(positive, _log(torch.where(positive, pred, 1), log_offset), floor)
     b = _log(target, log_offset)
     high = torch.maximum(a, b)
-    raw = 1 - torch.minimum(a, b) / torch.where(high > 0, high, 1)
-    # Strict: at the clamp's upper end the weight is constant, so it must carry no gradient.
-    return torch.where(high > 0, torch.where(raw < 1, raw, 1), 0)
+    low = torch.minimum(a, b)
+    raw = 1 - low / torch.where(high > 0, high, 1)
+    # Strict: at the upper end of the clamp the weight is constant, so it must carry no gradient. By the logarithm, as
+    # the ratio of a tiny one rounds to the clamp's end.
+    return torch.where(high > 0, torch.where(low > 0, raw, 1), 0)
 
 
 def _log(depth: Tensor, offset: float) -> Tensor:
