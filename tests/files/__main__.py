@@ -42,12 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if outcome.verdict == "failed" and cause not in seen:
                 seen.add(cause)
                 console.print(f"{kind.name}, seed {outcome.seed}: {outcome.reason}", style="red", markup=False)
-        table.add_row(
-            kind.name, *(f"{n}" for n in (counts.total(), *(counts[w] for w in ("read", "refused", "failed"))))
-        )
+        table.add_row(kind.name, *_numbers(counts))
         total += counts
     table.add_section()
-    table.add_row("all", *(f"{n}" for n in (total.total(), *(total[w] for w in ("read", "refused", "failed")))))
+    table.add_row("all", *_numbers(total))
     console.print(table)
     return int(total["failed"] > 0 or not kinds)
 
