@@ -15,7 +15,7 @@ Train SynergyNet, depth and semantic labels from one image, with the
 attention-driven loss.
 
 Without a data option it trains a small network on SyntheticRooms, made on the
-fly: a demo of five minutes or more on two CPU cores. With --nyu, --list or
+fly: a demo of about seven minutes on two CPU cores. With --nyu, --list or
 --folder the defaults are those of a full training. Where the two differ, both
 are given: (synthetic | full). What is in force is printed at the start.
 """
