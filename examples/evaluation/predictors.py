@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from depthattn._messages import reason_of
 from depthattn.data import DataError, Sample
 from depthattn.data.hdf5 import stored_array
 from depthattn.data.images import read_depth_codes
@@ -136,7 +137,7 @@ def read_prediction(path: Path) -> npt.NDArray[Any]:
         raise
     except Exception as error:
         # NumPy and h5py stumble over a damaged header in any way there is.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise DataError(f"{path}: wanted predictions, got a file that does not read: {reason}") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise DataError(f"{path}: wanted an array of real numbers, got {getattr(values, 'dtype', type(values))}")

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from rich.console import Console
 from torch.nn.functional import interpolate
 
+from depthattn._messages import reason_of
 from depthattn.data import DataError
 from depthattn.data.images import DECODE_ERRORS, FORMATS
 from prediction.network import load_trained
@@ -106,5 +107,5 @@ def read_photo(path: Path) -> npt.NDArray[np.uint8]:
             # A copy: torch takes no array that it may not write to.
             return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
     except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise DataError(f"{path}: wanted a photo, got a file that does not decode ({reason})") from error

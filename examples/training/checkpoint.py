@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from depthattn._messages import reason_of
+
 INFO = "info.json"
 
 
@@ -133,7 +135,7 @@ def load(folder: Path) -> Checkpoint:
         try:
             tensors[path.stem] = load_file(path)
         except SafetensorError as error:
-            raise CheckpointError(f"{path}: wanted safetensors, got {' '.join(str(error).split())}") from error
+            raise CheckpointError(f"{path}: wanted safetensors, got {reason_of(error)}") from error
     return Checkpoint(tensors, info)
 
 

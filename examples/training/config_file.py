@@ -19,6 +19,8 @@ from typing import Any
 
 import yaml
 
+from depthattn._messages import reason_of
+
 # Not options of a run, so they cannot be in the file of one.
 _ELSEWHERE = frozenset({"config", "help"})
 
@@ -35,7 +37,7 @@ def read_options(path: Path, parser: argparse.ArgumentParser) -> list[str]:
         raise ValueError(f"--config {path}: wanted a file, got {error.strerror}") from error
     except Exception as error:
         # PyYAML trusts the text behind a tag, as in "!!int x", and stumbles over it in any way there is.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise ValueError(f"--config {path}: wanted YAML, got {reason}") from error
     if not isinstance(content, dict):
         raise ValueError(f"--config {path}: wanted 'option: value' lines, got {type(content).__name__}")

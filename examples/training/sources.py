@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Subset
 
 from depthattn.data import DataError, NYUDepthV2, RGBDList, Sample, SyntheticRooms, Transform
 from depthattn.data.frame_lists import FramePaths
+from depthattn.data.images import FORMATS
 from depthattn.data.rooms.raycast import focal_length
 from depthattn.data.transforms import eval_transform, train_transform
 from training.settings import Settings
@@ -182,7 +183,7 @@ def _kinect(settings: Settings) -> Callable[[int], float]:
 def _focal(frame: FramePaths, size: tuple[int, int]) -> float | None:
     if frame.focal is None:
         return None
-    with Image.open(frame.image) as image:
+    with Image.open(frame.image, formats=FORMATS) as image:
         # As eval_transform scales the picture.
         return frame.focal * max(size[0] / image.height, size[1] / image.width)
 

@@ -83,7 +83,7 @@ def parameters(value: Any) -> list[str]:
 
 def described(section: str) -> list[str]:
     """The names that a section of arguments or attributes has an entry for."""
-    indent = re.match(r"\n*( *)", section)[1]  # type: ignore[index]
+    indent = re.match(r"\n*( *)", section)[1]  # type: ignore[index]  # it matches anything
     return re.findall(rf"^{indent}(\*{{0,2}}\w+): ", section.replace("\\*", "*"), re.MULTILINE)
 
 

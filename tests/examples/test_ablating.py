@@ -19,7 +19,7 @@ from depthattn.models.synergynet import SynergyOutput
 ROW = [1.0, 1.0, 3.0, 3.0]
 
 
-def settings(**changes):  # type: ignore[no-untyped-def]
+def settings(**changes):  # type: ignore[no-untyped-def]  # its types are those of a module imported below
     from ablating.settings import parse
 
     small = {"size": (32, 48), "decoder_channels": (8, 8), "train_frames": 6, "val_frames": 2, "epochs": 1}

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from depthattn._extras import require
+from depthattn._messages import reason_of
 from depthattn.data.errors import DataError
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -39,7 +40,7 @@ def _decode(path: Path, wanted: str) -> Any:
     except (image_module.DecompressionBombError, image_module.DecompressionBombWarning) as error:
         raise DataError(f"RGBDList: {path}: {wanted} within PIL.Image.MAX_IMAGE_PIXELS, got: {error}") from error
     except DECODE_ERRORS as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise DataError(f"RGBDList: {path}: {wanted}, got a file that does not decode ({reason})") from error
 
 

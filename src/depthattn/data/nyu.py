@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from depthattn._extras import require
+from depthattn._messages import reason_of
 from depthattn.data.classes import class_names, map_labels
 from depthattn.data.errors import DataError
 from depthattn.data.hdf5 import stored_array
@@ -33,7 +34,7 @@ def _naming_damage(where: str) -> Iterator[None]:
     except DataError:
         raise
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise DataError(f"NYUDepthV2: {where}: wanted readable data, got a damaged file ({reason})") from error
 
 
@@ -53,7 +54,7 @@ def _open_labeled(path: Path) -> Any:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise DataError(f"NYUDepthV2: {path}: {wanted}, got a truncated or damaged file ({reason})") from error
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from depthattn._extras import require
+from depthattn._messages import reason_of
 from depthattn._version import __version__
 from depthattn.models.model_card import CARD, is_ours, model_card
 from depthattn.models.weights import mismatches
@@ -180,7 +181,7 @@ def _download(source: str | os.PathLike[str], revision: str | None) -> Path:
         return Path(hub.snapshot_download(source, revision=revision, allow_patterns=[CONFIG, WEIGHTS]))
     except (OSError, ValueError) as error:
         # Its messages go on for a paragraph.
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)[:300]
         raise ValueError(
             f"{_LOAD}: wanted a folder or a hub id, got {source!r}: no such folder, and huggingface_hub says: {reason}"
         ) from error
@@ -249,6 +250,6 @@ def _read_weights(path: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = safetensors.load(content)
     except damage as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise ValueError(f"{_LOAD}: wanted a safetensors file, got {path}: {reason}") from error
     return tensors

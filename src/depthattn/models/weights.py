@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from depthattn._extras import require
+from depthattn._messages import reason_of
 
 _SHOWN = 3
 
@@ -72,7 +73,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         try:
             content = load_file(path)
         except safetensors.SafetensorError as error:
-            reason = " ".join(str(error).split())
+            reason = reason_of(error)
             raise ValueError(f"encoder_weights: wanted a safetensors file, got {path}: {reason}") from error
     else:
         try:

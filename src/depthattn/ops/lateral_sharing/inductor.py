@@ -50,8 +50,7 @@ def _mix_back(weights: Tensor, *tensors: Tensor, dtype: torch.dtype) -> tuple[li
 
 def _no_views(tensors: list[Tensor]) -> list[Tensor]:
     """The same memory as tensors of their own: of a view, torch.compile guards on the sizes of its base as well."""
-    # The stubs of torch leave out set_ with a tensor.
-    return [x.new_empty(0).set_(x) for x in tensors]  # type: ignore[call-overload]
+    return [x.new_empty(0).set_(x) for x in tensors]  # type: ignore[call-overload]  # torch's stubs leave it out
 
 
 def _laid_out(blocks: list[Tensor], features: list[Tensor], dense: bool) -> list[Tensor]:
