@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from training.checkpoint import INFO
+from training.facts import require, row_from_json
 from training.settings import Settings
 
 CONFIG, METRICS, BEST = "config.json", "metrics.jsonl", Path("checkpoints") / "best"
@@ -63,15 +63,8 @@ def read_record(path: Path) -> RunRecord:
     """
     config = _read_json(path / CONFIG, "the folder of a run of train_nyu.py")
     info = _read_json(path / BEST / INFO, "the best checkpoint of a run, which is there after its first epoch")
-    for name, keys in (
-        (CONFIG, {"settings": dict, "data": str, "class_names": list, "model": dict}),
-        (BEST / INFO, {"epoch": int}),
-    ):
-        found = config if name == CONFIG else info
-        for key, kind in keys.items():
-            if not isinstance(found.get(key), kind):
-                got = f"{key}: {found[key]!r:.60}" if key in found else ", ".join(found) or "none"
-                raise ValueError(f"{path / name}: wanted the key {key!r} as {kind.__name__}, got {got}")
+    require(config, {"settings": dict, "data": str, "class_names": list, "model": dict}, path / CONFIG)
+    require(info, {"epoch": int}, path / BEST / INFO)
     return RunRecord(path, config, _read_history(path / METRICS), info["epoch"])
 
 
@@ -96,8 +89,8 @@ def _read_history(path: Path) -> list[dict[str, float]]:
     history = []
     for number, line in enumerate(lines, start=1):
         try:
-            row = {key: math.nan if value is None else float(value) for key, value in json.loads(line).items()}
-            history.append({"epoch": row["epoch"], **row})
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError) as error:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} line {number}: wanted an epoch as JSON, got {line[:60]!r}") from error
+        history.append(row_from_json(row, ("epoch",), f"{path} line {number}"))
     return history

@@ -15,8 +15,8 @@ from accelerate.utils import InitProcessGroupKwargs, set_seed
 from depthattn.data import DataError
 from scripting.console import BAD_INPUT, INTERRUPTED, one_line
 from training.arguments import PROGRAM
-from training.checkpoint import CheckpointError
 from training.engine import TrainingStopped
+from training.facts import RecordError
 from training.network import build_model
 from training.run import Interrupted, Run
 from training.run_folder import RunFolder
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DataError as error:
         folder.discard_if_empty()
         _fail(error, BAD_INPUT, _kept(folder))
-    except (TrainingStopped, CheckpointError, ImportError, OSError) as error:
+    except (TrainingStopped, RecordError, ImportError, OSError) as error:
         folder.discard_if_empty()
         _fail(error, FAILED, _kept(folder))
     return 0

@@ -21,18 +21,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from depthattn._messages import reason_of
+from training.facts import RecordError
 
 INFO = "info.json"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(RecordError):
     """A checkpoint that is missing, incomplete or damaged."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was saved: tensors by file stem, then by name, and JSON-able facts."""
+    """What was saved: tensors by file stem, then by name, and JSON-able facts, which are in the file ``path``."""
 
+    path: Path
     tensors: dict[str, dict[str, Tensor]]
     info: dict[str, Any]
 
@@ -136,7 +138,7 @@ def load(folder: Path) -> Checkpoint:
             tensors[path.stem] = load_file(path)
         except SafetensorError as error:
             raise CheckpointError(f"{path}: wanted safetensors, got {reason_of(error)}") from error
-    return Checkpoint(tensors, info)
+    return Checkpoint(folder / INFO, tensors, info)
 
 
 def _is_listed(name: str, facts: object) -> bool:

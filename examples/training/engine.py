@@ -21,6 +21,7 @@ from depthattn.data import Sample
 from depthattn.metrics import DepthMetrics, SegmentationMetrics
 from training.batches import StepBatches, step_seed
 from training.checkpoint import Checkpoint, CheckpointError
+from training.facts import require, row_from_json
 from training.network import join_batch_norms, train_mode
 from training.objective import TrainingStep, build_loss
 from training.settings import Settings
@@ -249,7 +250,7 @@ class Engine:
         return {
             "step": self.steps,
             "frames_per_step": self.batches.frames_per_step,
-            "loss_sums": self.accelerator.reduce(self._sums, "mean").tolist(),
+            "loss_sums": dict(zip(LOSSES, self.accelerator.reduce(self._sums, "mean").tolist(), strict=True)),
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
 
@@ -257,9 +258,12 @@ class Engine:
         """Go back to the state that a checkpoint holds.
 
         Raises:
-            CheckpointError: it is of another network, or of steps of another number of frames.
+            RecordError: it is of another network, or of steps of another number of frames, or damaged.
         """
+        require(saved.info, {"progress": dict}, saved.path)
         progress = saved.info["progress"]
+        require(progress, {"step": int, "frames_per_step": int, "loss_sums": dict}, saved.path)
+        sums = row_from_json(progress["loss_sums"], LOSSES, f"{saved.path}, loss_sums")
         if progress["frames_per_step"] != self.batches.frames_per_step:
             raise CheckpointError(
                 f"--resume: wanted the {progress['frames_per_step']} frames per step of the run (batch size x "
@@ -269,9 +273,12 @@ class Engine:
         load_weights(self._step.loss, saved.tensors.get("loss", {}), "loss")
         load_optimizer(self.optimizer, self._names, saved.tensors.get("optimizer", {}))
         self.steps = progress["step"]
-        self._sums.copy_(torch.tensor(progress["loss_sums"], dtype=torch.float64))
-        if self.accelerator.scaler is not None and progress["scaler"] is not None:
-            self.accelerator.scaler.load_state_dict(progress["scaler"])
+        self._sums.copy_(torch.tensor([sums[name] for name in LOSSES], dtype=torch.float64))
+        scaler = self.accelerator.scaler
+        if scaler is not None and progress.get("scaler") is not None:
+            require(progress, {"scaler": dict}, saved.path)
+            require(progress["scaler"], {key: type(value) for key, value in scaler.state_dict().items()}, saved.path)
+            scaler.load_state_dict(progress["scaler"])
 
     def _check_finite(self, losses: Mapping[str, float], gradient: float) -> None:
         if not all(math.isfinite(value) for value in losses.values()):

@@ -28,15 +28,19 @@ def results(title: str, scores: Mapping[str, float], baseline: Baselines) -> Tab
     constant = f"best constant: the mean training depth, {baseline.depth:.2f} m"
     chance = "chance: labels drawn at their training frequencies"
     rows = [
-        ("depth rms", f"{rms:.3f} m", f"{baseline.rms:.3f} m", f"{rms / baseline.rms:.2f} x", constant),
+        ("depth rms", f"{rms:.3f} m", f"{baseline.rms:.3f} m", _times(rms, baseline.rms), constant),
         ("depth rel", f"{scores['rel']:.3f}", "", "", ""),
         ("delta < 1.25", f"{scores['delta1']:.1%}", "", "", ""),
-        ("mIoU", f"{miou:.1%}", f"{baseline.miou:.1%}", f"{miou / baseline.miou:.2f} x", chance),
+        ("mIoU", f"{miou:.1%}", f"{baseline.miou:.1%}", _times(miou, baseline.miou), chance),
         ("pixel accuracy", f"{scores['pixel_accuracy']:.1%}", "", "", ""),
     ]
     # A score without truth is NaN; so is a reference, where the training set has none.
     rows = [tuple("" if "nan" in cell else cell for cell in row) for row in rows if "nan" not in row[1]]
     return result_table(title, rows)
+
+
+def _times(score: float, reference: float) -> str:
+    return f"{score / reference:.2f} x" if reference else ""
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], baseline: Baselines, path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from accelerate import Accelerator
@@ -15,17 +15,20 @@ from torch.utils.data import Subset
 
 import reporting
 from depthattn import SynergyNet
+from depthattn.data import DataError
 from training import checkpoint
 from training.baselines import Baselines, baselines, training_statistics
 from training.batches import own_share, plain_loader, training_loader
 from training.console import EpochTable, TrainingDisplay
 from training.engine import Engine, StepReport
+from training.facts import RecordError, require, row_from_json, row_to_json
 from training.provenance import commit, versions
 from training.report import draw_contact_sheet, draw_curves, results
 from training.run_folder import RunFolder
 from training.settings import Settings, command_line
 from training.signals import StopRequest
 from training.sources import Source, evenly
+from training.state import load_weights
 from training.tensorboard import TensorBoardLog
 
 _STATISTICS_FRAMES = 2000
@@ -40,6 +43,7 @@ _COLUMNS = (
     ("val/pixel_accuracy", "pix acc", ".1%"),
     ("seconds", "seconds", ".0f"),
 )
+_BEST_BY = ("val/rms", "val/miou")
 _SHOWN_LOSSES = {"total": "loss", "depth_aware": "DA", "joint_gradient": "JG", "semantic_focal": "semF"}
 
 
@@ -141,12 +145,8 @@ class Run:
         if self._tensorboard is not None:
             self._tensorboard.close()
         best = checkpoint.load(self.folder.best)
-        self._engine.net.load_state_dict(best.tensors["model"])
-        scores = {
-            key.removeprefix("val/"): _from_json(value)
-            for key, value in best.info["metrics"].items()
-            if key.startswith("val/")
-        }
+        load_weights(self._engine.net, best.tensors.get("model", {}), "model")
+        epoch, scores = _best_epoch(best)
         self.folder.pictures.mkdir(exist_ok=True)
         draw_curves(self.history, self._baseline, self.folder.pictures / "curves.png")
         draw_contact_sheet(
@@ -156,14 +156,14 @@ class Run:
             self.settings,
             self.folder.pictures / "contact_sheet.png",
         )
-        epoch = best.info["epoch"]
+        reached = row_to_json(asdict(self._baseline))
         self.folder.write_results(
             {
                 "epoch": epoch,
                 "scores": {name: value for name, value in scores.items() if value == value},
-                "constant_depth_m": _to_json(self._baseline.depth),
-                "constant_depth_rms": _to_json(self._baseline.rms),
-                "chance_miou": _to_json(self._baseline.miou),
+                "constant_depth_m": reached["depth"],
+                "constant_depth_rms": reached["rms"],
+                "chance_miou": reached["miou"],
             }
         )
         self._engine.net.save_pretrained(
@@ -209,6 +209,11 @@ class Run:
                 statistics = training_statistics(
                     plain_loader(sample, self.settings), len(self.source.class_names), self.settings.max_depth
                 )
+                if not (statistics.depth > 0 or statistics.class_counts.any()):
+                    raise DataError(
+                        f"{self.source.title}: wanted a depth above 0 or a label below {len(self.source.class_names)} "
+                        f"to learn from, got none in {len(sample)} frame{'s' * (len(sample) > 1)}"
+                    )
                 validation = plain_loader(self.source.validation, self.settings)
                 measured = [baselines(statistics, validation, self.settings.max_depth)]
         (baseline,) = broadcast_object_list(measured)
@@ -224,13 +229,29 @@ class Run:
         self.accelerator.wait_for_everyone()
         saved = checkpoint.load(self.folder.last)
         self._engine.restore(saved)
-        self._baseline = Baselines(**{name: _from_json(value) for name, value in saved.info["baseline"].items()})
-        self.history = [_row_from_json(row) for row in saved.info["history"]]
-        self._best = next((row for row in self.history if row["epoch"] == saved.info["best_epoch"]), {})
+        self._restore_scores(saved)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
+            if self.history:
+                _best_epoch(checkpoint.load(self.folder.best))
             self.folder.write_metrics(self.history)
         self._say(f"resumed     after step {self._engine.steps}, from {self.folder.last}")
+
+    def _restore_scores(self, saved: checkpoint.Checkpoint) -> None:
+        """What was known besides the engine's state; a run must not find at its end that it cannot be used."""
+        path, info = saved.path, saved.info
+        require(info, {"baseline": dict, "history": list}, path)
+        names = [field.name for field in fields(Baselines)]
+        baseline = row_from_json(info["baseline"], names, f"{path}, baseline")
+        self._baseline = Baselines(**{name: baseline[name] for name in names})
+        keys = ("epoch", *_BEST_BY)
+        self.history = [row_from_json(row, keys, f"{path}, history {n}") for n, row in enumerate(info["history"], 1)]
+        self._best = next((row for row in self.history if row["epoch"] == info.get("best_epoch")), {})
+        length, done = self._engine.steps_per_epoch, len(self.history)
+        if not done * length <= self._engine.steps <= (done + 1) * length:
+            raise RecordError(
+                f"{path}: wanted a step of epoch {done + 1}, of {length} steps each, got step {self._engine.steps}"
+            )
 
     def _after_step(self, report: StepReport, display: TrainingDisplay) -> None:
         engine = self._engine
@@ -261,7 +282,9 @@ class Run:
 
     def _error(self, row: dict[str, float]) -> float:
         """What the best epoch has least of: both tasks in one number without a unit, or the task that has truth."""
-        parts = [row["val/rms"] / self._baseline.rms, 1.0 - row["val/miou"]]
+        rms, miou = (row[name] for name in _BEST_BY)
+        # Where a constant is right everywhere there is nothing to gain in depth.
+        parts = [rms / (self._baseline.rms or math.nan), 1.0 - miou]
         return sum(part for part in parts if math.isfinite(part))
 
     def _save(self, *, best: bool = False) -> None:
@@ -277,12 +300,12 @@ class Run:
         }
         if best:
             weights = {"model": tensors["model"]}
-            checkpoint.save(self.folder.best, weights, {**facts, "metrics": _row_to_json(self.history[-1])})
+            checkpoint.save(self.folder.best, weights, {**facts, "metrics": row_to_json(self.history[-1])})
         state = {
             "progress": progress,
-            "history": [_row_to_json(row) for row in self.history],
+            "history": [row_to_json(row) for row in self.history],
             "best_epoch": self._best.get("epoch"),
-            "baseline": _row_to_json(asdict(self._baseline)),
+            "baseline": row_to_json(asdict(self._baseline)),
         }
         checkpoint.save(self.folder.last, tensors, {**facts, **state})
 
@@ -323,18 +346,8 @@ def _model_notes(data: str, epoch: int, scores: dict[str, float]) -> str:
     return "\n".join([heading, "", "| score | value |", "| --- | ---: |", *rows])
 
 
-# JSON has no NaN, which stands for a score without truth.
-def _to_json(value: float) -> float | None:
-    return value if value == value else None
-
-
-def _from_json(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _row_to_json(row: dict[str, float]) -> dict[str, float | None]:
-    return {key: _to_json(value) for key, value in row.items()}
-
-
-def _row_from_json(row: dict[str, float | None]) -> dict[str, float]:
-    return {key: _from_json(value) for key, value in row.items()}
+def _best_epoch(best: checkpoint.Checkpoint) -> tuple[int, dict[str, float]]:
+    """The epoch that the best checkpoint is of, and its scores."""
+    require(best.info, {"epoch": int, "metrics": dict}, best.path)
+    row = row_from_json(best.info["metrics"], _BEST_BY, f"{best.path}, metrics")
+    return best.info["epoch"], {key.removeprefix("val/"): row[key] for key in row if key.startswith("val/")}

@@ -192,6 +192,21 @@ def test_bad_input(
     assert not output.parent.exists()
 
 
+def test_frames_that_have_nothing_to_learn_from(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pictures(tmp_path / "data", 4, labels=True)
+    for index in range(4):
+        Image.fromarray(np.zeros((40, 56), np.uint16)).save(tmp_path / "data" / "depths" / f"{index}.png")
+        Image.fromarray(np.full((40, 56), 255, np.uint8)).save(tmp_path / "data" / "labels" / f"{index}.png")
+    new = tmp_path / "runs" / "new"
+    assert train("--folder", tmp_path / "data", "--num-classes", 3, "--output", new) == 2
+    error = capsys.readouterr().err
+    assert error.endswith("wanted a depth above 0 or a label below 3 to learn from, got none in 3 frames\n")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
 def test_damage_met_in_the_middle_of_training(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The second frame is not read before the run begins; what was begun is taken back."""
     frames = write_list(tmp_path / "data", 6)

@@ -123,6 +123,38 @@ def test_nothing_to_resume_from_but_damage(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "edit", "wanted"),
+    [
+        ("last", {"progress": None}, "wanted the key 'progress' as dict, got progress: None"),
+        ("last", {"progress": {"step": 8}}, "wanted the key 'frames_per_step' as int, got step"),
+        ("last", {"baseline": {"depth": 1.0, "rms": 1.0}}, "baseline: wanted miou, got depth, rms"),
+        ("last", {"history": [{"epoch": "one"}]}, "history 1: wanted numbers by name, got {'epoch': 'one'}"),
+        ("last", {"history": [{"epoch": 1}]}, "history 1: wanted val/rms, val/miou, got epoch"),
+        ("last", {"history": []}, "wanted a step of epoch 1, of 4 steps each, got step 8"),
+        ("best", {"metrics": {}}, "metrics: wanted val/rms, val/miou, got nothing"),
+    ],
+)
+def test_facts_that_somebody_edited(
+    name: str,
+    edit: dict[str, object],
+    wanted: str,
+    runs: tuple[Path, dict[str, list[int]]],
+    train: Train,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs[0] / "whole", run)
+    info = run / "checkpoints" / name / "info.json"
+    info.write_text(json.dumps({**json.loads(info.read_text()), **edit}))
+    assert train(*OPTIONS, "--output", run, "--resume") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"train_nyu.py: error: {info}")
+    assert wanted in error
+    assert error.count("\n") == 1
+
+
 def test_other_options_than_those_of_the_run(
     runs: tuple[Path, dict[str, list[int]]], train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -307,7 +307,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("config.json", "{", "wanted JSON, got"),
         ("config.json", "[]", "wanted a JSON object, got list"),
         ("config.json", '{"settings": {}}', "wanted the key 'data' as str, got settings"),
-        ("metrics.jsonl", '{"epoch": 1}\n{"step": 2}\n', "metrics.jsonl line 2: wanted an epoch as JSON"),
+        ("metrics.jsonl", '{"epoch": 1}\n{"step": 2}\n', "metrics.jsonl line 2: wanted epoch, got step"),
         ("metrics.jsonl", "nonsense\n", "metrics.jsonl line 1: wanted an epoch as JSON, got 'nonsense'"),
     ],
 )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -127,6 +128,18 @@ def test_folder_with_labels_only(train: Train, tmp_path: Path) -> None:
     assert "val/rms" not in row
     assert 0 < row["val/miou"] < 1
     assert row["train/depth_aware"] == 0
+
+
+def test_depth_that_one_number_predicts(train: Train, tmp_path: Path) -> None:
+    """The best constant has no error then, and the best epoch is not the one that divides by it."""
+    write_pictures(tmp_path / "frames", 4, labels=True)
+    for path in (tmp_path / "frames" / "depths").iterdir():
+        Image.fromarray(np.full((40, 56), 2000, np.uint16)).save(path)
+    run = tmp_path / "run"
+    assert train("--folder", tmp_path / "frames", "--num-classes", 3, "--epochs", 2, "--output", run) == 0
+    rows, results = read_metrics(run), json.loads((run / "results.json").read_text())
+    assert results["constant_depth_rms"] == 0
+    assert results["scores"]["miou"] == max(row["val/miou"] for row in rows)
 
 
 def test_learned_weights_and_bfloat16(train: Train, tmp_path: Path) -> None:

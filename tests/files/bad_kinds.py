@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.files.kinds import Kind
+from tests.files.kind import Kind
 
 hoard: list[Any] = []
 

@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from tests.files.kinds import ROOT, Kind
+from tests.examples.factory import ROOT
+from tests.files.kind import Kind
 
 # For one set of damaged files of some kilobytes.
 CPU_SECONDS, SECONDS, MEGABYTES = 20, 120, 256

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.files import bad_kinds
 from tests.files.judge import outcomes
-from tests.files.kinds import KINDS, Kind
+from tests.files.kind import Kind
+from tests.files.kinds import KINDS
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
