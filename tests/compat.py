@@ -1,6 +1,6 @@
 """Run the tests on the oldest PyTorch that is supported and on the newest: ``python -m tests.compat``.
 
-Each has an environment of its own in ``.venv/torch-VERSION``, kept for the next time. Arguments go to pytest; without
+Each has an environment of its own in ``.venv/torch-VERSION``, kept for the next time, and timm in it. Arguments go to pytest; without
 any, the whole suite runs. Needs nothing but Python itself, and exits with 1 if a suite fails.
 """
 
@@ -33,10 +33,11 @@ def environment(version: str) -> Path:
         return python
     print(f"compat: installing torch {version} into {folder} ...", flush=True)
     venv.create(folder, with_pip=True, clear=True)
-    wanted = "torch" if version == NEWEST else f"torch=={version}.*"
+    torch = "torch" if version == NEWEST else f"torch=={version}.*"
     # Not under constraints.txt: other versions of PyTorch want other versions of their neighbours.
     pip = (str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-    subprocess.run([*pip, wanted, "--editable", f"{ROOT}[test]"], check=True)
+    # timm needs the torchvision of that PyTorch, which is not published for every build of it.
+    subprocess.run([*pip, torch, "timm", "--editable", f"{ROOT}[test]"], check=True)
     made.touch()
     return python
 

@@ -76,8 +76,10 @@ def _prepare(settings: Settings) -> Run:
 def _on_cpu() -> bool:
     # Said outright, as torchrun on a machine without accelerators would otherwise start unconnected processes.
     # Apple's has no float64, in which losses and scores are summed up.
+    if not torch.accelerator.is_available():
+        return True
     device = torch.accelerator.current_accelerator()
-    return device is None or device.type == "mps" or not torch.accelerator.is_available()
+    return device is None or device.type == "mps"
 
 
 def _kept(folder: RunFolder) -> str:

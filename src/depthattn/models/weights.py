@@ -36,7 +36,7 @@ def load_encoder_weights(
     path = Path(path)
     found = _read(path)
     wanted = module.state_dict()
-    found = {_flattened(key, wanted): value for key, value in found.items()}
+    found = {_as_named_in(wanted, key): value for key, value in found.items()}
     if left_out is None:
         ours = {key.partition(".")[0] for key in wanted}
         left_out = {key.partition(".")[0] for key in found} - ours
@@ -95,10 +95,12 @@ def _read(path: Path) -> dict[str, Tensor]:
     return content
 
 
-def _flattened(key: str, wanted: dict[str, Tensor]) -> str:
-    """The key under timm's ``features_only`` naming (``stages_0.x`` for ``stages.0.x``) where the module uses it."""
-    flat = key.replace(".", "_", 1)
-    return flat if key not in wanted and flat in wanted else key
+def _as_named_in(wanted: dict[str, Tensor], key: str) -> str:
+    """``key`` as timm's ``features_only`` modules name it, if the module is one.
+
+    ``stages_0.x`` for ``stages.0.x`` where it takes the network apart, ``model.x`` where it wraps it.
+    """
+    return next((name for name in (key, key.replace(".", "_", 1), f"model.{key}") if name in wanted), key)
 
 
 def _listing(kind: str, keys: list[str]) -> str:
