@@ -1,7 +1,7 @@
 """Run the tests on the oldest PyTorch that is supported and on the newest: ``python -m tests.compat``.
 
-Each has an environment of its own in ``.venv/torch-VERSION``, kept for the next time, and timm in it. Arguments go to pytest; without
-any, the whole suite runs. Needs nothing but Python itself, and exits with 1 if a suite fails.
+Each has an environment of its own in ``.venv/torch-VERSION``, kept for the next time, with timm in it. Arguments
+go to pytest; without any, the whole suite runs. Needs nothing but Python itself, and exits with 1 if a suite fails.
 """
 
 from __future__ import annotations

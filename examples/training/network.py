@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from depthattn import SynergyNet
+from depthattn._messages import reason_of
 from training.settings import Settings
 
 
@@ -22,7 +23,23 @@ def build_model(settings: Settings, num_classes: int) -> SynergyNet:
         upsample_semantics="eval",
         encoder_weights=settings.encoder_weights,
     )
+    _check_size(model, settings)
     return model.to(memory_format=torch.channels_last)
+
+
+def _check_size(model: SynergyNet, settings: Settings) -> None:
+    """Let the encoder look at a black picture: many a transformer takes one size alone."""
+    model.eval()
+    try:
+        with torch.no_grad():
+            model.encoder(torch.zeros(1, 3, *settings.size))
+    except (AssertionError, RuntimeError) as error:
+        height, width = settings.size
+        raise ValueError(
+            f"--encoder {settings.encoder}: wanted one for pictures of {height}x{width} (--size), got: "
+            f"{reason_of(error)}"
+        ) from error
+    model.train()
 
 
 def join_batch_norms(model: SynergyNet, settings: Settings, accelerator: Accelerator) -> SynergyNet:

@@ -207,6 +207,16 @@ def test_frames_that_have_nothing_to_learn_from(
     assert not (tmp_path / "runs").exists()
 
 
+def test_encoder_for_pictures_of_one_size(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("timm", exc_type=ImportError)
+    assert train("--encoder", "timm:vit_tiny_patch16_224", "--output", tmp_path / "new") == 2
+    assert capsys.readouterr().err == (
+        "train_nyu.py: error: --encoder timm:vit_tiny_patch16_224: wanted one for pictures of 32x48 (--size), got: "
+        "Input height (32) doesn't match model (224).\n"
+    )
+    assert not (tmp_path / "new").exists()
+
+
 def test_damage_met_in_the_middle_of_training(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The second frame is not read before the run begins; what was begun is taken back."""
     frames = write_list(tmp_path / "data", 6)
