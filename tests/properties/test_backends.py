@@ -148,7 +148,7 @@ def test_joint_gradient_in_every_dtype(run: Run, maps: DepthMaps, semantic: bool
     _joint_gradient(run, maps, semantic, seed)
 
 
-@fewer(20)
+@fewer(100)
 @given(SLOW, depth_maps(smallest=3, extremes=False), st.booleans(), seeds)
 @searching("joint_gradient_loss, triton")
 def test_joint_gradient_by_triton(run: Run, maps: DepthMaps, semantic: bool, seed: int) -> None:
