@@ -40,8 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run.start()
         run.train()
-        # The rest is work of the main process alone. The others end here: they would wait for longer than they may.
-        run.accelerator.end_training()
+        run.leave_group()
         run.finish()
     except Interrupted as stop:
         _say(f"{PROGRAM}: stopped by {stop.signal.name} after step {stop.step}; --resume goes on from {folder.last}")

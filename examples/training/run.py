@@ -32,6 +32,7 @@ from training.state import load_weights
 from training.tensorboard import TensorBoardLog
 
 _STATISTICS_FRAMES = 2000
+_LAST_WORK_SECONDS = 0.5
 _COLUMNS = (
     ("epoch", "epoch", ".0f"),
     ("train/total", "loss", ".3f"),
@@ -137,6 +138,13 @@ class Run:
                 better = not self._best or self._error(row) < self._error(self._best)
                 self._finish_epoch(row, better)
                 table.add(row, best=better)
+
+    def leave_group(self) -> None:
+        """The rest is work of the main process alone. The others end: they would wait for longer than they may."""
+        self.accelerator.end_training()
+        if self.accelerator.num_processes > 1:
+            # PyTorch joins the threads of gloo while it holds Python's lock, which the last work of one may still want.
+            time.sleep(_LAST_WORK_SECONDS)
 
     def finish(self) -> None:
         """Score of the best checkpoint beside its references, and the pictures."""
