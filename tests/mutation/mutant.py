@@ -47,7 +47,7 @@ class Mutant(NamedTuple):
             return _SHARED[operation]
         kernels = "tests/ops/test_semantic_focal_upsample.py" if operation == _UPSAMPLE else _kernels(operation)
         own = {
-            "triton": ("tests/ops/test_triton.py", "tests/ops/test_accuracy.py"),
+            "triton": ("tests/ops/test_triton.py", "tests/ops/test_accuracy.py", kernels),
             "pixels": ("tests/ops/test_triton.py",),
             "inductor": ("tests/ops/test_accuracy.py", kernels),
         }.get(backend, ("tests/ops/test_contract.py", "tests/ops/test_invalid.py", kernels))

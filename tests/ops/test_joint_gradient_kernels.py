@@ -206,3 +206,12 @@ def test_a_hole_next_to_a_window() -> None:
     sums, windows, *_ = eager.forward(pred, target, None, None, -100)
     assert windows.tolist() == [1]
     assert sums.isfinite().all()
+
+
+def test_the_second_derivative_to_the_prediction_is_there_and_zero() -> None:
+    """The loss is linear between its kinks; penalties on a gradient must not find a missing one."""
+    pred, target = depth(2, 9, 11, seed=1).requires_grad_(), target_with_holes(2, 9, 11)
+    (first,) = torch.autograd.grad(joint_gradient_loss(pred, target), pred, create_graph=True)
+    (second,) = torch.autograd.grad((first * random(2, 9, 11, seed=3)).sum(), pred)
+    assert first.abs().sum() > 0
+    assert torch.equal(second, torch.zeros_like(pred))

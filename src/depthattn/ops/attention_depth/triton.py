@@ -46,12 +46,12 @@ def _depth_aware(
         valid = valid & (load_row(mask, mask_strides, image, row, column, inside) != 0)
     g = tl.where(valid, g, 1.0)
     p = tl.where(valid, p, g)
-    weight, weight_slope, slopes = attention(p, g, over_m, LOG_OFFSET, LOG_FLOOR)
+    weight, weight_slope = attention(p, g, over_m, LOG_OFFSET, LOG_FLOOR)
     distance, slope = distance_of(p - g, DISTANCE, BETA)
     slope = weight * slope
     if not DETACH_WEIGHT:
         # An infinite distance times a slope of zero must not turn into NaN.
-        slope += tl.where(slopes, weight_slope * distance, 0.0)
+        slope += tl.where(weight_slope != 0, weight_slope * distance, 0.0)
     return tl.where(valid, weight * distance, 0.0), tl.where(valid, slope, 0.0), valid
 
 

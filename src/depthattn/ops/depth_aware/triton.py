@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, sign, strides_of, wide_type
+from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, log1p, sign, strides_of, wide_type
 
 # Eight pixels for each of 128 threads: two 16-byte loads in flight per float32 map, few registers, and still a
 # thousand programs at 4 x 480 x 640.
@@ -51,21 +51,28 @@ def _target_tile(target, mask, target_strides, mask_strides, image, row, column,
 
 
 @triton.jit
+def _logarithm(x, LOG_OFFSET: tl.constexpr):
+    if LOG_OFFSET == 1.0:
+        return log1p(x)
+    return tl.log(x + LOG_OFFSET)
+
+
+@triton.jit
 def attention(p, g, over_m, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr):
-    """alpha + lambda, d lambda / dp, and where the latter is not 0: inside lambda's clamp, with p > 0."""
+    """alpha + lambda and d lambda / dp."""
     positive = p > 0
-    shifted = tl.where(positive, p, 1.0) + LOG_OFFSET
-    a = tl.where(positive, tl.log(shifted), tl.full(p.shape, LOG_FLOOR, p.dtype))
-    b = tl.log(g + LOG_OFFSET)
+    inner = tl.where(positive, p, 1.0)
+    a = tl.where(positive, _logarithm(inner, LOG_OFFSET), tl.full(p.shape, LOG_FLOOR, p.dtype))
+    b = _logarithm(g, LOG_OFFSET)
     high = tl.maximum(a, b)
     above = high > 0
-    raw = 1.0 - tl.minimum(a, b) / tl.where(above, high, 1.0)
-    lambda_ = tl.where(above, tl.where(raw < 1, raw, 1.0), 0.0)
-    slopes = positive & above & (raw < 1) & (raw > 0)
-    # b / (a^2 (p + o)) above the target and -1 / (b (p + o)) below it.
-    rise = p > g
-    slope = tl.where(rise, b, -1.0) / (tl.where(rise, a * a, b) * shifted)
-    return tl.minimum(g * over_m, 1.0) + lambda_, tl.where(slopes, slope, 0.0), slopes
+    ratio = tl.minimum(a, b) / tl.where(above, high, 1.0)
+    lambda_ = tl.where(above, tl.where(ratio > 0, 1.0 - ratio, 1.0), 0.0)
+    # With both logarithms above 0: b / (a^2 (p + o)) above the target and -1 / (b (p + o)) below it. Not read off
+    # lambda, which rounds to 1 well before its slope is 0.
+    slopes = positive & (p > 1.0 - LOG_OFFSET) & (b > 0)
+    slope = tl.where(p > g, ratio, -1.0) / (tl.where(slopes, high, 1.0) * (inner + LOG_OFFSET))
+    return tl.minimum(g * over_m, 1.0) + lambda_, tl.where(slopes, slope, 0.0)
 
 
 @triton.jit
@@ -105,7 +112,7 @@ def _forward_kernel(
         pred + image * pred_strides[0] + row * pred_strides[1] + column * pred_strides[2], mask=inside, other=0
     ).to(WIDE)
     p = tl.where(valid, p, g)
-    weight, _, _ = attention(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
+    weight, _ = attention(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
     distance, _ = distance_of(p - g, DISTANCE, BETA)
     program = tl.program_id(0).to(tl.int64)
     tl.store(sums + program, tl.sum(tl.where(valid, weight * distance, 0.0)))
@@ -126,12 +133,12 @@ def _backward_kernel(
         pred + image * pred_strides[0] + row * pred_strides[1] + column * pred_strides[2], mask=inside, other=0
     ).to(WIDE)
     p = tl.where(valid, p, g)
-    weight, weight_slope, slopes = attention(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
+    weight, weight_slope = attention(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
     distance, slope = distance_of(p - g, DISTANCE, BETA)
     value = weight * slope
     if not DETACH_WEIGHT:
         # An infinite distance times a slope of zero must not turn into NaN.
-        value += tl.where(slopes, weight_slope * distance, 0.0)
+        value += tl.where(weight_slope != 0, weight_slope * distance, 0.0)
     value = tl.where(valid, value * tl.load(scale + image * scale_stride), 0.0)
     tl.store(
         gradient + image * gradient_strides[0] + row * gradient_strides[1] + column * gradient_strides[2],
