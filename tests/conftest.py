@@ -19,11 +19,17 @@ if not torch.cuda.is_available():
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if torch.cuda.is_available():
-        return
+    # Read when it is imported: whether Triton interprets.
+    from depthattn.ops import backend
+
+    lacking = {
+        "cuda": None if torch.cuda.is_available() else "no CUDA device",
+        "triton": backend._obstacle,
+    }
     for item in items:
-        if item.get_closest_marker("cuda"):
-            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+        for marker, reason in lacking.items():
+            if reason is not None and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.checkpoint import INFO
-from training.facts import require, row_from_json
+from training.facts import expect, row_from_json
 from training.settings import Settings
 
 CONFIG, METRICS, BEST = "config.json", "metrics.jsonl", Path("checkpoints") / "best"
@@ -63,8 +63,8 @@ def read_record(path: Path) -> RunRecord:
     """
     config = _read_json(path / CONFIG, "the folder of a run of train_nyu.py")
     info = _read_json(path / BEST / INFO, "the best checkpoint of a run, which is there after its first epoch")
-    require(config, {"settings": dict, "data": str, "class_names": list, "model": dict}, path / CONFIG)
-    require(info, {"epoch": int}, path / BEST / INFO)
+    expect(config, {"settings": dict, "data": str, "class_names": list, "model": dict}, path / CONFIG)
+    expect(info, {"epoch": int}, path / BEST / INFO)
     return RunRecord(path, config, _read_history(path / METRICS), info["epoch"])
 
 

@@ -21,7 +21,7 @@ from depthattn.data import Sample
 from depthattn.metrics import DepthMetrics, SegmentationMetrics
 from training.batches import StepBatches, step_seed
 from training.checkpoint import Checkpoint, CheckpointError
-from training.facts import require, row_from_json
+from training.facts import expect, row_from_json
 from training.network import join_batch_norms, train_mode
 from training.objective import TrainingStep, build_loss
 from training.settings import Settings
@@ -260,9 +260,9 @@ class Engine:
         Raises:
             RecordError: it is of another network, or of steps of another number of frames, or damaged.
         """
-        require(saved.info, {"progress": dict}, saved.path)
+        expect(saved.info, {"progress": dict}, saved.path)
         progress = saved.info["progress"]
-        require(progress, {"step": int, "frames_per_step": int, "loss_sums": dict}, saved.path)
+        expect(progress, {"step": int, "frames_per_step": int, "loss_sums": dict}, saved.path)
         sums = row_from_json(progress["loss_sums"], LOSSES, f"{saved.path}, loss_sums")
         if progress["frames_per_step"] != self.batches.frames_per_step:
             raise CheckpointError(
@@ -276,8 +276,8 @@ class Engine:
         self._sums.copy_(torch.tensor([sums[name] for name in LOSSES], dtype=torch.float64))
         scaler = self.accelerator.scaler
         if scaler is not None and progress.get("scaler") is not None:
-            require(progress, {"scaler": dict}, saved.path)
-            require(progress["scaler"], {key: type(value) for key, value in scaler.state_dict().items()}, saved.path)
+            expect(progress, {"scaler": dict}, saved.path)
+            expect(progress["scaler"], {key: type(value) for key, value in scaler.state_dict().items()}, saved.path)
             scaler.load_state_dict(progress["scaler"])
 
     def _check_finite(self, losses: Mapping[str, float], gradient: float) -> None:

@@ -12,7 +12,7 @@ class RecordError(ValueError):
     """What a run wrote down is missing, incomplete or damaged."""
 
 
-def require(content: Mapping[str, Any], kinds: Mapping[str, type], path: Path) -> None:
+def expect(content: Mapping[str, Any], kinds: Mapping[str, type], path: Path) -> None:
     """Every key of ``kinds`` has to be there with a value of its kind; an int will do for a float.
 
     Raises:

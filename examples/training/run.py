@@ -21,7 +21,7 @@ from training.baselines import Baselines, baselines, training_statistics
 from training.batches import own_share, plain_loader, training_loader
 from training.console import EpochTable, TrainingDisplay
 from training.engine import Engine, StepReport
-from training.facts import RecordError, require, row_from_json, row_to_json
+from training.facts import RecordError, expect, row_from_json, row_to_json
 from training.provenance import commit, versions
 from training.report import draw_contact_sheet, draw_curves, results
 from training.run_folder import RunFolder
@@ -248,7 +248,7 @@ class Run:
     def _restore_scores(self, saved: checkpoint.Checkpoint) -> None:
         """What was known besides the engine's state; a run must not find at its end that it cannot be used."""
         path, info = saved.path, saved.info
-        require(info, {"baseline": dict, "history": list}, path)
+        expect(info, {"baseline": dict, "history": list}, path)
         names = [field.name for field in fields(Baselines)]
         baseline = row_from_json(info["baseline"], names, f"{path}, baseline")
         self._baseline = Baselines(**{name: baseline[name] for name in names})
@@ -356,6 +356,6 @@ def _model_notes(data: str, epoch: int, scores: dict[str, float]) -> str:
 
 def _best_epoch(best: checkpoint.Checkpoint) -> tuple[int, dict[str, float]]:
     """The epoch that the best checkpoint is of, and its scores."""
-    require(best.info, {"epoch": int, "metrics": dict}, best.path)
+    expect(best.info, {"epoch": int, "metrics": dict}, best.path)
     row = row_from_json(best.info["metrics"], _BEST_BY, f"{best.path}, metrics")
     return best.info["epoch"], {key.removeprefix("val/"): row[key] for key in row if key.startswith("val/")}

@@ -144,6 +144,8 @@ def _as_in_a_fresh_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_of_a_page_runs(page: Path) -> None:
+    if page.name == "export.md" and torch.__version__ < (2, 7):
+        pytest.skip("PyTorch 2.6 exports less, as the page says")
     run(page)
 
 

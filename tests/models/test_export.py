@@ -18,6 +18,7 @@ from torch.export import Dim, export
 from depthattn import SynergyNet
 from depthattn.models import export as export_module
 
+any_size = pytest.mark.skipif(torch.__version__ < (2, 7), reason="PyTorch 2.6 keeps sizes")
 SIZES = [(2, 64, 96), (1, 65, 97), (3, 33, 64), (1, 100, 36)]
 
 
@@ -68,6 +69,7 @@ def test_exported_program_has_no_operator_of_this_library(sharing: str) -> None:
         check_equal(program.module()(image), model, image)
 
 
+@any_size
 def test_exported_at_one_size_runs_at_any() -> None:
     model = network(Stem())
     free = {0: Dim("batch"), 2: Dim("height", min=33), 3: Dim("width", min=33)}
@@ -78,12 +80,14 @@ def test_exported_at_one_size_runs_at_any() -> None:
             check_equal(program(image), model, image)
 
 
+@any_size
 def test_onnx_of_any_size(tmp_path: Path) -> None:
     model = network("resnet18")
     # 32 is a size where the encoder's last map has one pixel, which tracers like to take for a constant.
     check_file(model, tmp_path, None, [*SIZES, (1, 32, 32)])
 
 
+@any_size
 def test_onnx_of_one_size(tmp_path: Path) -> None:
     path = check_file(network(Stem(), "channel"), tmp_path, (65, 97), [(1, 65, 97), (3, 65, 97)])
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -130,6 +134,13 @@ def test_a_failure_while_writing_leaves_the_older_file(tmp_path: Path, monkeypat
         network(Stem()).export_onnx(path, size=(32, 32))
     assert [entry.name for entry in tmp_path.iterdir()] == ["net.onnx"]
     assert path.read_text() == "an older file"
+
+
+def test_too_old_a_torch_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_module, "_OLDEST_TORCH", (99, 1))
+    with pytest.raises(ValueError, match=r"SynergyNet.export_onnx: wanted PyTorch 99.1 or newer, got \d"):
+        network(Stem()).export_onnx(tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

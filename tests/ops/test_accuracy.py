@@ -52,7 +52,15 @@ def zero_rows(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("backend", "dtype", "case"), RUNS, ids=[f"{case.name}-{backend}-{str(dtype)[6:]}" for backend, dtype, case in RUNS]
+    ("backend", "dtype", "case"),
+    [
+        pytest.param(
+            *(backend, dtype, case),
+            marks=[pytest.mark.triton] if backend == "triton" else [],
+            id=f"{case.name}-{backend}-{str(dtype)[6:]}",
+        )
+        for backend, dtype, case in RUNS
+    ],
 )
 def test_no_further_from_float64_than_the_formula_in_that_dtype(backend: str, dtype: torch.dtype, case: Case) -> None:
     inputs = case.inputs(dtype)

@@ -44,7 +44,7 @@ def analytic_slope(p: float, g: float, o: float, distance: str, beta: float, m: 
 OPTIONS = [(distance, offset) for distance in ("smooth_l1", "l1", "l2") for offset in (1.0, 0.0, 0.5, 2.0)]
 EDGES = [
     *(("eager", *options) for options in OPTIONS),
-    *(("triton", *options) for options in OPTIONS),
+    *(pytest.param("triton", *options, marks=pytest.mark.triton) for options in OPTIONS),
     *[("inductor", "smooth_l1", 1.0), ("inductor", "l1", 2.0), ("inductor", "l2", 0.0)],
 ]
 

@@ -19,7 +19,7 @@ from depthattn.ops import triton_utils
 from depthattn.ops.semantic_focal_upsample import TERMS, reference, triton
 
 # The interpreter computes with NumPy, also what a mask then leaves out.
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+pytestmark = [pytest.mark.triton, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 
 DOUBLE = torch.float64
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -29,7 +29,7 @@ from depthattn.ops import backend, triton_utils
 from depthattn.ops.lateral_sharing import reference as lateral_sharing_reference
 
 # The interpreter computes with NumPy, also what a mask then leaves out.
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+pytestmark = [pytest.mark.triton, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 
 DOUBLE = torch.float64
 BLOCKS = {

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from tests.ops.kernel_calls import CALLS
 
+pytestmark = pytest.mark.triton
+
 
 def compiled(operation: str) -> list[dict[str, Any]]:
     # In a process of its own: the interpreter, once chosen, holds for a process.

@@ -35,22 +35,41 @@ compiled = pytest.mark.skipif(not LONG, reason="in make fuzz: compiling takes se
 Run = tuple[str, torch.dtype]
 
 
-def agree(run: Run, ours: Function, formula: Function, inputs: Sequence[Tensor], cotangent_seed: int) -> None:
-    """Values and gradients within the rounding of the arithmetic, in float32, and of the storage."""
+def agree(
+    run: Run,
+    ours: Function,
+    formula: Function,
+    inputs: Sequence[Tensor],
+    cotangent_seed: int,
+    multilinear: bool = False,
+) -> None:
+    """Values and gradients within the rounding of the arithmetic, in float32, and of the storage.
+
+    What is ``multilinear`` in its inputs is a sum of products, as are its gradients: their rounding is that of the sum
+    of the products' sizes, whatever they leave of each other.
+    """
     backend, dtype = run
     stored = [x.to(dtype) for x in inputs]
     leaves = [x.clone().requires_grad_() for x in stored]
-    exact = [x.double().requires_grad_() for x in stored]
-    wanted = formula(*exact)
-    cotangent = uniform(cotangent_seed, *wanted.shape, low=0.25).bfloat16().double()
     with use_backend(backend):
         value = ours(*leaves)
+        cotangent = uniform(cotangent_seed, *value.shape, low=0.25).bfloat16()
         slopes = torch.autograd.grad(value, leaves, cotangent.to(value.dtype))
-    pairs = [(value, wanted), *zip(slopes, torch.autograd.grad(wanted, exact, cotangent), strict=True)]
-    for a, b in pairs:
-        bound = 64 * torch.finfo(torch.float32).eps + (torch.finfo(a.dtype).eps if a.dtype != torch.float32 else 0)
-        largest = float(b.detach().abs().max()) if b.numel() else 0.0
-        torch.testing.assert_close(a.detach().double(), b.detach(), rtol=bound, atol=bound * largest)
+    wanted = _with_gradients(formula, stored, cotangent)
+    sizes = _with_gradients(formula, [x.abs() for x in stored], cotangent) if multilinear else wanted
+    for a, b, size in zip((value, *slopes), wanted, sizes, strict=True):
+        kind = torch.finfo(a.dtype)
+        bound = 64 * torch.finfo(torch.float32).eps + (kind.eps if a.dtype != torch.float32 else 0)
+        largest = float(size.abs().max()) if b.numel() else 0.0
+        # The smallest number that the dtype has above 0 is the spacing of the small ones.
+        atol = bound * largest + kind.smallest_normal * kind.eps
+        torch.testing.assert_close(a.detach().double(), b, rtol=bound, atol=atol)
+
+
+def _with_gradients(formula: Function, inputs: Sequence[Tensor], cotangent: Tensor) -> list[Tensor]:
+    exact = [x.double().requires_grad_() for x in inputs]
+    value = formula(*exact)
+    return [value.detach(), *torch.autograd.grad(value, exact, cotangent.double())]
 
 
 def _depth_aware(run: Run, maps: DepthMaps, distance: str, log_offset: float, seed: int) -> None:
@@ -110,6 +129,7 @@ def _lateral_sharing(run: Run, tasks: int, per_channel: bool, size: tuple[int, i
         lambda gates, *features: torch.stack(lateral_sharing.share(list(features), gates)),
         [gates, *features],
         seed,
+        multilinear=True,
     )
 
 
@@ -120,6 +140,7 @@ def _up_skip(run: Run, sizes: list[tuple[int, int]], size: tuple[int, int], mode
         lambda *maps: semi_dense_up_skip.merge(list(maps), size, mode),
         [uniform(seed + j, 2, 2, *each, low=-1) for j, each in enumerate(sizes)],
         seed,
+        multilinear=True,
     )
 
 
@@ -135,6 +156,7 @@ def test_depth_aware_in_every_dtype(run: Run, maps: DepthMaps, distance: str, lo
     _depth_aware(run, maps, distance, log_offset, seed)
 
 
+@pytest.mark.triton
 @fewer(20)
 @given(SLOW, depth_maps(extremes=False), distances, offsets, seeds)
 @searching("depth_aware_loss, triton")
@@ -148,6 +170,7 @@ def test_joint_gradient_in_every_dtype(run: Run, maps: DepthMaps, semantic: bool
     _joint_gradient(run, maps, semantic, seed)
 
 
+@pytest.mark.triton
 @fewer(100)
 @given(SLOW, depth_maps(smallest=3, extremes=False), st.booleans(), seeds)
 @searching("joint_gradient_loss, triton")
@@ -161,6 +184,7 @@ def test_semantic_focal_in_every_dtype(run: Run, classes: int, size: tuple[int, 
     _semantic_focal(run, classes, size, gamma, seed)
 
 
+@pytest.mark.triton
 @fewer(20)
 @given(SLOW, st.integers(1, 7), size_of_maps, gammas, seeds)
 @searching("semantic_focal_loss, triton")
@@ -176,6 +200,7 @@ def test_lateral_sharing_in_every_dtype(
     _lateral_sharing(run, tasks, per_channel, size, seed)
 
 
+@pytest.mark.triton
 @fewer(20)
 @given(SLOW, st.integers(1, 4), st.booleans(), size_of_maps, seeds)
 @searching("lateral_sharing, triton")
@@ -191,6 +216,7 @@ def test_the_up_skip_in_every_dtype(
     _up_skip(run, sizes, size, mode, seed)
 
 
+@pytest.mark.triton
 @fewer(20)
 @given(SLOW, pyramid_sizes, size_of_maps, modes, seeds)
 @searching("semi_dense_up_skip, triton")

@@ -43,7 +43,7 @@ class DepthHead(nn.Module):
         device = features.device.type
         full_precision = (
             torch.autocast(device, enabled=False)
-            if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+            if not features.is_meta and torch.is_autocast_enabled(device)
             else contextlib.nullcontext()
         )
         with full_precision:

@@ -239,8 +239,8 @@ class SynergyNet(nn.Module):
 
         Raises:
             ImportError: without onnx and onnxscript, which the extra ``onnx`` brings.
-            ValueError: if ``size`` is below 32 pixels, if the model is not in float32, or if torch.export cannot
-                trace the encoder.
+            ValueError: if ``size`` is below 32 pixels, if the model is not in float32, if torch.export cannot trace the
+                encoder, or with PyTorch 2.6.
             OSError: if the file cannot be written.
         """
         write_onnx(self.optimize_for_inference(), path, size)
@@ -312,8 +312,7 @@ class SynergyNet(nn.Module):
             return full
         # Rounded up without a negative number: ONNX divides towards zero, Python downwards.
         inside = tuple((side * 2**level + stride - 1) // stride for side in image_size)
-        height, width = (torch.sym_min(a, b) for a, b in zip(full, inside, strict=True))  # type: ignore[no-untyped-call]  # torch does not annotate it
-        return height, width
+        return min(full[0], inside[0]), min(full[1], inside[1])
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
