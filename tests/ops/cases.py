@@ -59,10 +59,11 @@ def target_with_holes(*shape: int, seed: int = 2) -> Tensor:
 
 
 def blocks_of_labels(batch: int, height: int, width: int) -> Tensor:
-    """Two classes with a straight border, and a corner of ignored pixels."""
+    """Four classes with straight borders in both directions, and a ignored corner with windows of its own."""
     labels = torch.zeros(batch, height, width, dtype=torch.int64)
-    labels[:, :, width // 2 :] = 3
-    labels[:, :2, :2] = -100
+    labels[:, :, width // 2 :] = 2
+    labels[:, height // 2 :] += 1
+    labels[:, :4, :4] = -100
     return labels
 
 

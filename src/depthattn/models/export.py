@@ -20,7 +20,7 @@ INPUT, OUTPUTS = "image", ("depth", "semantics")
 _NAME = "SynergyNet.export_onnx"
 _SMALLEST = 32
 # The first whose exporter takes names of dimensions.
-_OLDEST_TORCH = (2, 7)
+_OLDEST_TORCH = "2.7"
 # No two sizes alike and none 0 or 1: torch.export takes such a coincidence for a rule.
 _EXAMPLE_SIZE = (97, 131)
 
@@ -71,9 +71,7 @@ def write_onnx(model: SynergyNet, path: str | os.PathLike[str], size: tuple[int,
 
 def _check(model: SynergyNet, path: Path, size: tuple[int, int] | None) -> None:
     if torch.__version__ < _OLDEST_TORCH:
-        raise ValueError(
-            f"{_NAME}: wanted PyTorch {'.'.join(map(str, _OLDEST_TORCH))} or newer, got {torch.__version__}"
-        )
+        raise ValueError(f"{_NAME}: wanted PyTorch {_OLDEST_TORCH} or newer, got {torch.__version__}")
     if size is not None:
         for name, side in zip(("size[0]", "size[1]"), checks.image_size(_NAME, size), strict=True):
             checks.check_number(_NAME, name, side, at_least=_SMALLEST)
