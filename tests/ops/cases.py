@@ -59,7 +59,7 @@ def target_with_holes(*shape: int, seed: int = 2) -> Tensor:
 
 
 def blocks_of_labels(batch: int, height: int, width: int) -> Tensor:
-    """Four classes with straight borders in both directions, and a ignored corner with windows of its own."""
+    """Four classes with straight borders in both directions, and an ignored corner with windows of its own."""
     labels = torch.zeros(batch, height, width, dtype=torch.int64)
     labels[:, :, width // 2 :] = 2
     labels[:, height // 2 :] += 1
