@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -238,6 +239,15 @@ def test_nan_stays_where_it_does_not_count_and_shows_where_it_does() -> None:
         pred[1, 6, 6] = torch.nan
         target[1, 5:8, 5:8] = 2.0
         assert loss(pred, target).isnan()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("loss", [F.joint_gradient_loss, functools.partial(F.depth_aware_loss, distance="l1")])
+def test_nothing_pulls_at_a_prediction_that_is_right(loss: Callable[..., Tensor]) -> None:
+    target = target_with_holes(2, 9, 11)
+    pred = target.clone().requires_grad_()
+    value = loss(pred, target)
+    assert value == 0
+    assert torch.equal(torch.autograd.grad(value, pred)[0], torch.zeros_like(target))
 
 
 def test_ignored_pixels_have_no_gradient_and_labels_out_of_range_no_address() -> None:
