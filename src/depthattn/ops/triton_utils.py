@@ -57,13 +57,10 @@ def sign(x):
 
 @triton.jit
 def log1p(x):
-    """log(1 + x) for x >= 0, exact to the last bits also where 1 + x rounds x away."""
+    """log(1 + x) for finite x >= 0, exact to the last bits also where 1 + x rounds x away."""
     shifted = 1.0 + x
-    kept = shifted - 1.0
-    lost = kept == 0.0
-    logarithm = tl.log(shifted)
-    small = tl.where(lost, x, logarithm * (x / tl.where(lost, 1.0, kept)))
-    return tl.where(x < 1.0, small, logarithm)
+    lost = shifted == 1.0
+    return tl.where(lost, x, tl.log(shifted) * (x / tl.where(lost, 1.0, shifted - 1.0)))
 
 
 @triton.jit

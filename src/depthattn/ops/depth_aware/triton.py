@@ -53,7 +53,8 @@ def _target_tile(target, mask, target_strides, mask_strides, image, row, column,
 @triton.jit
 def _logarithm(x, LOG_OFFSET: tl.constexpr):
     if LOG_OFFSET == 1.0:
-        return log1p(x)
+        # Where log1p corrects nothing it still divides x by itself, which is NaN at infinity.
+        return tl.where(x < 1.0, log1p(x), tl.log(1.0 + x))
     return tl.log(x + LOG_OFFSET)
 
 
