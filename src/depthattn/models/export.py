@@ -31,6 +31,8 @@ def write_onnx(model: SynergyNet, path: str | os.PathLike[str], size: tuple[int,
     _check(model, path, size)
     for module in ("onnx", "onnxscript"):
         require(module, extra="onnx", purpose=_NAME)
+    if torch.__version__ < _OLDEST_TORCH:
+        raise ValueError(f"{_NAME}: wanted PyTorch {_OLDEST_TORCH} or newer, got {torch.__version__}")
     # The weights go to the CPU in the plain layout: a file knows neither devices nor layouts.
     model.cpu()
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs leave it out
@@ -70,8 +72,6 @@ def write_onnx(model: SynergyNet, path: str | os.PathLike[str], size: tuple[int,
 
 
 def _check(model: SynergyNet, path: Path, size: tuple[int, int] | None) -> None:
-    if torch.__version__ < _OLDEST_TORCH:
-        raise ValueError(f"{_NAME}: wanted PyTorch {_OLDEST_TORCH} or newer, got {torch.__version__}")
     if size is not None:
         for name, side in zip(("size[0]", "size[1]"), checks.image_size(_NAME, size), strict=True):
             checks.check_number(_NAME, name, side, at_least=_SMALLEST)
