@@ -49,6 +49,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list
     return folder, {words[0]: [int(word) for word in words[1:]] for words in lines if words and words[0] in names}
 
 
+@pytest.fixture
+def run(runs: tuple[Path, dict[str, list[int]]], tmp_path: Path) -> Path:
+    """A copy of the run that was never stopped."""
+    return Path(shutil.copytree(runs[0] / "whole", tmp_path / "run"))
+
+
 @pytest.mark.parametrize("moment", list(MOMENTS))
 def test_weights_are_those_of_a_run_that_was_never_stopped(
     moment: str, runs: tuple[Path, dict[str, list[int]]]
@@ -86,13 +92,11 @@ def test_every_kind_of_state_is_in_the_checkpoint(runs: tuple[Path, dict[str, li
 @pytest.mark.parametrize("damage", ["flipped", "cut"])
 def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_used(
     damage: str,
+    run: Path,
     runs: tuple[Path, dict[str, list[int]]],
     train: Train,
-    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(runs[0] / "whole", run)
     broken = run / "checkpoints" / "last" / "optimizer.safetensors"
     content = bytearray(broken.read_bytes())
     content[len(content) // 2] ^= 1
@@ -110,11 +114,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_used(
     assert all(wanted.numpy().tobytes() == mine[name].numpy().tobytes() for name, wanted in whole.items())
 
 
-def test_nothing_to_resume_from_but_damage(
-    runs: tuple[Path, dict[str, list[int]]], train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(runs[0] / "whole", run)
+def test_nothing_to_resume_from_but_damage(run: Path, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(run / "checkpoints" / "last.previous")
     (run / "checkpoints" / "last" / "info.json").write_text("{")
     assert train(*OPTIONS, "--output", run, "--resume") == 1
@@ -136,16 +136,8 @@ def test_nothing_to_resume_from_but_damage(
     ],
 )
 def test_facts_that_somebody_edited(
-    name: str,
-    edit: dict[str, object],
-    wanted: str,
-    runs: tuple[Path, dict[str, list[int]]],
-    train: Train,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    name: str, edit: dict[str, object], wanted: str, run: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(runs[0] / "whole", run)
     info = run / "checkpoints" / name / "info.json"
     info.write_text(json.dumps({**json.loads(info.read_text()), **edit}))
     assert train(*OPTIONS, "--output", run, "--resume") == 1
