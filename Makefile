@@ -2,26 +2,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# A process for each core, of one thread each: what the tests compute is too small to share a core's work.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 
 .PHONY: demo test test-package test-compat fuzz lint bench mutate docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_nyu.py --output runs/demo --overwrite
 
-# A process for each core, of one thread each: what the tests compute is too small to share a core's work.
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # An sdist and a wheel, the wheel in an empty environment, and whether every extra installs: minutes and a gigabyte.
 test-package: $(VENV)/.dev
 	$(BIN)/python -m tests.package
 
 # The oldest PyTorch that is supported and the newest there is, with the packages that fit them.
-test-compat: export OMP_WAIT_POLICY = PASSIVE
 test-compat: export OMP_NUM_THREADS = 1
 test-compat:
-	$(PYTHON) -m tests.compat $(ARGS)
+	$(PYTHON) -m tests.compat $(PARALLEL) $(ARGS)
 
 # Hours: 10,000 examples of each property of each operation, and as many damaged files of each kind.
 fuzz: export OMP_NUM_THREADS = 1
