@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
+from tests.gloo import group_of_two
 from tests.ops.cases import depth, labels_for, random
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -53,9 +53,6 @@ def step(network: nn.Module, loss: nn.Module, half: slice) -> dict[str, Tensor]:
 
 def step_of_one(rank: int, folder: str) -> None:
     """Run in process ``rank``: leaves its gradients in a file."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    try:
+    with group_of_two(rank, folder):
         network, loss = (DistributedDataParallel(part) for part in parts())
         torch.save(step(network, loss, HALVES[rank]), Path(folder, f"{rank}.pt"))
-    finally:
-        dist.destroy_process_group()

@@ -32,7 +32,6 @@ from training.state import load_weights
 from training.tensorboard import TensorBoardLog
 
 _STATISTICS_FRAMES = 2000
-_LAST_WORK_SECONDS = 0.5
 _COLUMNS = (
     ("epoch", "epoch", ".0f"),
     ("train/total", "loss", ".3f"),
@@ -141,10 +140,10 @@ class Run:
 
     def leave_group(self) -> None:
         """The rest is work of the main process alone. The others end: they would wait for longer than they may."""
+        # PyTorch 2.6 joins the threads of gloo while it holds Python's lock, which work on tensors wants at its end.
+        # Work of a barrier does not, and while this one waits for it the work before it ends.
+        self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
-        if self.accelerator.num_processes > 1:
-            # PyTorch joins the threads of gloo while it holds Python's lock, which the last work of one may still want.
-            time.sleep(_LAST_WORK_SECONDS)
 
     def finish(self) -> None:
         """Score of the best checkpoint beside its references, and the pictures."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
+from tests.gloo import group_of_two
 from torch import Tensor
 
 from depthattn.metrics import ConstantDepthBaseline, DepthBinnedMetrics, DepthMetrics, SegmentationMetrics
@@ -45,8 +45,5 @@ def scores_of(share: slice) -> dict[str, Any]:
 
 def score_share(rank: int, folder: str) -> None:
     """Run in process ``rank``: leaves what it computed in a file."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    try:
+    with group_of_two(rank, folder):
         torch.save(scores_of(slice(*SHARES[rank])), Path(folder, f"{rank}.pt"))
-    finally:
-        dist.destroy_process_group()

@@ -9,23 +9,13 @@ from torch.nn.functional import pad
 from depthattn.ops.attention_depth.ahead import CountedAhead
 from depthattn.ops.attention_depth.reference import Options
 from depthattn.ops.compiled import Compiled
-from depthattn.ops.depth_aware.inductor import values_and_slopes
+from depthattn.ops.depth_aware.inductor import normalisers, values_and_slopes
 from depthattn.ops.joint_gradient.inductor import all_of_nine, fits, one_class, stored
-from depthattn.ops.masking import compute_dtype, image_maximum, valid_depth
+from depthattn.ops.masking import valid_depth
 from depthattn.ops.tiling import cut, tile_elements, tiles
 
 # Of a band: the error, two maps of signs and one of windows per term, values, and sums of rows.
 _BUFFERS = 8
-
-
-def _normalisers(pred: Tensor, target: Tensor, mask: Tensor | None, max_depth: float | None) -> Tensor:
-    dtype = compute_dtype(pred, target)
-    if max_depth is not None:
-        return pred.new_full((len(pred),), max_depth, dtype=dtype)
-    if target.numel() == 0:
-        return pred.new_zeros(len(pred), dtype=dtype)
-    maxima: Tensor = _compiled_maximum(target, mask)
-    return maxima.to(dtype)
 
 
 def _counts(
@@ -129,7 +119,6 @@ def _band(
 
 _compiled_band = Compiled(_band)
 _compiled_count = Compiled(_count)
-_compiled_maximum = Compiled(image_maximum)
 
-_passes = CountedAhead(_normalisers, _counts, _bands)
+_passes = CountedAhead(normalisers, _counts, _bands)
 forward, forward_with_gradient, backward = _passes.forward, _passes.forward_with_gradient, _passes.backward

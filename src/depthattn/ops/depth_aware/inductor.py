@@ -14,13 +14,11 @@ def forward(
     pred: Tensor, target: Tensor, mask: Tensor | None, distance: str, beta: float, max_depth: float | None,
     log_offset: float, detach_weight: bool, keep_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    dtype = compute_dtype(pred, target)
+    norm = normalisers(pred, target, mask, max_depth)
     gradient = pred.new_empty(pred.shape if keep_gradient else 0)
-    norm = None if max_depth is None else pred.new_full((pred.shape[0],), max_depth, dtype=dtype)
     if pred.numel() == 0:
-        zeros = pred.new_zeros(pred.shape[0], dtype=dtype)
-        return zeros, zeros.to(torch.int64), zeros if norm is None else norm, gradient
-    sums, counts, norm = _pass(
+        return torch.zeros_like(norm), norm.new_zeros(norm.shape, dtype=torch.int64), norm, gradient
+    sums, counts = _pass(
         pred, target, mask, norm, gradient if keep_gradient else None, None,
         distance=distance, beta=beta, log_offset=log_offset, detach_weight=detach_weight,
     )  # fmt: skip
@@ -42,14 +40,27 @@ def backward(
     return gradient if half else gradient.mul_(scale.view(-1, 1, 1))
 
 
-def _values_and_gradient(
-    pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor | None, gradient: Tensor | None,
-    scale: Tensor | None, *, distance: str, beta: float, log_offset: float, detach_weight: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Sums, counts and normalisers per image; writes ``gradient``. docs/derivations/depth_aware.md has the formulas."""
+def normalisers(pred: Tensor, target: Tensor, mask: Tensor | None, max_depth: float | None) -> Tensor:
+    """``max_depth``, or else the largest valid target, for each image.
+
+    In a graph of its own: where a maximum and the loop that needs it share one, the code that PyTorch 2.6 to 2.8
+    makes for CPUs writes past the end of its buffers (pytorch/pytorch#159154).
+    """
     dtype = compute_dtype(pred, target)
-    if norm is None:
-        norm = image_maximum(target, mask).to(dtype)
+    if max_depth is not None:
+        return pred.new_full((len(pred),), max_depth, dtype=dtype)
+    if target.numel() == 0:
+        return pred.new_zeros(len(pred), dtype=dtype)
+    maxima: Tensor = _maximum(target, mask)
+    return maxima.to(dtype)
+
+
+def _values_and_gradient(
+    pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor, gradient: Tensor | None, scale: Tensor | None, *,
+    distance: str, beta: float, log_offset: float, detach_weight: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Sums and counts per image; writes ``gradient``. docs/derivations/depth_aware.md has the formulas."""
+    dtype = norm.dtype
     valid = valid_depth(target, mask)
     values, slopes = values_and_slopes(
         pred.to(dtype), target.to(dtype), valid, norm, distance, beta, log_offset, detach_weight
@@ -57,7 +68,7 @@ def _values_and_gradient(
     sums, counts = values.sum((1, 2)), valid.sum((1, 2))
     if gradient is not None:
         gradient.copy_(slopes if scale is None else torch.where(valid, slopes * scale.view(-1, 1, 1), 0))
-    return sums, counts, norm
+    return sums, counts
 
 
 def values_and_slopes(
@@ -93,4 +104,5 @@ def values_and_slopes(
     return torch.where(valid, weight * distances, 0), torch.where(valid, slope, 0)
 
 
+_maximum = Compiled(image_maximum)
 _pass = Compiled(_values_and_gradient)
