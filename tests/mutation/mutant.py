@@ -49,6 +49,7 @@ class Mutant(NamedTuple):
         own = {
             "triton": ("tests/ops/test_triton.py", "tests/ops/test_accuracy.py", kernels),
             "pixels": ("tests/ops/test_triton.py",),
+            "walk": ("tests/ops/test_triton.py", "tests/ops/test_accuracy.py", kernels),
             "inductor": ("tests/ops/test_accuracy.py", kernels),
         }.get(backend, ("tests/ops/test_contract.py", "tests/ops/test_invalid.py", kernels))
         others = [f"{name}-" for name in _NAMES if name != operation]

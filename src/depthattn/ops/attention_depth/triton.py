@@ -16,18 +16,18 @@ from torch import Tensor
 
 from depthattn.ops.attention_depth.reference import Options
 from depthattn.ops.depth_aware.triton import attention, distance_of, normalisers, options_of
-from depthattn.ops.joint_gradient.triton import (
+from depthattn.ops.joint_gradient.walk import (
     COLUMNS_OF_A_STRIP,
     ROWS_OF_A_STRIP,
-    across,
-    gather,
+    add_windows,
+    gather_slopes,
     inside_image,
-    load_pixel,
+    load_pixels,
     load_row,
     locate,
-    nothing,
+    start_of_slopes,
+    start_of_sums,
     store_row,
-    window,
 )
 from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, strides_of
 
@@ -64,17 +64,9 @@ def _forward_kernel(
 ):  # fmt: skip
     image, first, column = locate(height, width, ROWS, COLUMNS)
     over_m = 1.0 / tl.load(norm + image)
-    # Each name starts with values of its own: the compiler takes a name that starts as another one and then follows it
-    # for unchanged, and drops it from the loop.
-    totals = (tl.zeros([COLUMNS], WIDE),)
-    counted = (tl.zeros([COLUMNS], tl.int32),)
-    top = ()
-    middle = ()
-    for _ in tl.static_range(TERMS):
-        totals = totals + (tl.zeros([COLUMNS], WIDE),)
-        counted = counted + (tl.zeros([COLUMNS], tl.int32),)
-        top = top + (nothing(labels, COLUMNS, WIDE),)
-        middle = middle + (nothing(labels, COLUMNS, WIDE),)
+    total = tl.zeros([COLUMNS], WIDE)
+    counted = tl.zeros([COLUMNS], tl.int32)
+    top, middle, totals, windows = start_of_sums(labels, TERMS, COLUMNS, WIDE)
     for r in range(ROWS + 2):
         row = first + r
         own = inside_image(tl.where(r < ROWS, row, -1), column, height, width)
@@ -82,30 +74,21 @@ def _forward_kernel(
             pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, own, over_m,
             DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, True, WIDE,
         )  # fmt: skip
-        pixels = ()
-        for k in tl.static_range(3):
-            pixels = pixels + (
-                load_pixel(
-                    pred, target, mask, labels, pred_strides, target_strides, mask_strides, labels_strides,
-                    image, row, column + k, height, width, ignore_index, WIDE, labels is not None,
-                ),
-            )  # fmt: skip
-        bottom = ()
-        added = (totals[0] + value,)
-        more = (counted[0] + valid.to(tl.int32),)
-        for term in tl.static_range(TERMS):
-            bottom = bottom + (across(pixels[0], pixels[1], pixels[2], term, labels is not None),)
-            h, v, inside = window(top[term], middle[term], bottom[term], labels is not None and term == 1)
-            added = added + (totals[term + 1] + tl.where(inside, tl.abs(h) + tl.abs(v), 0.0),)
-            more = more + (counted[term + 1] + inside.to(tl.int32),)
-        totals = added
-        counted = more
+        total += value
+        counted += valid.to(tl.int32)
+        pixels = load_pixels(
+            pred, target, mask, labels, pred_strides, target_strides, mask_strides, labels_strides,
+            image, row, column, height, width, ignore_index, 3, WIDE, labels is not None,
+        )  # fmt: skip
+        bottom, totals, windows = add_windows(pixels, top, middle, totals, windows, TERMS, labels is not None)
         top = middle
         middle = bottom
     program = tl.program_id(0).to(tl.int64)
-    for term in tl.static_range(TERMS + 1):
-        tl.store(sums[term] + program, tl.sum(totals[term]))
-        tl.store(counts[term] + program, tl.sum(counted[term]))
+    tl.store(sums[0] + program, tl.sum(total))
+    tl.store(counts[0] + program, tl.sum(counted))
+    for term in tl.static_range(TERMS):
+        tl.store(sums[term + 1] + program, tl.sum(totals[term]))
+        tl.store(counts[term + 1] + program, tl.sum(windows[term]))
 
 
 @triton.jit
@@ -121,30 +104,12 @@ def _backward_kernel(
     scales += image * scale_strides[1]
     weight = tl.load(scales)
     weights = (tl.load(scales + scale_strides[0]), tl.load(scales + 2 * scale_strides[0]))
-    # Each name starts with values of its own, as in the forward kernel.
-    top = ()
-    middle = ()
-    before = ()
-    between = ()
-    for _ in tl.static_range(TERMS):
-        above = ()
-        above2 = ()
-        for _ in tl.static_range(3):
-            above = above + (nothing(labels, COLUMNS, WIDE),)
-            above2 = above2 + (nothing(labels, COLUMNS, WIDE),)
-        top = top + (above2,)
-        middle = middle + (above,)
-        before = before + ((tl.zeros([COLUMNS], WIDE), tl.zeros([COLUMNS], WIDE)),)
-        between = between + ((tl.zeros([COLUMNS], WIDE), tl.zeros([COLUMNS], WIDE)),)
+    top, middle, before, between = start_of_slopes(labels, TERMS, COLUMNS, WIDE)
     for r in range(ROWS + 4):
-        pixels = ()
-        for k in tl.static_range(5):
-            pixels = pixels + (
-                load_pixel(
-                    pred, target, mask, labels, pred_strides, target_strides, mask_strides, labels_strides,
-                    image, first + (r - 2), column + (k - 2), height, width, ignore_index, WIDE, labels is not None,
-                ),
-            )  # fmt: skip
+        pixels = load_pixels(
+            pred, target, mask, labels, pred_strides, target_strides, mask_strides, labels_strides,
+            image, first + (r - 2), column - 2, height, width, ignore_index, 5, WIDE, labels is not None,
+        )  # fmt: skip
         # Two rows of pixels complete a window and two rows of windows a pixel.
         row = first + (r - 4)
         inside = inside_image(tl.where(r >= 4, row, -1), column, height, width)
@@ -152,18 +117,12 @@ def _backward_kernel(
             pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside, over_m,
             DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, DETACH_WEIGHT, WIDE,
         )  # fmt: skip
+        bottom, now, slopes = gather_slopes(
+            pixels, top, middle, before, between, weights, TERMS, labels is not None
+        )  # fmt: skip
         value = weight * slope
-        bottom = ()
-        now = ()
         for term in tl.static_range(TERMS):
-            # The pixel of this column is the right, the middle and the left one of these windows in turn.
-            rows = ()
-            for k in tl.static_range(3):
-                rows = rows + (across(pixels[k], pixels[k + 1], pixels[k + 2], term, labels is not None),)
-            gathered = gather(top[term], middle[term], rows, weights[term], labels is not None and term == 1)
-            value += before[term][0] + 2.0 * between[term][0] + gathered[0] + (before[term][1] - gathered[1])
-            bottom = bottom + (rows,)
-            now = now + (gathered,)
+            value += slopes[term]
         store_row(gradient, gradient_strides, image, row, column, value, inside)
         before = between
         between = now
