@@ -50,6 +50,29 @@ def strides_of(view: Tensor | None) -> tuple[int, ...] | None:
 
 
 @triton.jit
+def load_map(pointer, strides, image, row, column, inside):
+    """Pixels of a map (B,H,W), 0 where they are not ``inside``."""
+    return tl.load(pointer + image * strides[0] + row * strides[1] + column * strides[2], mask=inside, other=0)
+
+
+@triton.jit
+def store_map(pointer, strides, image, row, column, value, inside):
+    """Write the pixels that are ``inside`` in the dtype of the map."""
+    address = pointer + image * strides[0] + row * strides[1] + column * strides[2]
+    tl.store(address, value.to(pointer.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE: tl.constexpr):
+    """Depth and where it counts."""
+    g = load_map(target, target_strides, image, row, column, inside).to(WIDE)
+    valid = (g > 0) & (g < float("inf"))
+    if mask is not None:
+        valid = valid & (load_map(mask, mask_strides, image, row, column, inside) != 0)
+    return g, valid
+
+
+@triton.jit
 def sign(x):
     """-1, 0 or 1; NaN stays NaN, so that divergence shows in the gradient."""
     return tl.where(x > 0, 1.0, tl.where(x < 0, -1.0, x))

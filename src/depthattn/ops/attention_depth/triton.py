@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from depthattn.ops.attention_depth.reference import Options
-from depthattn.ops.depth_aware.triton import attention, distance_of, normalisers, options_of
+from depthattn.ops.depth_aware.triton import normalisers, options_of, value_and_slope
 from depthattn.ops.joint_gradient.walk import (
     COLUMNS_OF_A_STRIP,
     ROWS_OF_A_STRIP,
@@ -23,13 +23,11 @@ from depthattn.ops.joint_gradient.walk import (
     gather_slopes,
     inside_image,
     load_pixels,
-    load_row,
     locate,
     start_of_slopes,
     start_of_sums,
-    store_row,
 )
-from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, strides_of
+from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, load_map, load_target, store_map, strides_of
 
 
 @triton.jit
@@ -39,20 +37,10 @@ def _depth_aware(
     DETACH_WEIGHT: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """Value and slope of the pixels of a row, and which of them count."""
-    p = load_row(pred, pred_strides, image, row, column, inside).to(WIDE)
-    g = load_row(target, target_strides, image, row, column, inside).to(WIDE)
-    valid = (g > 0) & (g < float("inf"))
-    if mask is not None:
-        valid = valid & (load_row(mask, mask_strides, image, row, column, inside) != 0)
-    g = tl.where(valid, g, 1.0)
-    p = tl.where(valid, p, g)
-    weight, weight_slope = attention(p, g, over_m, LOG_OFFSET, LOG_FLOOR)
-    distance, slope = distance_of(p - g, DISTANCE, BETA)
-    slope = weight * slope
-    if not DETACH_WEIGHT:
-        # An infinite distance times a slope of zero must not turn into NaN.
-        slope += tl.where(weight_slope != 0, weight_slope * distance, 0.0)
-    return tl.where(valid, weight * distance, 0.0), tl.where(valid, slope, 0.0), valid
+    p = load_map(pred, pred_strides, image, row, column, inside).to(WIDE)
+    g, valid = load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
+    value, slope = value_and_slope(p, g, valid, over_m, DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, DETACH_WEIGHT)
+    return value, slope, valid
 
 
 @triton.jit
@@ -123,7 +111,7 @@ def _backward_kernel(
         value = weight * slope
         for term in tl.static_range(TERMS):
             value += slopes[term]
-        store_row(gradient, gradient_strides, image, row, column, value, inside)
+        store_map(gradient, gradient_strides, image, row, column, value, inside)
         before = between
         between = now
         top = middle

@@ -14,7 +14,18 @@ import triton.language as tl
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, log1p, sign, strides_of, wide_type
+from depthattn.ops.triton_utils import (
+    fastest_axis_last,
+    fold,
+    launch,
+    load_map,
+    load_target,
+    log1p,
+    sign,
+    store_map,
+    strides_of,
+    wide_type,
+)
 
 # Eight pixels for each of 128 threads: two 16-byte loads in flight per float32 map, few registers, and still a
 # thousand programs at 4 x 480 x 640.
@@ -31,23 +42,6 @@ def _locate(rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     row = (block // across) * ROWS + tl.arange(0, ROWS)[:, None]
     column = (block % across) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     return program // blocks, row, column
-
-
-@triton.jit
-def _target_tile(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE: tl.constexpr):
-    """Depth, 1 where it does not count, and where it counts."""
-    g = tl.load(
-        target + image * target_strides[0] + row * target_strides[1] + column * target_strides[2],
-        mask=inside,
-        other=0,
-    ).to(WIDE)
-    valid = (g > 0) & (g < float("inf"))
-    if mask is not None:
-        use = tl.load(
-            mask + image * mask_strides[0] + row * mask_strides[1] + column * mask_strides[2], mask=inside, other=0
-        )
-        valid = valid & (use != 0)
-    return tl.where(valid, g, 1.0), valid
 
 
 @triton.jit
@@ -90,13 +84,31 @@ def distance_of(e, DISTANCE: tl.constexpr, BETA: tl.constexpr):
 
 
 @triton.jit
+def value_and_slope(
+    p, g, valid, over_m,
+    DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
+    DETACH_WEIGHT: tl.constexpr,
+):  # fmt: skip
+    """The loss of each pixel and its derivative to the prediction, both 0 where the depth does not count."""
+    g = tl.where(valid, g, 1.0)
+    p = tl.where(valid, p, g)
+    weight, weight_slope = attention(p, g, over_m, LOG_OFFSET, LOG_FLOOR)
+    distance, slope = distance_of(p - g, DISTANCE, BETA)
+    slope = weight * slope
+    if not DETACH_WEIGHT:
+        # An infinite distance times a slope of zero must not turn into NaN.
+        slope += tl.where(weight_slope != 0, weight_slope * distance, 0.0)
+    return tl.where(valid, weight * distance, 0.0), tl.where(valid, slope, 0.0)
+
+
+@triton.jit
 def _maximum_kernel(
     target, mask, target_strides, mask_strides, maxima, rows, columns,
     WIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     image, row, column = _locate(rows, columns, ROWS, COLUMNS)
     inside = (row < rows) & (column < columns)
-    g, valid = _target_tile(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
+    g, valid = load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
     tl.store(maxima + tl.program_id(0).to(tl.int64), tl.max(tl.where(valid, g, 0.0)))
 
 
@@ -108,15 +120,13 @@ def _forward_kernel(
 ):  # fmt: skip
     image, row, column = _locate(rows, columns, ROWS, COLUMNS)
     inside = (row < rows) & (column < columns)
-    g, valid = _target_tile(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
-    p = tl.load(
-        pred + image * pred_strides[0] + row * pred_strides[1] + column * pred_strides[2], mask=inside, other=0
-    ).to(WIDE)
-    p = tl.where(valid, p, g)
-    weight, _ = attention(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
-    distance, _ = distance_of(p - g, DISTANCE, BETA)
+    g, valid = load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
+    p = load_map(pred, pred_strides, image, row, column, inside).to(WIDE)
+    value, _slope = value_and_slope(
+        p, g, valid, 1.0 / tl.load(norm + image), DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, True
+    )  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
-    tl.store(sums + program, tl.sum(tl.where(valid, weight * distance, 0.0)))
+    tl.store(sums + program, tl.sum(value))
     tl.store(counts + program, tl.sum(valid.to(tl.int32)))
 
 
@@ -129,23 +139,14 @@ def _backward_kernel(
 ):  # fmt: skip
     image, row, column = _locate(rows, columns, ROWS, COLUMNS)
     inside = (row < rows) & (column < columns)
-    g, valid = _target_tile(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
-    p = tl.load(
-        pred + image * pred_strides[0] + row * pred_strides[1] + column * pred_strides[2], mask=inside, other=0
-    ).to(WIDE)
-    p = tl.where(valid, p, g)
-    weight, weight_slope = attention(p, g, 1.0 / tl.load(norm + image), LOG_OFFSET, LOG_FLOOR)
-    distance, slope = distance_of(p - g, DISTANCE, BETA)
-    value = weight * slope
-    if not DETACH_WEIGHT:
-        # An infinite distance times a slope of zero must not turn into NaN.
-        value += tl.where(weight_slope != 0, weight_slope * distance, 0.0)
-    value = tl.where(valid, value * tl.load(scale + image * scale_stride), 0.0)
-    tl.store(
-        gradient + image * gradient_strides[0] + row * gradient_strides[1] + column * gradient_strides[2],
-        value.to(gradient.dtype.element_ty),
-        mask=inside,
-    )
+    g, valid = load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
+    p = load_map(pred, pred_strides, image, row, column, inside).to(WIDE)
+    _value, slope = value_and_slope(
+        p, g, valid, 1.0 / tl.load(norm + image), DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, DETACH_WEIGHT
+    )  # fmt: skip
+    # Also an infinite scale leaves a hole at 0.
+    value = tl.where(valid, slope * tl.load(scale + image * scale_stride), 0.0)
+    store_map(gradient, gradient_strides, image, row, column, value, inside)
 
 
 def _in_memory_order(first: Tensor, *others: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:

@@ -24,9 +24,8 @@ from depthattn.ops.joint_gradient.walk import (
     locate,
     start_of_slopes,
     start_of_sums,
-    store_row,
 )
-from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, strides_of, wide_type
+from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, store_map, strides_of, wide_type
 
 
 @triton.jit
@@ -74,8 +73,8 @@ def _backward_kernel(
         if TERMS == 2:
             gradient += slopes[1]
             if to_semantics is not None:
-                store_row(to_semantics, to_semantics_strides, image, row, column, -slopes[1], inside)
-        store_row(to_pred, to_pred_strides, image, row, column, gradient, inside)
+                store_map(to_semantics, to_semantics_strides, image, row, column, -slopes[1], inside)
+        store_map(to_pred, to_pred_strides, image, row, column, gradient, inside)
         before = between
         between = now
         top = middle

@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from depthattn.ops.triton_utils import sign
+from depthattn.ops.triton_utils import load_map, load_target, sign
 
 # One column for each of 128 threads. A strip is loaded with two rows too many forward and four backward, mostly from
 # cache: 16 rows keep that small and still give 1200 programs at 8 x 480 x 640.
@@ -34,31 +34,17 @@ def inside_image(row, column, height, width):
 
 
 @triton.jit
-def load_row(pointer, strides, image, row, column, inside):
-    return tl.load(pointer + image * strides[0] + row * strides[1] + column * strides[2], mask=inside, other=0)
-
-
-@triton.jit
-def store_row(pointer, strides, image, row, column, value, inside):
-    address = pointer + image * strides[0] + row * strides[1] + column * strides[2]
-    tl.store(address, value.to(pointer.dtype.element_ty), mask=inside)
-
-
-@triton.jit
 def load_pixel(
     pred, target, mask, semantics, pred_strides, target_strides, mask_strides, semantics_strides,
     image, row, column, height, width, ignore_index, WIDE: tl.constexpr, LABELS: tl.constexpr,
 ):  # fmt: skip
     """(d - g, whether it counts, d - s or d, whether that counts, label) of the pixels of a row."""
     inside = inside_image(row, column, height, width)
-    p = load_row(pred, pred_strides, image, row, column, inside).to(WIDE)
-    g = load_row(target, target_strides, image, row, column, inside).to(WIDE)
-    valid = (g > 0) & (g < float("inf"))
-    if mask is not None:
-        valid = valid & (load_row(mask, mask_strides, image, row, column, inside) != 0)
+    p = load_map(pred, pred_strides, image, row, column, inside).to(WIDE)
+    g, valid = load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
     difference, counts, label = p, inside, inside
     if semantics is not None:
-        label = load_row(semantics, semantics_strides, image, row, column, inside)
+        label = load_map(semantics, semantics_strides, image, row, column, inside)
         if LABELS:
             counts = inside & (label.to(tl.int64) != ignore_index)
         else:

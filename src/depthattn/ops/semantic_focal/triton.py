@@ -50,12 +50,11 @@ def _locate(pixels, PIXELS: tl.constexpr):
 
 
 @triton.jit
-def _forward_kernel(
-    logits, target, weight, logits_strides, target_strides, weight_stride, sums, counts, weight_sums,
-    pixels, classes, ignore_index,
-    GAMMA: tl.constexpr, WIDE: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
+def _over_classes(
+    logits, target, logits_strides, target_strides, image, pixel, pixels, classes, ignore_index,
+    WIDE: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
-    image, pixel = _locate(pixels, PIXELS)
+    """Labels, and what ``join`` makes of all classes."""
     labels = target + image * target_strides[0] + pixel * target_strides[1]
     y = read_labels(labels, pixel < pixels, classes, ignore_index)
     # Each name starts with values of its own: the compiler may drop a name from a loop that starts as another one.
@@ -65,6 +64,20 @@ def _forward_kernel(
     for chunk in range(CHUNKS):
         z, number = _logits_tile(logits, logits_strides, image, chunk * CHUNK, pixel, pixels, classes, CHUNK, WIDE)
         high, others, own = join(high, others, own, z, number[:, None] == y[None, :])
+    return y, high, others, own
+
+
+@triton.jit
+def _forward_kernel(
+    logits, target, weight, logits_strides, target_strides, weight_stride, sums, counts, weight_sums,
+    pixels, classes, ignore_index,
+    GAMMA: tl.constexpr, WIDE: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
+):  # fmt: skip
+    image, pixel = _locate(pixels, PIXELS)
+    y, high, others, own = _over_classes(
+        logits, target, logits_strides, target_strides, image, pixel, pixels, classes, ignore_index,
+        WIDE, CHUNK, CHUNKS, PIXELS,
+    )  # fmt: skip
     _, q, log_p = softmax_of_label(high, others, own)
     w = read_weights(weight, weight_stride, y, WIDE)
     value = tl.where(y >= 0, -w * power(q, GAMMA) * log_p, 0.0)
@@ -81,14 +94,10 @@ def _backward_kernel(
     GAMMA: tl.constexpr, WIDE: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     image, pixel = _locate(pixels, PIXELS)
-    labels = target + image * target_strides[0] + pixel * target_strides[1]
-    y = read_labels(labels, pixel < pixels, classes, ignore_index)
-    high = tl.full([PIXELS], float("-inf"), WIDE)
-    others = tl.zeros([PIXELS], WIDE)
-    own = tl.zeros([PIXELS], WIDE)
-    for chunk in range(CHUNKS):
-        z, number = _logits_tile(logits, logits_strides, image, chunk * CHUNK, pixel, pixels, classes, CHUNK, WIDE)
-        high, others, own = join(high, others, own, z, number[:, None] == y[None, :])
+    y, high, others, own = _over_classes(
+        logits, target, logits_strides, target_strides, image, pixel, pixels, classes, ignore_index,
+        WIDE, CHUNK, CHUNKS, PIXELS,
+    )  # fmt: skip
     p, q, log_p = softmax_of_label(high, others, own)
     slope = -read_weights(weight, weight_stride, y, WIDE) * slope_of_label(p, q, log_p, GAMMA)
     slope *= tl.load(scale + image * scale_stride)
