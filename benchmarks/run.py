@@ -12,7 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "load_average": {"before": load_before, "after": os.getloadavg()[0]},
         "versions": machine.versions(),
         "commit": machine.commit(),
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "command": command_of(options),
         "quick": options.quick,
         "complete": not options.quick and set(options.op) == set(OPERATIONS) and set(options.backend) == set(BACKENDS),

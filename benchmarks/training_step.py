@@ -16,7 +16,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "load_average": {"before": load_before, "after": os.getloadavg()[0]},
             "versions": machine.versions(),
             "commit": machine.commit(),
-            "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "memory_method": MEMORY_METHOD[device.type],
             "steps": records,
         }

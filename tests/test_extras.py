@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -85,7 +86,6 @@ def _required() -> Iterator[tuple[str, str, str]]:
 
 
 def test_every_extra_brings_what_is_said_to_come_with_it() -> None:
-    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 does not read TOML")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     brought = {name: {re.split(r"[<>=;\[ ]", line)[0] for line in lines} for name, lines in extras.items()}
     found = list(_required())
