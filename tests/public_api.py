@@ -28,7 +28,7 @@ def _signature(value: object) -> str:
 def _members(name: str, value: object) -> Iterator[str]:
     if inspect.ismodule(value):
         return
-    yield name + (_signature(value) if callable(value) else "")
+    yield name + (_signature(value) if inspect.isclass(value) or inspect.isroutine(value) else "")
     if not inspect.isclass(value):
         return
     for member, attribute in sorted(vars(value).items()):
