@@ -85,12 +85,13 @@ def _panel(axis: Any, case: dict[str, Any], slots: float) -> None:
         error_kw={"ecolor": MUTED, "elinewidth": 1, "capsize": 2},
     )
     for place, (median, spread) in enumerate(zip(medians, above, strict=True)):
-        axis.text(median + spread + 0.012 * widest, place, f"{median:.3g}", va="center", fontsize=8, color=INK)
+        number = f"{median:.3g}" if median < 1000 else f"{median:.0f}"
+        axis.text(median + spread + 0.012 * widest, place, number, va="center", fontsize=8, color=INK)
     labels = [row["side"] + (" *" if "definition" in row else "") for row in rows]
     axis.set_yticks(range(len(rows)), labels, fontsize=8.5, color=INK)
     axis.set_ylim(max(slots, len(rows)) - 0.4, -0.6)
     axis.set_xlim(0, 1.12 * widest)
-    axis.set_title("\n".join(textwrap.wrap(case["title"], 66)), fontsize=9, loc="left", color=INK)
+    axis.set_title("\n".join(textwrap.wrap(case["title"], 58)), fontsize=9, loc="left", color=INK)
     axis.spines[["top", "right", "bottom"]].set_visible(False)
     axis.spines["left"].set_color(MUTED)
     axis.tick_params(axis="y", length=0)
