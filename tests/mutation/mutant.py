@@ -46,10 +46,11 @@ class Mutant(NamedTuple):
         if not backend:
             return _SHARED[operation]
         kernels = "tests/ops/test_semantic_focal_upsample.py" if operation == _UPSAMPLE else _kernels(operation)
+        interpreted = ("tests/ops/test_triton.py", "tests/ops/test_accuracy.py", kernels)
         own = {
-            "triton": ("tests/ops/test_triton.py", "tests/ops/test_accuracy.py", kernels),
+            "triton": interpreted,
+            "walk": interpreted,
             "pixels": ("tests/ops/test_triton.py",),
-            "walk": ("tests/ops/test_triton.py", "tests/ops/test_accuracy.py", kernels),
             "inductor": ("tests/ops/test_accuracy.py", kernels),
         }.get(backend, ("tests/ops/test_contract.py", "tests/ops/test_invalid.py", kernels))
         others = [f"{name}-" for name in _NAMES if name != operation]

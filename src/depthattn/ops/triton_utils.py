@@ -50,6 +50,16 @@ def strides_of(view: Tensor | None) -> tuple[int, ...] | None:
 
 
 @triton.jit
+def locate(rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """The image of this program, and the first row and the columns of its tile, 64 bits wide."""
+    across = tl.cdiv(columns, COLUMNS)
+    tiles = tl.cdiv(rows, ROWS) * across
+    program = tl.program_id(0).to(tl.int64)
+    tile = program % tiles
+    return program // tiles, (tile // across) * ROWS, (tile % across) * COLUMNS + tl.arange(0, COLUMNS)
+
+
+@triton.jit
 def load_map(pointer, strides, image, row, column, inside):
     """Pixels of a map (B,H,W), 0 where they are not ``inside``."""
     return tl.load(pointer + image * strides[0] + row * strides[1] + column * strides[2], mask=inside, other=0)

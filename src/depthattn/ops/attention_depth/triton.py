@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from depthattn.ops.attention_depth.reference import Options
-from depthattn.ops.depth_aware.triton import normalisers, options_of, value_and_slope
+from depthattn.ops.depth_aware.triton import loss_of_pixels, normalisers, options_of
 from depthattn.ops.joint_gradient.walk import (
     COLUMNS_OF_A_STRIP,
     ROWS_OF_A_STRIP,
@@ -23,24 +23,10 @@ from depthattn.ops.joint_gradient.walk import (
     gather_slopes,
     inside_image,
     load_pixels,
-    locate,
     start_of_slopes,
     start_of_sums,
 )
-from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, load_map, load_target, store_map, strides_of
-
-
-@triton.jit
-def _depth_aware(
-    pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside, over_m,
-    DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
-    DETACH_WEIGHT: tl.constexpr, WIDE: tl.constexpr,
-):  # fmt: skip
-    """Value and slope of the pixels of a row, and which of them count."""
-    p = load_map(pred, pred_strides, image, row, column, inside).to(WIDE)
-    g, valid = load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
-    value, slope = value_and_slope(p, g, valid, over_m, DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, DETACH_WEIGHT)
-    return value, slope, valid
+from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, locate, store_map, strides_of
 
 
 @triton.jit
@@ -58,7 +44,7 @@ def _forward_kernel(
     for r in range(ROWS + 2):
         row = first + r
         own = inside_image(tl.where(r < ROWS, row, -1), column, height, width)
-        value, _slope, valid = _depth_aware(
+        value, _slope, valid = loss_of_pixels(
             pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, own, over_m,
             DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, True, WIDE,
         )  # fmt: skip
@@ -101,7 +87,7 @@ def _backward_kernel(
         # Two rows of pixels complete a window and two rows of windows a pixel.
         row = first + (r - 4)
         inside = inside_image(tl.where(r >= 4, row, -1), column, height, width)
-        value, slope, _valid = _depth_aware(
+        value, slope, _valid = loss_of_pixels(
             pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside, over_m,
             DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, DETACH_WEIGHT, WIDE,
         )  # fmt: skip

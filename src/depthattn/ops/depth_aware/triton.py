@@ -20,6 +20,7 @@ from depthattn.ops.triton_utils import (
     launch,
     load_map,
     load_target,
+    locate,
     log1p,
     sign,
     store_map,
@@ -35,13 +36,8 @@ _PIXELS = 1024
 @triton.jit
 def _locate(rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """The image of this program and the rows and columns of its tile, 64 bits wide."""
-    across = tl.cdiv(columns, COLUMNS)
-    blocks = tl.cdiv(rows, ROWS) * across
-    program = tl.program_id(0).to(tl.int64)
-    block = program % blocks
-    row = (block // across) * ROWS + tl.arange(0, ROWS)[:, None]
-    column = (block % across) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
-    return program // blocks, row, column
+    image, first, column = locate(rows, columns, ROWS, COLUMNS)
+    return image, (first + tl.arange(0, ROWS))[:, None], column[None, :]
 
 
 @triton.jit
@@ -84,12 +80,14 @@ def distance_of(e, DISTANCE: tl.constexpr, BETA: tl.constexpr):
 
 
 @triton.jit
-def value_and_slope(
-    p, g, valid, over_m,
+def loss_of_pixels(
+    pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside, over_m,
     DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
-    DETACH_WEIGHT: tl.constexpr,
+    DETACH_WEIGHT: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """The loss of each pixel and its derivative to the prediction, both 0 where the depth does not count."""
+    """The loss of each pixel and its slope, both 0 where the depth does not count, and where it counts."""
+    g, valid = load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
+    p = load_map(pred, pred_strides, image, row, column, inside).to(WIDE)
     g = tl.where(valid, g, 1.0)
     p = tl.where(valid, p, g)
     weight, weight_slope = attention(p, g, over_m, LOG_OFFSET, LOG_FLOOR)
@@ -98,7 +96,7 @@ def value_and_slope(
     if not DETACH_WEIGHT:
         # An infinite distance times a slope of zero must not turn into NaN.
         slope += tl.where(weight_slope != 0, weight_slope * distance, 0.0)
-    return tl.where(valid, weight * distance, 0.0), tl.where(valid, slope, 0.0)
+    return tl.where(valid, weight * distance, 0.0), tl.where(valid, slope, 0.0), valid
 
 
 @triton.jit
@@ -120,10 +118,9 @@ def _forward_kernel(
 ):  # fmt: skip
     image, row, column = _locate(rows, columns, ROWS, COLUMNS)
     inside = (row < rows) & (column < columns)
-    g, valid = load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
-    p = load_map(pred, pred_strides, image, row, column, inside).to(WIDE)
-    value, _slope = value_and_slope(
-        p, g, valid, 1.0 / tl.load(norm + image), DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, True
+    value, _slope, valid = loss_of_pixels(
+        pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside,
+        1.0 / tl.load(norm + image), DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, True, WIDE,
     )  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
     tl.store(sums + program, tl.sum(value))
@@ -139,10 +136,9 @@ def _backward_kernel(
 ):  # fmt: skip
     image, row, column = _locate(rows, columns, ROWS, COLUMNS)
     inside = (row < rows) & (column < columns)
-    g, valid = load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
-    p = load_map(pred, pred_strides, image, row, column, inside).to(WIDE)
-    _value, slope = value_and_slope(
-        p, g, valid, 1.0 / tl.load(norm + image), DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, DETACH_WEIGHT
+    _value, slope, valid = loss_of_pixels(
+        pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside,
+        1.0 / tl.load(norm + image), DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, DETACH_WEIGHT, WIDE,
     )  # fmt: skip
     # Also an infinite scale leaves a hole at 0.
     value = tl.where(valid, slope * tl.load(scale + image * scale_stride), 0.0)

@@ -21,11 +21,10 @@ from depthattn.ops.joint_gradient.walk import (
     gather_slopes,
     inside_image,
     load_pixels,
-    locate,
     start_of_slopes,
     start_of_sums,
 )
-from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, store_map, strides_of, wide_type
+from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, locate, store_map, strides_of, wide_type
 
 
 @triton.jit

@@ -18,16 +18,6 @@ ROWS_OF_A_STRIP = 16
 
 
 @triton.jit
-def locate(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """The image, first row and columns of this program, 64 bits wide."""
-    abreast = tl.cdiv(width, COLUMNS)
-    strips = tl.cdiv(height, ROWS) * abreast
-    program = tl.program_id(0).to(tl.int64)
-    strip = program % strips
-    return program // strips, (strip // abreast) * ROWS, (strip % abreast) * COLUMNS + tl.arange(0, COLUMNS)
-
-
-@triton.jit
 def inside_image(row, column, height, width):
     """Whether the pixels lie in the image: a row outside of it has no columns."""
     return (column >= 0) & (column < tl.where((row >= 0) & (row < height), width, 0))

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.triton_utils import fold, launch, wide_type
+from depthattn.ops.triton_utils import fold, launch, locate, wide_type
 
 # Elements of all tiles that a program holds at once: 16 of each of two features for each of 128 threads, and as many
 # of their gradients backward.
@@ -27,12 +27,8 @@ _CHANNELS = 128
 @triton.jit
 def _locate(channels, pixels, CHANNELS: tl.constexpr, PIXELS: tl.constexpr):
     """The image, channels and pixels of this program, 64 bits wide."""
-    across = tl.cdiv(pixels, PIXELS)
-    blocks = tl.cdiv(channels, CHANNELS) * across
-    program = tl.program_id(0).to(tl.int64)
-    block = program % blocks
-    channel = (block // across) * CHANNELS + tl.arange(0, CHANNELS)
-    return program // blocks, channel, (block % across) * PIXELS + tl.arange(0, PIXELS)
+    image, first, pixel = locate(channels, pixels, CHANNELS, PIXELS)
+    return image, first + tl.arange(0, CHANNELS), pixel
 
 
 @triton.jit
