@@ -46,7 +46,7 @@ def test_interrupted_it_goes_on_where_it_was_and_ends_with_table_and_picture(
     trained = []
     run_trial = app.run_trial
 
-    def counted(variant, seed, *rest):  # type: ignore[no-untyped-def]
+    def counted(variant, seed, *rest):  # type: ignore[no-untyped-def]  # run_trial's own types
         if len(trained) == 3:
             raise KeyboardInterrupt
         trained.append((variant.key, seed))
