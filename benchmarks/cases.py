@@ -33,7 +33,7 @@ QUICK_SERIES = ((48, 64), (96, 128))
 class Target:
     """What ``side`` is to reach against ``versus``, forward and backward together.
 
-    ``"speed"``: at least ``wanted`` times as fast; ``"memory"``: at most ``wanted`` times its peak.
+    ``"speed"``: at least ``expected`` times as fast; ``"memory"``: at most ``expected`` times its peak.
     """
 
     side: str

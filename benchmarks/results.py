@@ -20,7 +20,7 @@ def validate(result: Result) -> None:
     jsonschema = require("jsonschema", extra="bench", purpose="the benchmark")
     validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
     for error in validator.iter_errors(result):
-        raise ValueError(f"benchmark result: wanted {error.json_path} to follow schema.json, got {error.message}")
+        raise ValueError(f"benchmark result: expected {error.json_path} to follow schema.json, got {error.message}")
 
 
 def rounded(value: Any) -> Any:

@@ -50,7 +50,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help="where result files go; benchmarks/results by default")  # fmt: skip
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda: wanted a CUDA device, got a machine or a PyTorch without one")
+        parser.error("--device cuda: expected a CUDA device, got a machine or a PyTorch without one")
     return options
 
 

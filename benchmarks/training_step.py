@@ -121,11 +121,11 @@ def disagreement(mine: Run, theirs: Run, inputs: Inputs) -> str | None:
     """Where the two sides differ by more than rounding, in words."""
     a, b = differentiate(mine, inputs), differentiate(theirs, inputs)
     if not torch.allclose(a.values[0], b.values[0], rtol=1e-5, atol=0.0):
-        return f"loss: wanted {float(b.values[0]):.7g}, got {float(a.values[0]):.7g}"
+        return f"loss: expected {float(b.values[0]):.7g}, got {float(a.values[0]):.7g}"
     for name, x, y in zip(inputs.differentiate, a.gradients, b.gradients, strict=True):
         worst = float((x - y).abs().max())
         if not worst <= _BOUND * float(max(g.abs().max() for g in b.gradients)):
-            return f"gradient of {name}: wanted an error of at most {_BOUND:g} of the largest, got {worst:.3g}"
+            return f"gradient of {name}: expected an error of at most {_BOUND:g} of the largest, got {worst:.3g}"
     return None
 
 
@@ -169,7 +169,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help="where result files go; benchmarks/results by default")  # fmt: skip
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda: wanted a CUDA device, got a machine or a PyTorch without one")
+        parser.error("--device cuda: expected a CUDA device, got a machine or a PyTorch without one")
     options.size = tuple(map(tuple, options.size or SIZES))
     return options
 

@@ -53,7 +53,7 @@ def problems(site: Path) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or not Path(arguments[0], "index.html").is_file():
-        print(f"check_site: wanted the folder of a built site, got {arguments}", file=sys.stderr)
+        print(f"check_site: expected the folder of a built site, got {arguments}", file=sys.stderr)
         return 2
     found = problems(Path(arguments[0]))
     print("\n".join(found) or "check_site: every link leads somewhere, and nothing is fetched from outside")

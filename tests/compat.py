@@ -21,7 +21,7 @@ def oldest() -> str:
     """The lower bound in pyproject.toml."""
     found = re.search(r'"torch>=([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     if found is None:
-        raise ValueError('compat: wanted "torch>=VERSION" in pyproject.toml, got none')
+        raise ValueError('compat: expected "torch>=VERSION" in pyproject.toml, got none')
     return found.group(1)
 
 

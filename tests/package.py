@@ -46,7 +46,7 @@ def says(call, extra):
     except ImportError as error:
         assert f'pip install "depthattn[{extra}]"' in str(error), error
     else:
-        raise AssertionError(f"wanted an error that names the extra {extra}")
+        raise AssertionError(f"expected an error that names the extra {extra}")
 
 open("some.mat", "wb").write(b"x")
 says(lambda: depthattn.data.NYUDepthV2("some.mat"), "nyu")
@@ -82,7 +82,7 @@ def check_wheel(path: Path) -> list[str]:
     needed = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     names_needed = sorted(line.split()[1].split(">")[0] for line in needed)
     if names_needed != ["numpy", "torch"]:
-        raise ValueError(f"{path.name}: wanted to need numpy and torch alone, got {needed}")
+        raise ValueError(f"{path.name}: expected to need numpy and torch alone, got {needed}")
     return [line.split()[1] for line in metadata.splitlines() if line.startswith("Provides-Extra")]
 
 

@@ -45,7 +45,7 @@ class Drawn(SphinxDirective):
         state["blocks"] = len(blocks)
         if not plt.get_fignums():
             raise ExtensionError(
-                f"{page}.md, line {self.lineno}: wanted code above that leaves a figure open, got none"
+                f"{page}.md, line {self.lineno}: expected code above that leaves a figure open, got none"
             )
         return [image for number in plt.get_fignums() for image in self._images(number, state)]
 

@@ -109,7 +109,7 @@ def _description(figure: Figure, source: str) -> str:
     titles = [axes.get_title("left") for axes in figure.axes]
     text = figure.get_suptitle() or "; ".join(title.replace("\n", " ") for title in titles if title)
     if not text:
-        raise ValueError(f"{source}: wanted a figure with a title, which is also what screen readers say, got none")
+        raise ValueError(f"{source}: expected a figure with a title, which is also what screen readers say, got none")
     return text
 
 

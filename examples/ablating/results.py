@@ -47,11 +47,11 @@ class Results:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: wanted a result of this script, got {error!r}; remove it") from error
+            raise ValueError(f"{path}: expected a result of this script, got {error!r}; remove it") from error
         for name, wanted in self._settings.items():
             if settings.get(name) != wanted:
                 raise ValueError(
-                    f"{path}: wanted a result with {name} {wanted}, got {settings.get(name)}; "
+                    f"{path}: expected a result with {name} {wanted}, got {settings.get(name)}; "
                     "another --output keeps both"
                 )
         return {name: math.nan if value is None else value for name, value in scores.items()}

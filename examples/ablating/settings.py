@@ -151,16 +151,18 @@ def _check(parser: Parser, given: dict[str, Any]) -> None:
         value = given[name]
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and not least <= number < float("inf"):
-                parser.error(f"--{name.replace('_', '-')}: wanted at least {least}, got {number}")
+                parser.error(f"--{name.replace('_', '-')}: expected at least {least}, got {number}")
     for name in ("lr", "max_depth"):
         if not 0 < given[name] < float("inf"):
-            parser.error(f"--{name.replace('_', '-')}: wanted more than 0, got {given[name]}")
+            parser.error(f"--{name.replace('_', '-')}: expected more than 0, got {given[name]}")
     if given["splits"] is not None and given["nyu"] is None:
         parser.error("--splits goes with --nyu, which is not given")
     if len(set(given["seeds"])) < 2:
-        parser.error(f"--seeds: wanted two or more that differ, got {' '.join(map(str, given['seeds']))}")
+        parser.error(f"--seeds: expected two or more that differ, got {' '.join(map(str, given['seeds']))}")
     if given["train_frames"] is not None and given["train_frames"] < given["batch_size"]:
-        parser.error(f"--train-frames: wanted at least one batch of {given['batch_size']}, got {given['train_frames']}")
+        parser.error(
+            f"--train-frames: expected at least one batch of {given['batch_size']}, got {given['train_frames']}"
+        )
 
 
 def _parser() -> Parser:

@@ -53,7 +53,7 @@ def write_into(page: Path, text: str) -> None:
     head, start, rest = page.read_text(encoding="utf-8").partition(f"{START}\n")
     _, end, tail = rest.partition(END)
     if not start or not end:
-        raise ValueError(f"{page}: wanted the lines '{START}' and '{END}', got a page without them")
+        raise ValueError(f"{page}: expected the lines '{START}' and '{END}', got a page without them")
     page.write_text(f"{head}{start}\n{text}\n\n{end}{tail}", encoding="utf-8")
 
 

@@ -70,7 +70,7 @@ def _folder(settings: Settings) -> Maps:
     folder = settings.depths
     files = sorted(folder.rglob("*.png")) if folder.is_dir() else []
     if not files:
-        raise DataError(f"{folder}: wanted a folder with depth png, got none")
+        raise DataError(f"{folder}: expected a folder with depth png, got none")
     chosen = evenly(len(files), settings.frames or len(files))
 
     def read(index: int) -> tuple[Any, Tensor | None]:
@@ -93,5 +93,5 @@ def count_maps(maps: Maps, settings: Settings, on_frame: Callable[[], object]) -
             counts += count_classes(labels, len(counts))
         on_frame()
     if not histogram.measured:
-        raise DataError(f"{maps.title}: wanted pixels with a depth, got none")
+        raise DataError(f"{maps.title}: expected pixels with a depth, got none")
     return Distribution(histogram, counts)

@@ -62,9 +62,9 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
         help="folder of the pictures (runs/distribution)")  # fmt: skip
     settings = Settings(**vars(parser.parse_args(argv)))
     if settings.nyu is not None and settings.depths is not None:
-        parser.error("wanted one data source, got --nyu and --depths")
+        parser.error("expected one data source, got --nyu and --depths")
     if settings.splits is not None and settings.nyu is None:
         parser.error("--splits goes with --nyu, which is not given")
     if not 0 < settings.tail < 1:
-        parser.error(f"--tail: wanted a share in (0, 1), got {settings.tail:g}")
+        parser.error(f"--tail: expected a share in (0, 1), got {settings.tail:g}")
     return settings

@@ -72,7 +72,7 @@ class Evaluation:
                 if index in kept:
                     self.shown.append(scored)
         if not self.bins.pixels.any() and not self.scores.count:
-            raise DataError(f"{self.truth.title}: wanted a pixel with a true depth inside crop and range, got none")
+            raise DataError(f"{self.truth.title}: expected a pixel with a true depth inside crop and range, got none")
 
     def report(self, console: Console) -> None:
         """Print the numbers under their protocol, and write both with the pictures."""

@@ -97,12 +97,12 @@ class FilePredictor:
             self._all = _stack(read_prediction(path), count, path)
             found = len(self._all)
         if found != count:
-            raise DataError(f"{path}: wanted {count} predictions, one for each frame, got {found}")
+            raise DataError(f"{path}: expected {count} predictions, one for each frame, got {found}")
 
     def __call__(self, index: int, frame: Sample) -> Predicted:
         depth = self._all[index] if self._all is not None else np.squeeze(read_prediction(self._files[index]))
         if depth.ndim != 2:
-            raise DataError(f"{self._files[index]}: wanted depth of shape (H, W), got {depth.shape}")
+            raise DataError(f"{self._files[index]}: expected depth of shape (H, W), got {depth.shape}")
         return Predicted(torch.from_numpy(depth.astype(np.float32) / np.float32(self.scale)), None)
 
 
@@ -124,7 +124,7 @@ def read_prediction(path: Path) -> npt.NDArray[Any]:
         DataError: no such file, or one that does not hold an array of real numbers.
     """
     if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
-        raise DataError(f"{path}: wanted a folder or a file with predictions ({', '.join(_SUFFIXES)}), got neither")
+        raise DataError(f"{path}: expected a folder or a file with predictions ({', '.join(_SUFFIXES)}), got neither")
     try:
         if path.suffix.lower() == ".png":
             values: Any = read_depth_codes(path)
@@ -138,9 +138,9 @@ def read_prediction(path: Path) -> npt.NDArray[Any]:
     except Exception as error:
         # NumPy and h5py stumble over a damaged header in any way there is.
         reason = reason_of(error)
-        raise DataError(f"{path}: wanted predictions, got a file that does not read: {reason}") from error
+        raise DataError(f"{path}: expected predictions, got a file that does not read: {reason}") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
-        raise DataError(f"{path}: wanted an array of real numbers, got {getattr(values, 'dtype', type(values))}")
+        raise DataError(f"{path}: expected an array of real numbers, got {getattr(values, 'dtype', type(values))}")
     return values
 
 
@@ -161,5 +161,5 @@ def _stack(values: npt.NDArray[Any], count: int, path: Path) -> npt.NDArray[Any]
     if values.ndim == 2 and count == 1:
         return values[None]
     if values.ndim != 3:
-        raise DataError(f"{path}: wanted predictions of shape (N,H,W) or (H,W,N), got {values.shape}")
+        raise DataError(f"{path}: expected predictions of shape (N,H,W) or (H,W,N), got {values.shape}")
     return np.moveaxis(values, 2, 0) if values.shape[0] != count and values.shape[2] == count else values

@@ -70,18 +70,18 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     given = vars(parser.parse_args(argv))
     if (given["checkpoint"] is None) == (given["predictions"] is None):
         got = "neither" if given["checkpoint"] is None else "both"
-        parser.error(f"wanted a CHECKPOINT or --predictions, got {got}")
+        parser.error(f"expected a CHECKPOINT or --predictions, got {got}")
     if given["nyu"] is not None and given["list"] is not None:
-        parser.error("wanted one data source, got --nyu and --list")
+        parser.error("expected one data source, got --nyu and --list")
     for option, source in (("splits", "nyu"), ("root", "list")):
         if given[option] is not None and given[source] is None:
             parser.error(f"--{option} goes with --{source}, which is not given")
     if given["predictions"] is not None and (given["flip"] or given["size"] is not None):
         parser.error("--flip and --size go with a CHECKPOINT, got them with --predictions")
     if given["size"] is not None and min(given["size"]) < _SMALLEST:
-        parser.error(f"--size: wanted at least {_SMALLEST} pixels each way, got {' '.join(map(str, given['size']))}")
+        parser.error(f"--size: expected at least {_SMALLEST} pixels each way, got {' '.join(map(str, given['size']))}")
     if not 0 < given["min_depth"] < given["max_depth"] < float("inf"):
-        parser.error(f"wanted 0 < --min-depth < --max-depth, got {given['min_depth']:g} and {given['max_depth']:g}")
+        parser.error(f"expected 0 < --min-depth < --max-depth, got {given['min_depth']:g} and {given['max_depth']:g}")
     if given["crop"] is None:
         given["crop"] = "none" if given["nyu"] is None and given["list"] is None else "eigen"
     given["crop"] = _crop(parser, given["crop"])
@@ -98,7 +98,7 @@ def _crop(parser: Parser, word: str) -> Crop | None:
         return EIGEN_CROP
     found = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+)", word)
     if found is None:
-        parser.error(f"--crop: wanted eigen, none or ROW:ROW,COLUMN:COLUMN, got {word!r}")
+        parser.error(f"--crop: expected eigen, none or ROW:ROW,COLUMN:COLUMN, got {word!r}")
     top, bottom, left, right = map(int, found.groups())
     return (top, bottom), (left, right)
 

@@ -108,4 +108,4 @@ def read_photo(path: Path) -> npt.NDArray[np.uint8]:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
     except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
         reason = reason_of(error)
-        raise DataError(f"{path}: wanted a photo, got a file that does not decode ({reason})") from error
+        raise DataError(f"{path}: expected a photo, got a file that does not decode ({reason})") from error

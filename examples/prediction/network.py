@@ -39,7 +39,7 @@ def load_trained(given: Path) -> Trained:
     names = saved.info.get("class_names", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise checkpoint.CheckpointError(
-            f"{folder / checkpoint.INFO}: wanted class_names as a list of names, got {names!r:.60}"
+            f"{folder / checkpoint.INFO}: expected class_names as a list of names, got {names!r:.60}"
         )
     return Trained(_network(saved, folder), tuple(names), _trained_size(folder))
 
@@ -47,7 +47,9 @@ def load_trained(given: Path) -> Trained:
 def _network(saved: checkpoint.Checkpoint, folder: Path) -> SynergyNet:
     config = saved.info.get("model")
     if not isinstance(config, dict) or config.get("encoder") is None:
-        raise checkpoint.CheckpointError(f"{folder / checkpoint.INFO}: wanted the network under 'model', got {config}")
+        raise checkpoint.CheckpointError(
+            f"{folder / checkpoint.INFO}: expected the network under 'model', got {config}"
+        )
     try:
         return assemble(SynergyNet, config, saved.tensors.get("model", {}))
     except (ValueError, TypeError) as error:

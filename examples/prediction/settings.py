@@ -53,10 +53,10 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     arguments = parser.parse_args(argv)
     if arguments.size is not None and min(arguments.size) < _SMALLEST:
         got = " ".join(map(str, arguments.size))
-        parser.error(f"--size: wanted at least {_SMALLEST} pixels each way, got {got}")
+        parser.error(f"--size: expected at least {_SMALLEST} pixels each way, got {got}")
     # The colours begin at half a metre.
     if not 0.5 < arguments.max_depth < float("inf"):
-        parser.error(f"--max-depth: wanted more than 0.5 metres, got {arguments.max_depth:g}")
+        parser.error(f"--max-depth: expected more than 0.5 metres, got {arguments.max_depth:g}")
     return Settings(
         photos=_photos(arguments.images),
         checkpoint=arguments.checkpoint,
@@ -72,15 +72,15 @@ def _photos(given: Sequence[Path]) -> tuple[Path, ...]:
         if path.is_dir():
             found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES and entry.is_file())
             if not found:
-                raise ValueError(f"{path}: wanted a folder with photos, got none ({', '.join(sorted(SUFFIXES))})")
+                raise ValueError(f"{path}: expected a folder with photos, got none ({', '.join(sorted(SUFFIXES))})")
             photos += found
         elif path.is_file():
             photos.append(path)
         else:
-            raise ValueError(f"{path}: wanted a photo or a folder of photos, got neither")
+            raise ValueError(f"{path}: expected a photo or a folder of photos, got neither")
     by_name: dict[str, Path] = {}
     for photo in photos:
         other = by_name.setdefault(photo.stem.casefold(), photo)
         if other is not photo:
-            raise ValueError(f"{photo}: wanted photos of different names, got {other} as well")
+            raise ValueError(f"{photo}: expected photos of different names, got {other} as well")
     return tuple(photos)

@@ -51,7 +51,7 @@ class RunRecord:
             return Settings(**values)
         except TypeError as error:
             raise ValueError(
-                f"{self.path / CONFIG}: wanted the settings of this version of train_nyu.py, got others ({error})"
+                f"{self.path / CONFIG}: expected the settings of this version of train_nyu.py, got others ({error})"
             ) from error
 
 
@@ -72,11 +72,11 @@ def _read_json(path: Path, wanted: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"{path}: wanted {wanted}, got {error.strerror}") from error
+        raise ValueError(f"{path}: expected {wanted}, got {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: wanted JSON, got {error}") from error
+        raise ValueError(f"{path}: expected JSON, got {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: wanted a JSON object, got {type(content).__name__}")
+        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content
 
 
@@ -85,12 +85,12 @@ def _read_history(path: Path) -> list[dict[str, float]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "bytes outside UTF-8"
-        raise ValueError(f"{path}: wanted the losses and scores of a run, got {reason}") from error
+        raise ValueError(f"{path}: expected the losses and scores of a run, got {reason}") from error
     history = []
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} line {number}: wanted an epoch as JSON, got {line[:60]!r}") from error
+            raise ValueError(f"{path} line {number}: expected an epoch as JSON, got {line[:60]!r}") from error
         history.append(row_from_json(row, ("epoch",), f"{path} line {number}"))
     return history

@@ -63,21 +63,21 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 def positive(word: str) -> int:
     number = int(word)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"wanted a whole number >= 1, got {word}")
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {word}")
     return number
 
 
 def natural(word: str) -> int:
     number = int(word)
     if number < 0:
-        raise argparse.ArgumentTypeError(f"wanted a whole number >= 0, got {word}")
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 0, got {word}")
     return number
 
 
 def above_zero(word: str) -> float:
     number = float(word)
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"wanted a number > 0, got {word}")
+        raise argparse.ArgumentTypeError(f"expected a number > 0, got {word}")
     return number
 
 

@@ -62,7 +62,7 @@ def _prepare(settings: Settings) -> Run:
     on_cpu = _on_cpu()
     if settings.precision == "fp16" and on_cpu:
         # accelerate would train in float32 and not say so.
-        raise ValueError("--precision fp16: wanted a GPU, got a CPU, which takes bf16")
+        raise ValueError("--precision fp16: expected a GPU, got a CPU, which takes bf16")
     patience = InitProcessGroupKwargs(timeout=_PATIENCE)
     accelerator = Accelerator(mixed_precision=settings.precision, cpu=on_cpu, kwargs_handlers=[patience])
     set_seed(settings.seed)

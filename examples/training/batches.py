@@ -77,7 +77,7 @@ class StepBatches(Sampler[list[tuple[int, int]]]):
         self._seed = seed
         if not self.steps:
             raise ValueError(
-                f"wanted at least {self.frames_per_step} frames for a step (batch size {batch_size} x accumulate "
+                f"expected at least {self.frames_per_step} frames for a step (batch size {batch_size} x accumulate "
                 f"{accumulate} x processes {num_processes}), got {frames}"
             )
 
@@ -106,7 +106,7 @@ def step_seed(seed: int, step: int, process_index: int) -> int:
 def training_loader(frames: Dataset[Sample], settings: Settings, accelerator: Accelerator) -> DataLoader[Sample]:
     """Batches to train on; ``batch_sampler`` is a :class:`StepBatches`.
 
-    A set smaller than a step of the wanted size makes the batches smaller.
+    A set smaller than a step of the expected size makes the batches smaller.
     """
     shares = settings.accumulate * accelerator.num_processes
     batches = StepBatches(

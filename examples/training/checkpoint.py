@@ -117,27 +117,27 @@ def load(folder: Path) -> Checkpoint:
     try:
         info = json.loads((folder / INFO).read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(f"{folder / INFO}: wanted a checkpoint, got {error.strerror}") from error
+        raise CheckpointError(f"{folder / INFO}: expected a checkpoint, got {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{folder / INFO}: wanted JSON, got {error}") from error
+        raise CheckpointError(f"{folder / INFO}: expected JSON, got {error}") from error
     if not isinstance(info, dict) or "files" not in info:
         found = ", ".join(info) if isinstance(info, dict) else type(info).__name__
-        raise CheckpointError(f"{folder / INFO}: wanted key 'files', got {found}")
+        raise CheckpointError(f"{folder / INFO}: expected key 'files', got {found}")
     files = info.pop("files")
     if not isinstance(files, dict) or not all(_is_listed(name, facts) for name, facts in files.items()):
         raise CheckpointError(
-            f"{folder / INFO}: wanted under 'files' the bytes and the sha256 of files beside it, got {files!r:.100}"
+            f"{folder / INFO}: expected under 'files' the bytes and the sha256 of files beside it, got {files!r:.100}"
         )
     tensors = {}
     for name, facts in files.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != facts["bytes"] or _sha256(path) != facts["sha256"]:
             found = f"{path.stat().st_size} bytes of other content" if path.is_file() else "no such file"
-            raise CheckpointError(f"{path}: wanted the {facts['bytes']} bytes that {INFO} lists, got {found}")
+            raise CheckpointError(f"{path}: expected the {facts['bytes']} bytes that {INFO} lists, got {found}")
         try:
             tensors[path.stem] = load_file(path)
         except SafetensorError as error:
-            raise CheckpointError(f"{path}: wanted safetensors, got {reason_of(error)}") from error
+            raise CheckpointError(f"{path}: expected safetensors, got {reason_of(error)}") from error
     return Checkpoint(folder / INFO, tensors, info)
 
 

@@ -34,20 +34,20 @@ def read_options(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"--config {path}: wanted a file, got {error.strerror}") from error
+        raise ValueError(f"--config {path}: expected a file, got {error.strerror}") from error
     except Exception as error:
         # PyYAML trusts the text behind a tag, as in "!!int x", and stumbles over it in any way there is.
         reason = reason_of(error)
-        raise ValueError(f"--config {path}: wanted YAML, got {reason}") from error
+        raise ValueError(f"--config {path}: expected YAML, got {reason}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"--config {path}: wanted 'option: value' lines, got {type(content).__name__}")
+        raise ValueError(f"--config {path}: expected 'option: value' lines, got {type(content).__name__}")
     options = _options(parser)
     words: list[str] = []
     for key, value in content.items():
         name = str(key).replace("_", "-")
         if name not in options:
             nearest = difflib.get_close_matches(name, options, n=1, cutoff=0.0)[0]
-            raise ValueError(f"--config {path}: wanted names of options, got {key!r}; the nearest is {nearest!r}")
+            raise ValueError(f"--config {path}: expected names of options, got {key!r}; the nearest is {nearest!r}")
         words += _words(path, name, value, options[name])
     return words
 
@@ -76,13 +76,15 @@ def _words(path: Path, name: str, value: Any, action: argparse.Action) -> list[s
         return []
     if action.nargs == 0:
         if not isinstance(value, bool):
-            raise ValueError(f"--config {path}: {name}: wanted true or false, got {value!r}")
+            raise ValueError(f"--config {path}: {name}: expected true or false, got {value!r}")
         return [f"--{name}"] * value
     values = value if isinstance(value, list) else [value]
     for item in values:
         if isinstance(item, (dict, list, set)):
             # By its type: written out, a few hundred bytes of anchors can be a billion values.
-            raise ValueError(f"--config {path}: {name}: wanted a value or a list of values, got {type(item).__name__}")
+            raise ValueError(
+                f"--config {path}: {name}: expected a value or a list of values, got {type(item).__name__}"
+            )
     words = [_word(item) for item in values]
     if action.type is Path:
         words = [os.path.join(path.parent, os.path.expanduser(word)) for word in words]
@@ -91,7 +93,7 @@ def _words(path: Path, name: str, value: Any, action: argparse.Action) -> list[s
         return [f"--{name}={words[0]}"]
     for word in words:
         if word.startswith("-") and not _is_number(word):
-            raise ValueError(f"--config {path}: {name}: wanted values, got {word!r}")
+            raise ValueError(f"--config {path}: {name}: expected values, got {word!r}")
     return [f"--{name}", *words]
 
 

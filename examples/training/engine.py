@@ -266,7 +266,7 @@ class Engine:
         sums = row_from_json(progress["loss_sums"], LOSSES, f"{saved.path}, loss_sums")
         if progress["frames_per_step"] != self.batches.frames_per_step:
             raise CheckpointError(
-                f"--resume: wanted the {progress['frames_per_step']} frames per step of the run (batch size x "
+                f"--resume: expected the {progress['frames_per_step']} frames per step of the run (batch size x "
                 f"accumulate x processes), got {self.batches.frames_per_step}"
             )
         load_weights(self.net, saved.tensors.get("model", {}), "model")

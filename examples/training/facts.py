@@ -21,7 +21,7 @@ def expect(content: Mapping[str, Any], kinds: Mapping[str, type], path: Path) ->
     for key, kind in kinds.items():
         if not isinstance(content.get(key), (int, float) if kind is float else kind):
             got = f"{key}: {content[key]!r:.60}" if key in content else ", ".join(content) or "none"
-            raise RecordError(f"{path}: wanted the key {key!r} as {kind.__name__}, got {got:.200}")
+            raise RecordError(f"{path}: expected the key {key!r} as {kind.__name__}, got {got:.200}")
 
 
 # JSON has no NaN, which stands for a score without truth.
@@ -38,8 +38,8 @@ def row_from_json(content: Any, keys: Sequence[str], where: str) -> dict[str, fl
     try:
         row = {key: math.nan if value is None else float(value) for key, value in content.items()}
     except (AttributeError, ValueError, TypeError, OverflowError) as error:
-        raise RecordError(f"{where}: wanted numbers by name, got {content!r:.60}") from error
+        raise RecordError(f"{where}: expected numbers by name, got {content!r:.60}") from error
     missing = [key for key in keys if key not in row]
     if missing:
-        raise RecordError(f"{where}: wanted {', '.join(missing)}, got {', '.join(row) or 'nothing':.200}")
+        raise RecordError(f"{where}: expected {', '.join(missing)}, got {', '.join(row) or 'nothing':.200}")
     return row

@@ -36,7 +36,7 @@ def _check_size(model: SynergyNet, settings: Settings) -> None:
     except (AssertionError, RuntimeError) as error:
         height, width = settings.size
         raise ValueError(
-            f"--encoder {settings.encoder}: wanted one for pictures of {height}x{width} (--size), got: "
+            f"--encoder {settings.encoder}: expected one for pictures of {height}x{width} (--size), got: "
             f"{reason_of(error)}"
         ) from error
     model.train()
@@ -51,7 +51,7 @@ def join_batch_norms(model: SynergyNet, settings: Settings, accelerator: Acceler
     if settings.batch_norm != "sync":
         return model
     if accelerator.device.type not in ("cuda", "xpu"):
-        raise ValueError(f"--batch-norm sync: wanted GPUs, which PyTorch needs for it, got {accelerator.device.type}")
+        raise ValueError(f"--batch-norm sync: expected GPUs, which PyTorch needs for it, got {accelerator.device.type}")
     joined: SynergyNet = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return joined
 

@@ -218,7 +218,8 @@ class Run:
                 )
                 if not (statistics.depth > 0 or statistics.class_counts.any()):
                     raise DataError(
-                        f"{self.source.title}: wanted a depth above 0 or a label below {len(self.source.class_names)} "
+                        f"{self.source.title}: expected a depth above 0 or a label below "
+                        f"{len(self.source.class_names)} "
                         f"to learn from, got none in {len(sample)} frame{'s' * (len(sample) > 1)}"
                     )
                 validation = plain_loader(self.source.validation, self.settings)
@@ -257,7 +258,7 @@ class Run:
         length, done = self._engine.steps_per_epoch, len(self.history)
         if not done * length <= self._engine.steps <= (done + 1) * length:
             raise RecordError(
-                f"{path}: wanted a step of epoch {done + 1}, of {length} steps each, got step {self._engine.steps}"
+                f"{path}: expected a step of epoch {done + 1}, of {length} steps each, got step {self._engine.steps}"
             )
 
     def _after_step(self, report: StepReport, display: TrainingDisplay) -> None:

@@ -39,13 +39,13 @@ class RunFolder:
 
     def __init__(self, path: Path, *, overwrite: bool, resume: bool = False) -> None:
         if path.exists() and not path.is_dir():
-            raise ValueError(f"--output {path}: wanted a folder, got a file")
+            raise ValueError(f"--output {path}: expected a folder, got a file")
         present = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
         if present and _CONFIG not in present:
-            raise ValueError(f"--output {path}: wanted a new or empty folder, got one that holds {present[0]}")
+            raise ValueError(f"--output {path}: expected a new or empty folder, got one that holds {present[0]}")
         if present and not (overwrite or resume):
             raise ValueError(
-                f"--output {path}: wanted a new folder, got an earlier run; --resume goes on with it, --overwrite "
+                f"--output {path}: expected a new folder, got an earlier run; --resume goes on with it, --overwrite "
                 "replaces it"
             )
         self.path = path

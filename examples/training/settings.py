@@ -145,7 +145,7 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     if config is not None:
         given = {**_from_file(config, parser), **given}
     if given.get("resume") and given.get("overwrite"):
-        parser.error("wanted --resume or --overwrite, got both")
+        parser.error("expected --resume or --overwrite, got both")
     saved = given.get("output", Settings.output) / OPTIONS_FILE
     if given.get("resume") and saved.is_file():
         given = _continued(parser, _from_file(saved, parser), given)
@@ -170,7 +170,7 @@ def _continued(parser: Parser, saved: Mapping[str, Any], given: Mapping[str, Any
         wanted, got = (item.resolve() if isinstance(item, Path) else item for item in (before[name], value))
         if name not in _FREE_ON_RESUME and wanted != got:
             parser.error(
-                f"--resume: wanted {name.replace('_', '-')} {_text(wanted)}, as the run was started, got {_text(got)}"
+                f"--resume: expected {name.replace('_', '-')} {_text(wanted)}, as the run was started, got {_text(got)}"
             )
     return {**saved, **given}
 
@@ -179,12 +179,12 @@ def _complete(parser: Parser, given: dict[str, Any]) -> Settings:
     """Check what was given together, and fill in the rest."""
     sources = [f"--{name}" for name in ("nyu", "list", "folder") if name in given]
     if len(sources) > 1:
-        parser.error(f"wanted one data source, got {' and '.join(sources)}")
+        parser.error(f"expected one data source, got {' and '.join(sources)}")
     for option, source in (("splits", "nyu"), ("val_list", "list"), ("root", "list"), ("val_folder", "folder")):
         if option in given and source not in given:
             parser.error(f"--{option.replace('_', '-')} goes with --{source}, which is not given")
     if "size" in given and min(given["size"]) < _SMALLEST:
-        parser.error(f"--size: wanted at least {_SMALLEST} pixels each way, got {' '.join(map(str, given['size']))}")
+        parser.error(f"--size: expected at least {_SMALLEST} pixels each way, got {' '.join(map(str, given['size']))}")
     for name in ("size", "decoder_channels"):
         if name in given:
             given[name] = tuple(given[name])
@@ -201,7 +201,7 @@ def _loss_weights(parser: Parser, words: Sequence[str]) -> tuple[float, float, f
     try:
         first, second, third = (float(word) for word in words)
     except ValueError:
-        parser.error(f'--loss-weights: wanted three numbers or "learned", got {" ".join(words)!r}')
+        parser.error(f'--loss-weights: expected three numbers or "learned", got {" ".join(words)!r}')
     return first, second, third
 
 

@@ -148,7 +148,7 @@ def _pictures(settings: Settings, augmented: Transform, plain: Transform) -> Sou
 def _hold_out(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:
     """Indices to train on and to score: every tenth frame is scored, or the last of fewer."""
     if count < 2:
-        raise DataError(f"{path}: wanted at least two frames, so that one can be held out, got one")
+        raise DataError(f"{path}: expected at least two frames, so that one can be held out, got one")
     step = min(_HELD_OUT_EVERY, count)
     held_out = range(step - 1, count, step)
     return [index for index in range(count) if index not in held_out], held_out
@@ -161,9 +161,9 @@ def _open_list(path: Path, settings: Settings, transform: Transform) -> RGBDList
 def _open_folder(path: Path, settings: Settings, transform: Transform) -> RGBDList:
     depths, labels = (folder if (folder := path / name).is_dir() else None for name in ("depths", "labels"))
     if depths is None and labels is None:
-        raise DataError(f"{path}: wanted a folder depths/ or labels/ beside images/, got neither")
+        raise DataError(f"{path}: expected a folder depths/ or labels/ beside images/, got neither")
     if labels is not None and settings.num_classes is None:
-        raise DataError(f"{labels}: wanted --num-classes K, the number of classes in these files, got none")
+        raise DataError(f"{labels}: expected --num-classes K, the number of classes in these files, got none")
     return RGBDList.from_folder(
         path / "images",
         depths,

@@ -34,7 +34,7 @@ def load_optimizer(optimizer: Optimizer, names: Sequence[str], tensors: Mapping[
     for full, value in tensors.items():
         name, _, key = full.rpartition(".")
         if name not in places or (value.ndim and value.shape != parameters[places[name]].shape):
-            raise CheckpointError(f"optimizer: wanted the state of this network, got {full} {tuple(value.shape)}")
+            raise CheckpointError(f"optimizer: expected the state of this network, got {full} {tuple(value.shape)}")
         # With the strides of the parameter, or another order of the arithmetic would show in the last bit.
         laid_out = torch.empty_like(parameters[places[name]]).copy_(value) if value.ndim else value
         state.setdefault(places[name], {})[key] = laid_out
@@ -51,4 +51,4 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], what: str) ->
         module.load_state_dict(tensors)
     except RuntimeError as error:
         reason = str(error).partition("\n")[2].strip().partition("\n")[0]
-        raise CheckpointError(f"{what}: wanted the weights of this network: {reason}") from error
+        raise CheckpointError(f"{what}: expected the weights of this network: {reason}") from error

@@ -101,10 +101,10 @@ class TestExecute:
 
     def test_failing_side_is_an_error_with_its_reason(self) -> None:
         def failing(t: Tensors) -> tuple[Tensor, ...]:
-            raise ValueError("f: wanted a GPU, got none")
+            raise ValueError("f: expected a GPU, got none")
 
         (row,) = run_case(peer("f", lambda: failing))["rows"]
-        assert (row["status"], row["reason"]) == ("error", "ValueError: f: wanted a GPU, got none")
+        assert (row["status"], row["reason"]) == ("error", "ValueError: f: expected a GPU, got none")
 
     def test_kernels_for_the_other_device_are_absent(self) -> None:
         rows = execute(table.depth_aware((1, 6, 8)), torch.float32, replace(PLAN, compile_only=()), lambda *_: None)[

@@ -44,7 +44,7 @@ class TestValidate:
         ],
     )
     def test_names_the_place_that_does_not_follow(self, path: str, value: Any, place: str) -> None:
-        with pytest.raises(ValueError, match=f"benchmark result: wanted {place}"):
+        with pytest.raises(ValueError, match=f"benchmark result: expected {place}"):
             results.validate(changed(path, value))
 
 

@@ -68,4 +68,4 @@ def test_cuda_without_a_device_says_so(monkeypatch: pytest.MonkeyPatch, capsys: 
     with pytest.raises(SystemExit) as stop:
         run.main(["--device", "cuda"])
     assert stop.value.code == 2
-    assert "wanted a CUDA device" in capsys.readouterr().err
+    assert "expected a CUDA device" in capsys.readouterr().err

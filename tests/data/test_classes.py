@@ -50,14 +50,14 @@ def test_zero_is_ignored_and_all_classes_are_reached(num_classes: int) -> None:
 
 @pytest.mark.parametrize(("labels", "found"), [([895], "895"), ([3, -1], "-1")])
 def test_labels_out_of_range_name_the_value(labels: list[int], found: str) -> None:
-    with pytest.raises(DataError, match=rf"^labels: wanted labels in 0\.\.894, got {found}$"):
+    with pytest.raises(DataError, match=rf"^labels: expected labels in 0\.\.894, got {found}$"):
         map_labels(np.array(labels), 40)
 
 
 def test_another_number_of_classes_is_an_error() -> None:
-    with pytest.raises(ValueError, match="class_names: wanted num_classes 894, 40 or 13, got 37"):
+    with pytest.raises(ValueError, match="class_names: expected num_classes 894, 40 or 13, got 37"):
         class_names(37)
-    with pytest.raises(ValueError, match="map_labels: wanted num_classes 894, 40 or 13, got 5"):
+    with pytest.raises(ValueError, match="map_labels: expected num_classes 894, 40 or 13, got 5"):
         map_labels(np.array([1]), 5)
 
 
@@ -68,5 +68,5 @@ def test_official_split_counts_and_first_frames() -> None:
     # splits.mat counts from 1: its test set starts 1, 2, 9 and its training set 3, 4, 5.
     assert test[:3] == (0, 1, 8)
     assert train[:3] == (2, 3, 4)
-    with pytest.raises(ValueError, match='wanted "train" or "test", got \'val\''):
+    with pytest.raises(ValueError, match='expected "train" or "test", got \'val\''):
         official_split("val")

@@ -106,15 +106,15 @@ def test_workers_batch_frames_with_and_without_depth(tree: Path, context: str) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rgb/a.png depth/a.png\nrgb/b.png /depth/z.png 5", r"line 2: wanted an existing file, got .*depth/z\.png"),
-        ("rgb/z.png None", r"line 1: wanted an existing file, got .*rgb/z\.png"),
-        ("rgb/a\0.png None", "line 1: wanted an existing file"),
-        (f"{'x' * 5000} None", "line 1: wanted an existing file"),
-        ("\n\nrgb/a.png", r"line 3: wanted 2 or 3 columns \(image, depth, focal\), got 1"),
-        ("rgb/a.png depth/a.png 518 0.1", "line 1: wanted 2 or 3 columns .*, got 4"),
-        ("rgb/a.png depth/a.png depth", "line 1: wanted a focal length in pixels as third column, got 'depth'"),
-        ("rgb/a.png depth/a.png -5", "line 1: wanted a focal length in pixels as third column, got '-5'"),
-        ("# nothing\n", "wanted at least one line that names an image and a depth, got none"),
+        ("rgb/a.png depth/a.png\nrgb/b.png /depth/z.png 5", r"line 2: expected an existing file, got .*depth/z\.png"),
+        ("rgb/z.png None", r"line 1: expected an existing file, got .*rgb/z\.png"),
+        ("rgb/a\0.png None", "line 1: expected an existing file"),
+        (f"{'x' * 5000} None", "line 1: expected an existing file"),
+        ("\n\nrgb/a.png", r"line 3: expected 2 or 3 columns \(image, depth, focal\), got 1"),
+        ("rgb/a.png depth/a.png 518 0.1", "line 1: expected 2 or 3 columns .*, got 4"),
+        ("rgb/a.png depth/a.png depth", "line 1: expected a focal length in pixels as third column, got 'depth'"),
+        ("rgb/a.png depth/a.png -5", "line 1: expected a focal length in pixels as third column, got '-5'"),
+        ("# nothing\n", "expected at least one line that names an image and a depth, got none"),
     ],
 )
 def test_bad_lines_name_list_and_line(tree: Path, text: str, message: str) -> None:
@@ -124,12 +124,12 @@ def test_bad_lines_name_list_and_line(tree: Path, text: str, message: str) -> No
 
 
 def test_bad_lists_and_roots_are_named(tree: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.txt: wanted a list of picture files, got No such file"):
+    with pytest.raises(DataError, match=r"none\.txt: expected a list of picture files, got No such file"):
         RGBDList(tree / "none.txt")
-    with pytest.raises(DataError, match=r"wanted root to be the folder .*, got .*nowhere"):
+    with pytest.raises(DataError, match=r"expected root to be the folder .*, got .*nowhere"):
         RGBDList(write_list(tree, "rgb/a.png None"), tree / "nowhere")
     (tree / "list.txt").write_bytes(b"rgb/a.png \xff\xfe")
-    with pytest.raises(DataError, match="wanted a list in UTF-8 text, got byte 10 outside it"):
+    with pytest.raises(DataError, match="expected a list in UTF-8 text, got byte 10 outside it"):
         RGBDList(tree / "list.txt")
 
 
@@ -147,12 +147,12 @@ def frame_with(tree: Path, depth: np.ndarray, **options: float) -> RGBDList:
     ],
 )
 def test_depth_that_is_not_16_bit_is_an_error(tree: Path, array: np.ndarray, found: str) -> None:
-    with pytest.raises(DataError, match=rf"depth/a\.png: wanted a 16-bit one-channel depth png, got {found}$"):
+    with pytest.raises(DataError, match=rf"depth/a\.png: expected a 16-bit one-channel depth png, got {found}$"):
         frame_with(tree, array)[0]
 
 
 def test_millimetres_read_as_metres_name_the_scale_that_fits(tree: Path) -> None:
-    message = r"a\.png: wanted a median depth in .* got 2500 m with depth_scale=1; depth_scale=1000 would give 2\.5 m"
+    message = r"a\.png: expected a median depth in .* got 2500 m with depth_scale=1; depth_scale=1000 would give 2\.5 m"
     with pytest.raises(DataError, match=message):
         frame_with(tree, np.full((3, 4), 2500, np.uint16), depth_scale=1.0)[0]
 
@@ -170,21 +170,21 @@ def test_empty_and_saturated_depth_says_nothing_about_the_scale(tree: Path) -> N
 
 
 def test_sizes_that_differ_name_both_files(tree: Path) -> None:
-    message = r"depth/a\.png: wanted 3x4 \(height x width\) as .*rgb/a\.png has, got 4x3"
+    message = r"depth/a\.png: expected 3x4 \(height x width\) as .*rgb/a\.png has, got 4x3"
     with pytest.raises(DataError, match=message):
         frame_with(tree, np.ascontiguousarray(MILLIMETRES.T))[0]
     save(tree / "labels" / "b.png", np.zeros((3, 5), np.uint8))
-    with pytest.raises(DataError, match=r"labels/b\.png: wanted 3x4 .* got 3x5"):
+    with pytest.raises(DataError, match=r"labels/b\.png: expected 3x4 .* got 3x5"):
         RGBDList.from_folder(tree / "rgb", labels=tree / "labels", num_classes=3)[1]
 
 
 def test_labels_out_of_range_name_file_and_value(tree: Path) -> None:
-    with pytest.raises(DataError, match=r"labels/a\.png: wanted labels in 0\.\.1 or 255 \(ignored\), got 2"):
+    with pytest.raises(DataError, match=r"labels/a\.png: expected labels in 0\.\.1 or 255 \(ignored\), got 2"):
         RGBDList.from_folder(tree / "rgb", labels=tree / "labels", num_classes=2)[0]
-    with pytest.raises(DataError, match=r"labels/a\.png: wanted labels in 1\.\.9 or 255 \(ignored\), got 0"):
+    with pytest.raises(DataError, match=r"labels/a\.png: expected labels in 1\.\.9 or 255 \(ignored\), got 0"):
         RGBDList.from_folder(tree / "rgb", labels=tree / "labels", num_classes=9, first_label=1)[0]
     save(tree / "labels" / "a.png", np.zeros((3, 4, 3), np.uint8))
-    with pytest.raises(DataError, match=r"labels/a\.png: wanted a one-channel label png, got Pillow mode RGB"):
+    with pytest.raises(DataError, match=r"labels/a\.png: expected a one-channel label png, got Pillow mode RGB"):
         RGBDList.from_folder(tree / "rgb", labels=tree / "labels", num_classes=9)[0]
 
 
@@ -195,7 +195,7 @@ def test_every_truncation_of_a_picture_names_the_file(tree: Path, folder: str) -
     dataset = RGBDList(write_list(tree, "rgb/a.png depth/a.png"))
     for length in range(0, len(content) - 24):
         path.write_bytes(content[:length])
-        with pytest.raises(DataError, match=rf"{folder}/a\.png: wanted .*, got a file that does not decode"):
+        with pytest.raises(DataError, match=rf"{folder}/a\.png: expected .*, got a file that does not decode"):
             dataset[0]
 
 
@@ -204,20 +204,20 @@ def test_what_is_no_picture_of_the_named_formats_is_not_tried(tree: Path) -> Non
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
     for content in (eps, b"GIF89a\x08\0\x08\0\0\0\0;"):
         (tree / "rgb" / "a.png").write_bytes(content)
-        with pytest.raises(DataError, match=r"rgb/a\.png: wanted an 8-bit picture, got a file that does not decode"):
+        with pytest.raises(DataError, match=r"rgb/a\.png: expected an 8-bit picture, got a file that does not decode"):
             RGBDList.from_folder(tree / "rgb")[0]
 
 
 def test_16_bit_image_is_an_error(tree: Path) -> None:
     save(tree / "rgb" / "a.png", MILLIMETRES)
-    with pytest.raises(DataError, match=r"rgb/a\.png: wanted an 8-bit picture, got Pillow mode I"):
+    with pytest.raises(DataError, match=r"rgb/a\.png: expected an 8-bit picture, got Pillow mode I"):
         RGBDList.from_folder(tree / "rgb")[0]
 
 
 @pytest.mark.parametrize("limit", [4, 8, 11])
 def test_more_pixels_than_pillow_allows_is_an_error(tree: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(DataError, match=r"rgb/a\.png: wanted an 8-bit picture .*MAX_IMAGE_PIXELS"):
+    with pytest.raises(DataError, match=r"rgb/a\.png: expected an 8-bit picture .*MAX_IMAGE_PIXELS"):
         RGBDList.from_folder(tree / "rgb")[0]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12)
     assert RGBDList.from_folder(tree / "rgb")[0]["image"].shape == (3, 3, 4)
@@ -225,27 +225,27 @@ def test_more_pixels_than_pillow_allows_is_an_error(tree: Path, monkeypatch: pyt
 
 def test_folders_that_do_not_match_are_named(tree: Path) -> None:
     save(tree / "depth" / "depth_a.png", MILLIMETRES)
-    with pytest.raises(DataError, match=r"depth_a\.png: wanted an image depth_a\.\* in .*rgb, got none"):
+    with pytest.raises(DataError, match=r"depth_a\.png: expected an image depth_a\.\* in .*rgb, got none"):
         RGBDList.from_folder(tree / "rgb", tree / "depth")
     save(tree / "rgb" / "a.jpg", PIXELS)
-    with pytest.raises(DataError, match=r"wanted one picture of each stem, got a\.jpg and a\.png"):
+    with pytest.raises(DataError, match=r"expected one picture of each stem, got a\.jpg and a\.png"):
         RGBDList.from_folder(tree / "rgb")
-    with pytest.raises(DataError, match=r"wanted images to be a folder of pictures, got .*nowhere"):
+    with pytest.raises(DataError, match=r"expected images to be a folder of pictures, got .*nowhere"):
         RGBDList.from_folder(tree / "nowhere")
     (tree / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: wanted images, got a folder with no pictures"):
+    with pytest.raises(DataError, match="empty: expected images, got a folder with no pictures"):
         RGBDList.from_folder(tree / "empty")
 
 
 def test_wrong_options_are_named(tree: Path) -> None:
     path = write_list(tree, "rgb/a.png None")
-    with pytest.raises(ValueError, match=r"RGBDList: wanted depth_scale > 0, got 0\.0"):
+    with pytest.raises(ValueError, match=r"RGBDList: expected depth_scale > 0, got 0\.0"):
         RGBDList(path, depth_scale=0.0)
-    with pytest.raises(ValueError, match=r"RGBDList: wanted max_depth > 0 or None, got -1"):
+    with pytest.raises(ValueError, match=r"RGBDList: expected max_depth > 0 or None, got -1"):
         RGBDList(path, max_depth=-1.0)
-    with pytest.raises(ValueError, match="wanted labels and num_classes together"):
+    with pytest.raises(ValueError, match="expected labels and num_classes together"):
         RGBDList.from_folder(tree / "rgb", labels=tree / "labels")
-    with pytest.raises(ValueError, match="wanted labels and num_classes together"):
+    with pytest.raises(ValueError, match="expected labels and num_classes together"):
         RGBDList.from_folder(tree / "rgb", num_classes=3)
-    with pytest.raises(ValueError, match="wanted num_classes >= 1, got 0"):
+    with pytest.raises(ValueError, match="expected num_classes >= 1, got 0"):
         RGBDList.from_folder(tree / "rgb", labels=tree / "labels", num_classes=0)

@@ -60,7 +60,7 @@ def test_big_endian(tmp_path: Path) -> None:
 )
 def test_what_is_no_array_of_numbers_is_named(tmp_path: Path, values: dict[str, object], reason: str) -> None:
     scipy.io.savemat(tmp_path / "a.mat", values)
-    with pytest.raises(DataError, match=f"a.mat: wanted key 'pred' in a MATLAB v5 file, got {reason}"):
+    with pytest.raises(DataError, match=f"a.mat: expected key 'pred' in a MATLAB v5 file, got {reason}"):
         read_mat5(tmp_path / "a.mat", "pred")
 
 

@@ -133,18 +133,18 @@ def _broken(path: Path, key: str, data: np.ndarray[Any, Any] | None) -> None:
 @pytest.mark.parametrize(
     ("key", "data", "message"),
     [
-        ("labels", None, "wanted key 'labels', got depths, images, instances"),
-        ("rawDepths", None, "wanted key 'rawDepths', got depths"),
-        ("images", np.zeros((6, 48, 64, 3), np.uint8), r"'images': wanted shape \(N,3,W,H\), got \(6, 48, 64, 3\)"),
-        ("images", np.zeros((3, 64, 48), np.uint8), r"'images': wanted shape \(N,3,W,H\), got \(3, 64, 48\)"),
-        ("images", np.zeros((6, 3, 64, 48), np.uint16), "'images': wanted uint8, got uint16"),
-        ("rawDepths", np.zeros((6, 64, 48), np.uint16), "'rawDepths': wanted float metres, got uint16"),
-        ("labels", np.zeros((6, 64, 48), np.float32), "'labels': wanted integers, got float32"),
-        ("labels", np.zeros((5, 64, 48), np.uint16), "'labels': wanted 6 frames as 'images' has, got 5"),
+        ("labels", None, "expected key 'labels', got depths, images, instances"),
+        ("rawDepths", None, "expected key 'rawDepths', got depths"),
+        ("images", np.zeros((6, 48, 64, 3), np.uint8), r"'images': expected shape \(N,3,W,H\), got \(6, 48, 64, 3\)"),
+        ("images", np.zeros((3, 64, 48), np.uint8), r"'images': expected shape \(N,3,W,H\), got \(3, 64, 48\)"),
+        ("images", np.zeros((6, 3, 64, 48), np.uint16), "'images': expected uint8, got uint16"),
+        ("rawDepths", np.zeros((6, 64, 48), np.uint16), "'rawDepths': expected float metres, got uint16"),
+        ("labels", np.zeros((6, 64, 48), np.float32), "'labels': expected integers, got float32"),
+        ("labels", np.zeros((5, 64, 48), np.uint16), "'labels': expected 6 frames as 'images' has, got 5"),
         (
             "rawDepths",
             np.zeros((6, 48, 64), np.float32),
-            r"'rawDepths': wanted shape \(6, 64, 48\) to fit 'images', got \(6, 48, 64\)",
+            r"'rawDepths': expected shape \(6, 64, 48\) to fit 'images', got \(6, 48, 64\)",
         ),
     ],
 )
@@ -167,25 +167,25 @@ def _elsewhere(file: h5py.File, old: np.ndarray[Any, Any]) -> None:
     [
         (
             lambda file, old: file.update(labels=h5py.SoftLink("/instances")),
-            "wanted an array in the file .*, got a link",
+            "expected an array in the file .*, got a link",
         ),
         (lambda file, old: file.update(labels=h5py.ExternalLink("other.mat", "labels")), "in the file .*, got a link"),
         (
             lambda file, old: file.create_dataset(
                 "labels", old.shape, old.dtype, external=[("/etc/passwd", 0, 1 << 20)]
             ),
-            "wanted an array in the file itself, got one whose numbers are elsewhere",
+            "expected an array in the file itself, got one whose numbers are elsewhere",
         ),
-        (_elsewhere, "wanted an array in the file itself, got one whose numbers are elsewhere"),
+        (_elsewhere, "expected an array in the file itself, got one whose numbers are elsewhere"),
         (
             lambda file, old: file.create_dataset("labels", (2**40, 64, 48), old.dtype, chunks=(1, 64, 48)),
-            r"wanted an array that fits into its file, got shape \(1099511627776, 64, 48\)",
+            r"expected an array that fits into its file, got shape \(1099511627776, 64, 48\)",
         ),
         (
             lambda file, old: file.create_dataset(
                 "labels", old.shape, old.dtype, chunks=(2**28, 1, 1), maxshape=(None, None, None), compression="gzip"
             ),
-            r"wanted chunks of at most 268435456 bytes, got \(268435456, 1, 1\)",
+            r"expected chunks of at most 268435456 bytes, got \(268435456, 1, 1\)",
         ),
     ],
 )
@@ -199,15 +199,15 @@ def test_an_array_that_leads_out_of_the_file_or_claims_too_much(mat: Path, put: 
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.mat: wanted the official .*, got No such file or directory"):
+    with pytest.raises(DataError, match=r"none\.mat: expected the official .*, got No such file or directory"):
         NYUDepthV2(tmp_path / "none.mat")
-    with pytest.raises(DataError, match=r"wanted the official .*, got Is a directory"):
+    with pytest.raises(DataError, match=r"expected the official .*, got Is a directory"):
         NYUDepthV2(tmp_path)
 
 
 def test_a_v5_file_is_recognised(tmp_path: Path) -> None:
     write_splits_mat(tmp_path / "splits.mat", [1], [2])
-    with pytest.raises(DataError, match=r"wanted the official nyu_depth_v2_labeled\.mat .*, got a MATLAB v5 file"):
+    with pytest.raises(DataError, match=r"expected the official nyu_depth_v2_labeled\.mat .*, got a MATLAB v5 file"):
         NYUDepthV2(tmp_path / "splits.mat")
 
 
@@ -216,7 +216,7 @@ def test_a_truncated_file_is_recognised(mat: Path, share: float) -> None:
     content = mat.read_bytes()
     mat.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(
-        DataError, match=r"wanted the official .*, got (.* not HDF5|a truncated or damaged file)"
+        DataError, match=r"expected the official .*, got (.* not HDF5|a truncated or damaged file)"
     ) as error:
         NYUDepthV2(mat, "all")
     assert "\n" not in str(error.value)
@@ -225,7 +225,7 @@ def test_a_truncated_file_is_recognised(mat: Path, share: float) -> None:
 def test_damage_in_the_table_of_keys_names_the_file(mat: Path) -> None:
     content = mat.read_bytes()
     mat.write_bytes(content.replace(b"TREE", b"EERT").replace(b"SNOD", b"DONS"))
-    with pytest.raises(DataError, match=r"labeled\.mat: wanted readable data, got a damaged file \("):
+    with pytest.raises(DataError, match=r"labeled\.mat: expected readable data, got a damaged file \("):
         NYUDepthV2(mat, "all")
 
 
@@ -241,7 +241,7 @@ def test_damage_inside_the_file_names_the_frame(tmp_path: Path) -> None:
         raw.write(b"\xff" * chunk.size)
     dataset = NYUDepthV2(path, "all")
     np.testing.assert_array_equal(dataset[1]["labels"] == -100, content.labels[1] == 0)
-    with pytest.raises(DataError, match="frame 2: wanted readable data, got a damaged file"):
+    with pytest.raises(DataError, match="frame 2: expected readable data, got a damaged file"):
         dataset[2]
 
 
@@ -250,7 +250,7 @@ def test_a_label_over_894_names_the_frame(tmp_path: Path) -> None:
     content.labels[2, 1, 1] = 900
     write_frames(tmp_path / "a.mat", content)
     dataset = NYUDepthV2(tmp_path / "a.mat", "all")
-    with pytest.raises(DataError, match=r"a\.mat: 'labels' frame 2: wanted labels in 0\.\.894, got 900"):
+    with pytest.raises(DataError, match=r"a\.mat: 'labels' frame 2: expected labels in 0\.\.894, got 900"):
         dataset[2]
 
 
@@ -258,7 +258,9 @@ def test_depth_in_millimetres_names_the_frame(tmp_path: Path) -> None:
     content = make_frames(1)
     content.raw_depths[0] *= 1000
     write_frames(tmp_path / "a.mat", content)
-    with pytest.raises(DataError, match=r"'rawDepths' frame 0: wanted depth in metres, got .* looks like millimetres"):
+    with pytest.raises(
+        DataError, match=r"'rawDepths' frame 0: expected depth in metres, got .* looks like millimetres"
+    ):
         NYUDepthV2(tmp_path / "a.mat", "all")[0]
 
 
@@ -271,14 +273,16 @@ def test_another_number_of_frames_needs_a_splits_file(mat: Path) -> None:
 @pytest.mark.parametrize("number", [0, 7])
 def test_split_numbers_out_of_range_name_the_key(tmp_path: Path, mat: Path, number: int) -> None:
     write_splits_mat(tmp_path / "splits.mat", [1, number], [2])
-    with pytest.raises(DataError, match=rf"splits\.mat: 'trainNdxs': wanted frame numbers in 1\.\.6 .*, got {number}"):
+    with pytest.raises(
+        DataError, match=rf"splits\.mat: 'trainNdxs': expected frame numbers in 1\.\.6 .*, got {number}"
+    ):
         NYUDepthV2(mat, "train", splits=tmp_path / "splits.mat")
     assert NYUDepthV2(mat, "test", splits=tmp_path / "splits.mat").frames == (1,)
 
 
 def test_wrong_splits_files_are_named(tmp_path: Path, mat: Path) -> None:
     splits = tmp_path / "splits.mat"
-    with pytest.raises(DataError, match=r"splits\.mat: wanted a splits\.mat .*, got no such file"):
+    with pytest.raises(DataError, match=r"splits\.mat: expected a splits\.mat .*, got no such file"):
         NYUDepthV2(mat, splits=splits)
     with pytest.raises(DataError, match=r"got a MATLAB v7\.3 file"):
         NYUDepthV2(mat, splits=mat)
@@ -286,13 +290,13 @@ def test_wrong_splits_files_are_named(tmp_path: Path, mat: Path) -> None:
     with pytest.raises(DataError, match="got a file that does not read"):
         NYUDepthV2(mat, splits=splits)
     scipy.io.savemat(splits, {"other": np.ones((1, 1))})
-    with pytest.raises(DataError, match=r"wanted key 'trainNdxs' .*, got no such key \(keys: other\)"):
+    with pytest.raises(DataError, match=r"expected key 'trainNdxs' .*, got no such key \(keys: other\)"):
         NYUDepthV2(mat, splits=splits)
     scipy.io.savemat(splits, {"trainNdxs": np.array([[1.5]])})
-    with pytest.raises(DataError, match="'trainNdxs': wanted whole frame numbers, got"):
+    with pytest.raises(DataError, match="'trainNdxs': expected whole frame numbers, got"):
         NYUDepthV2(mat, splits=splits)
     scipy.io.savemat(splits, {"trainNdxs": np.zeros((0, 1))})
-    with pytest.raises(DataError, match="'trainNdxs': wanted at least one frame number, got none"):
+    with pytest.raises(DataError, match="'trainNdxs': expected at least one frame number, got none"):
         NYUDepthV2(mat, splits=splits)
 
 
@@ -308,18 +312,18 @@ def test_truncated_splits_files_never_raise_anything_else(tmp_path: Path, mat: P
 
 @pytest.mark.parametrize("index", [-1, 6])
 def test_chosen_frames_out_of_range_name_the_place(mat: Path, index: int) -> None:
-    with pytest.raises(DataError, match=rf"split\[1\]: wanted a frame in 0\.\.5 of .*labeled\.mat, got {index}"):
+    with pytest.raises(DataError, match=rf"split\[1\]: expected a frame in 0\.\.5 of .*labeled\.mat, got {index}"):
         NYUDepthV2(mat, [0, index])
 
 
 def test_wrong_options_are_named(mat: Path) -> None:
-    with pytest.raises(ValueError, match='wanted split "train", "test", "all" or frame numbers, got \'val\''):
+    with pytest.raises(ValueError, match='expected split "train", "test", "all" or frame numbers, got \'val\''):
         NYUDepthV2(mat, "val")
     with pytest.raises(ValueError, match="at least one frame in split, got an empty sequence"):
         NYUDepthV2(mat, [])
-    with pytest.raises(TypeError, match=r"split\[0\]: wanted a frame number, got 1\.5"):
+    with pytest.raises(TypeError, match=r"split\[0\]: expected a frame number, got 1\.5"):
         NYUDepthV2(mat, [1.5])  # type: ignore[list-item]  # the error is what is tested
-    with pytest.raises(ValueError, match='wanted depth "raw" or "inpainted", got \'filled\''):
+    with pytest.raises(ValueError, match='expected depth "raw" or "inpainted", got \'filled\''):
         NYUDepthV2(mat, "all", depth="filled")  # type: ignore[arg-type]  # the error is what is tested
-    with pytest.raises(ValueError, match="wanted num_classes 894, 40 or 13, got 37"):
+    with pytest.raises(ValueError, match="expected num_classes 894, 40 or 13, got 37"):
         NYUDepthV2(mat, "all", num_classes=37)

@@ -168,11 +168,11 @@ def test_transform_gets_the_sample() -> None:
 
 def test_iteration_ends_and_wrong_options_are_named() -> None:
     assert sum(1 for _ in SyntheticRooms(3, size=(8, 8))) == 3
-    with pytest.raises(IndexError, match="wanted an index below 3, got 3"):
+    with pytest.raises(IndexError, match="expected an index below 3, got 3"):
         SyntheticRooms(3)[3]
-    with pytest.raises(ValueError, match="SyntheticRooms: wanted length >= 1, got 0"):
+    with pytest.raises(ValueError, match="SyntheticRooms: expected length >= 1, got 0"):
         SyntheticRooms(0)
-    with pytest.raises(ValueError, match=r"SyntheticRooms: wanted size .*, got \(0, 4\)"):
+    with pytest.raises(ValueError, match=r"SyntheticRooms: expected size .*, got \(0, 4\)"):
         SyntheticRooms(1, size=(0, 4))
-    with pytest.raises(ValueError, match="SyntheticRooms: wanted seed >= 0, got -1"):
+    with pytest.raises(ValueError, match="SyntheticRooms: expected seed >= 0, got -1"):
         SyntheticRooms(1, seed=-1)

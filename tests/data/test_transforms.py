@@ -55,7 +55,7 @@ def test_center_crop_takes_the_middle() -> None:
 
 @pytest.mark.parametrize("crop", [RandomCrop, CenterCrop])
 def test_a_crop_that_does_not_fit_names_both_sizes(crop: Any) -> None:
-    with pytest.raises(ValueError, match=rf"{crop.__name__}: wanted an image of at least 13x4 .*, got 12x16"):
+    with pytest.raises(ValueError, match=rf"{crop.__name__}: expected an image of at least 13x4 .*, got 12x16"):
         crop((13, 4))(frame())
 
 
@@ -204,17 +204,20 @@ def test_eval_is_the_centre_of_the_covering_view() -> None:
     [
         (
             lambda: RandomCrop((0, 4)),
-            r"RandomCrop: wanted size \(height, width\) of two whole numbers > 0, got \(0, 4\)",
+            r"RandomCrop: expected size \(height, width\) of two whole numbers > 0, got \(0, 4\)",
         ),
-        (lambda: Resize((4,)), r"Resize: wanted size .*, got \(4,\)"),
-        (lambda: CenterCrop((4.0, 4)), r"CenterCrop: wanted size .*, got \(4\.0, 4\)"),  # type: ignore[list-item]  # wrong on purpose
-        (lambda: RandomScale((1.5, 1.0)), r"RandomScale: wanted scale \(low, high\) with 0 < low <= high, got \(1\.5"),
-        (lambda: RandomHorizontalFlip(1.5), r"RandomHorizontalFlip: wanted p in \[0, 1\], got 1\.5"),
-        (lambda: ColorJitter(1.5), r"ColorJitter: wanted strength in \[0, 1\], got 1\.5"),
-        (lambda: ColorJitter(0.1, (0.0, 1.0)), "ColorJitter: wanted channel_gain"),
+        (lambda: Resize((4,)), r"Resize: expected size .*, got \(4,\)"),
+        (lambda: CenterCrop((4.0, 4)), r"CenterCrop: expected size .*, got \(4\.0, 4\)"),  # type: ignore[list-item]  # wrong on purpose
+        (
+            lambda: RandomScale((1.5, 1.0)),
+            r"RandomScale: expected scale \(low, high\) with 0 < low <= high, got \(1\.5",
+        ),
+        (lambda: RandomHorizontalFlip(1.5), r"RandomHorizontalFlip: expected p in \[0, 1\], got 1\.5"),
+        (lambda: ColorJitter(1.5), r"ColorJitter: expected strength in \[0, 1\], got 1\.5"),
+        (lambda: ColorJitter(0.1, (0.0, 1.0)), "ColorJitter: expected channel_gain"),
         (
             lambda: train_transform((4, 4), scale=(0.5, 1.0)),
-            "train_transform: wanted scale >= 1, so that the crop fits",
+            "train_transform: expected scale >= 1, so that the crop fits",
         ),
     ],
 )

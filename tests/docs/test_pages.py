@@ -95,7 +95,7 @@ def run(page: Path) -> None:
             if missing is not None:
                 pytest.skip(f"{where} needs {missing}")
             if isinstance(error, doctest.DocTestFailure):
-                error = AssertionError(f"wanted {error.example.want}, got {error.got}")
+                error = AssertionError(f"expected {error.example.want}, got {error.got}")
             pytest.fail(f"{where}: {type(error).__name__}: {error}", pytrace=False)
 
 
@@ -158,7 +158,7 @@ def test_the_pages_with_code_are_found() -> None:
     [
         ("```python\nx = 1\n```\ntext\n```python\ny = x\nassert y == 2\n```\n", "page.md:7: AssertionError"),
         ("```text\nno python\n```\n  ```python\n  1 +\n  ```\n", "page.md:5: SyntaxError"),
-        ("```pycon\n>>> 1\n1\n>>> 2\n3\n```\n", "page.md:4: AssertionError: wanted 3"),
+        ("```pycon\n>>> 1\n1\n>>> 2\n3\n```\n", "page.md:4: AssertionError: expected 3"),
         ("```{code-block} python\nimport no_such_package\n```\n", "page.md:2: ModuleNotFoundError"),
         ("```pycon\n>>> 1 / 0\n```\n", "page.md:2: ZeroDivisionError"),
         (":::{note}\n```python\n\n1 / 0\n```\n:::\n", "page.md:4: ZeroDivisionError"),

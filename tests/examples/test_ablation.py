@@ -91,7 +91,7 @@ def test_interrupted_it_goes_on_where_it_was_and_ends_with_table_and_picture(
     assert ablate(*call, "--lr", 0.5) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "wanted a result with lr 0.5, got 0.005" in error
+    assert "expected a result with lr 0.5, got 0.005" in error
 
 
 def test_nyu_file(ablate: Ablate, tmp_path: Path) -> None:
@@ -111,11 +111,11 @@ def test_nyu_file(ablate: Ablate, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--seeds", 3), "--seeds: wanted two or more that differ, got 3"),
-        (("--seeds", 3, 3), "--seeds: wanted two or more that differ, got 3 3"),
-        (("--lr", 0), "--lr: wanted more than 0, got 0.0"),
-        (("--size", 16, 48), "--size: wanted at least 32, got 16"),
-        (("--train-frames", 1), "--train-frames: wanted at least one batch of 2, got 1"),
+        (("--seeds", 3), "--seeds: expected two or more that differ, got 3"),
+        (("--seeds", 3, 3), "--seeds: expected two or more that differ, got 3 3"),
+        (("--lr", 0), "--lr: expected more than 0, got 0.0"),
+        (("--size", 16, 48), "--size: expected at least 32, got 16"),
+        (("--train-frames", 1), "--train-frames: expected at least one batch of 2, got 1"),
         (("--splits", "s.mat"), "--splits goes with --nyu, which is not given"),
         (("--nyu", "none.mat"), "none.mat"),
         (("--encoder", "vgg"), "got 'vgg'"),
@@ -136,7 +136,7 @@ def test_a_damaged_result_is_named(ablate: Ablate, tmp_path: Path, capsys: pytes
     path = tmp_path / "trials" / "baseline-seed0.json"
     path.write_text('{"scores": {}}')
     assert ablate(*ROOMS, "--output", tmp_path) == 2
-    assert f"{path}: wanted a result of this script, got KeyError('settings'); remove it" in capsys.readouterr().err
+    assert f"{path}: expected a result of this script, got KeyError('settings'); remove it" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_not_finite_is_named(ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,6 +150,6 @@ def test_a_page_without_markers_is_refused(ablate: Ablate, tmp_path: Path, capsy
 
     page = tmp_path / "page.md"
     page.write_text("a page\n")
-    with pytest.raises(ValueError, match=r"page\.md: wanted the lines '<!-- ablation\.py writes from here -->'"):
+    with pytest.raises(ValueError, match=r"page\.md: expected the lines '<!-- ablation\.py writes from here -->'"):
         write_into(page, "table")
     assert page.read_text() == "a page\n"

@@ -146,7 +146,7 @@ def word_for_a_number(folder: Path) -> list[object]:
     ("prepare", "words"),
     [
         (missing_mat, ["absent.mat", "No such file"]),
-        (truncated_mat, ["nyu.mat", "wanted"]),
+        (truncated_mat, ["nyu.mat", "expected"]),
         (v5_mat, ["splits.mat", "MATLAB v5"]),
         (mat_without_labels, ["nyu.mat", "'labels'"]),
         (split_out_of_range, ["splits.mat", "testNdxs", "9"]),
@@ -202,7 +202,7 @@ def test_frames_that_have_nothing_to_learn_from(
     new = tmp_path / "runs" / "new"
     assert train("--folder", tmp_path / "data", "--num-classes", 3, "--output", new) == 2
     error = capsys.readouterr().err
-    assert error.endswith("wanted a depth above 0 or a label below 3 to learn from, got none in 3 frames\n")
+    assert error.endswith("expected a depth above 0 or a label below 3 to learn from, got none in 3 frames\n")
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 
@@ -211,7 +211,7 @@ def test_encoder_for_pictures_of_one_size(train: Train, tmp_path: Path, capsys: 
     pytest.importorskip("timm", exc_type=ImportError)
     assert train("--encoder", "timm:vit_tiny_patch16_224", "--output", tmp_path / "new") == 2
     assert capsys.readouterr().err == (
-        "train_nyu.py: error: --encoder timm:vit_tiny_patch16_224: wanted one for pictures of 32x48 (--size), got: "
+        "train_nyu.py: error: --encoder timm:vit_tiny_patch16_224: expected one for pictures of 32x48 (--size), got: "
         "Input height (32) doesn't match model (224).\n"
     )
     assert not (tmp_path / "new").exists()
@@ -235,5 +235,5 @@ def test_a_folder_of_other_files_is_left_alone(
 ) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     assert train("--output", tmp_path, "--overwrite") == 2
-    assert "wanted a new or empty folder, got one that holds thesis.tex" in capsys.readouterr().err
+    assert "expected a new or empty folder, got one that holds thesis.tex" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

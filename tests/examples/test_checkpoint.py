@@ -89,7 +89,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
     content[-1] ^= 1
     (folder / "model.safetensors").write_bytes(content)
     with pytest.raises(
-        checkpoint.CheckpointError, match=r"model\.safetensors: wanted the \d+ bytes that info\.json lists"
+        checkpoint.CheckpointError, match=r"model\.safetensors: expected the \d+ bytes that info\.json lists"
     ):
         checkpoint.load(folder)
     (folder / "model.safetensors").unlink()
@@ -112,18 +112,20 @@ def test_info_that_lists_no_files_of_its_folder(tmp_path: Path, files: object) -
     from training import checkpoint
 
     (tmp_path / "info.json").write_text(json.dumps({"epoch": 1, "files": files}))
-    with pytest.raises(checkpoint.CheckpointError, match=r"info\.json: wanted under 'files' the bytes and the sha256"):
+    with pytest.raises(
+        checkpoint.CheckpointError, match=r"info\.json: expected under 'files' the bytes and the sha256"
+    ):
         checkpoint.load(tmp_path)
 
 
 def test_missing_or_broken_info(tmp_path: Path) -> None:
     from training import checkpoint
 
-    with pytest.raises(checkpoint.CheckpointError, match=r"last/info\.json: wanted a checkpoint, got No such file"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"last/info\.json: expected a checkpoint, got No such file"):
         checkpoint.load(tmp_path / "last")
     (tmp_path / "info.json").write_text('{"epoch": ')
-    with pytest.raises(checkpoint.CheckpointError, match=r"info\.json: wanted JSON, got"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"info\.json: expected JSON, got"):
         checkpoint.load(tmp_path)
     (tmp_path / "info.json").write_text(json.dumps({"epoch": 1}))
-    with pytest.raises(checkpoint.CheckpointError, match=r"info\.json: wanted key 'files', got epoch"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"info\.json: expected key 'files', got epoch"):
         checkpoint.load(tmp_path)

@@ -46,18 +46,18 @@ def test_a_run_folder_gives_its_settings_back(options: list[str], tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("epoch: 3", "wanted names of options, got 'epoch'; the nearest is 'epochs'"),
+        ("epoch: 3", "expected names of options, got 'epoch'; the nearest is 'epochs'"),
         ("epochs: many", "argument --epochs: invalid whole number value: 'many'"),
-        ("epochs: {a: 1}", "epochs: wanted a value or a list of values"),
-        ("sharing: &a [x, x]\nepochs: [*a, *a]", "epochs: wanted a value or a list of values, got list"),
-        ("decoder-channels: [--help, 3]", "decoder-channels: wanted values, got '--help'"),
+        ("epochs: {a: 1}", "epochs: expected a value or a list of values"),
+        ("sharing: &a [x, x]\nepochs: [*a, *a]", "epochs: expected a value or a list of values, got list"),
+        ("decoder-channels: [--help, 3]", "decoder-channels: expected values, got '--help'"),
         ('size: [1, 2, "a\\nb"]', "unrecognized arguments: a b"),
-        ("epochs: !!int ''", "wanted YAML, got string index out of range"),
-        ("compile: 3", "compile: wanted true or false, got 3"),
-        ("- epochs", "wanted 'option: value' lines, got list"),
-        ("a: [", "wanted YAML, got"),
-        ("!!python/object/apply:os.system ['touch hacked']", "wanted YAML, got"),
-        (None, "wanted a file, got No such file or directory"),
+        ("epochs: !!int ''", "expected YAML, got string index out of range"),
+        ("compile: 3", "compile: expected true or false, got 3"),
+        ("- epochs", "expected 'option: value' lines, got list"),
+        ("a: [", "expected YAML, got"),
+        ("!!python/object/apply:os.system ['touch hacked']", "expected YAML, got"),
+        (None, "expected a file, got No such file or directory"),
     ],
 )
 def test_what_is_wrong_with_a_file(

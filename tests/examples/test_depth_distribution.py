@@ -61,12 +61,12 @@ def test_synthetic_rooms_by_default(distribute: Distribute, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--depths", "{0}"], "wanted a folder with depth png, got none"),
-        (["--depths", "{0}", "--nyu", "x.mat"], "wanted one data source, got --nyu and --depths"),
+        (["--depths", "{0}"], "expected a folder with depth png, got none"),
+        (["--depths", "{0}", "--nyu", "x.mat"], "expected one data source, got --nyu and --depths"),
         (["--splits", "x.mat"], "--splits goes with --nyu"),
-        (["--tail", "1"], "--tail: wanted a share in (0, 1), got 1"),
-        (["--bins", "0"], "--bins: wanted a whole number >= 1, got 0"),
-        (["--nyu", "{0}/none.mat"], "wanted the official nyu_depth_v2_labeled.mat"),
+        (["--tail", "1"], "--tail: expected a share in (0, 1), got 1"),
+        (["--bins", "0"], "--bins: expected a whole number >= 1, got 0"),
+        (["--nyu", "{0}/none.mat"], "expected the official nyu_depth_v2_labeled.mat"),
     ],
 )
 def test_one_line_for_what_is_wrong(

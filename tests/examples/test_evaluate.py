@@ -198,17 +198,20 @@ def test_without_data_it_scores_synthetic_rooms(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ([], "wanted a CHECKPOINT or --predictions, got neither"),
-        (["--predictions", "{0}/none"], "wanted a folder or a file with predictions"),
-        (["--predictions", "{0}/two.npy"], "wanted 3 predictions, one for each frame, got 2"),
-        (["--predictions", "{0}/empty.mat"], "wanted key 'pred' in a MATLAB v5 file, got no such key (keys: depth)"),
-        (["--predictions", "{0}/objects.npy"], "wanted predictions, got a file that does not read"),
-        (["--predictions", "{0}/three.npy"], "wanted a crop inside 48x64 pixels, got rows 45:471"),
-        (["--predictions", "{0}/three.npy", "--crop", "middle"], "wanted eigen, none or ROW:ROW,COLUMN:COLUMN"),
+        ([], "expected a CHECKPOINT or --predictions, got neither"),
+        (["--predictions", "{0}/none"], "expected a folder or a file with predictions"),
+        (["--predictions", "{0}/two.npy"], "expected 3 predictions, one for each frame, got 2"),
+        (["--predictions", "{0}/empty.mat"], "expected key 'pred' in a MATLAB v5 file, got no such key (keys: depth)"),
+        (["--predictions", "{0}/objects.npy"], "expected predictions, got a file that does not read"),
+        (["--predictions", "{0}/three.npy"], "expected a crop inside 48x64 pixels, got rows 45:471"),
+        (["--predictions", "{0}/three.npy", "--crop", "middle"], "expected eigen, none or ROW:ROW,COLUMN:COLUMN"),
         (["--predictions", "{0}/three.npy", "--flip"], "--flip and --size go with a CHECKPOINT"),
-        (["--predictions", "{0}/three.npy", "--min-depth", "20"], "wanted 0 < --min-depth < --max-depth"),
-        (["--predictions", "{0}/three.npy", "--crop", "none", "--min-depth", "9"], "wanted a pixel with a true depth"),
-        (["{0}/none"], "info.json: wanted a checkpoint"),
+        (["--predictions", "{0}/three.npy", "--min-depth", "20"], "expected 0 < --min-depth < --max-depth"),
+        (
+            ["--predictions", "{0}/three.npy", "--crop", "none", "--min-depth", "9"],
+            "expected a pixel with a true depth",
+        ),
+        (["{0}/none"], "info.json: expected a checkpoint"),
     ],
 )
 def test_one_line_for_what_is_wrong(

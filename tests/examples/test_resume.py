@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_used(
 
     # The checkpoint before the last one is that of step 6.
     out = capsys.readouterr().out
-    assert f"{broken}: wanted the" in out
+    assert f"{broken}: expected the" in out
     assert "resumed     after step 6" in out
     assert (run / "checkpoints" / "last.damaged").is_dir()
     whole = load_file(runs[0] / "whole" / "checkpoints" / "last" / "model.safetensors")
@@ -119,20 +119,20 @@ def test_nothing_to_resume_from_but_damage(run: Path, train: Train, capsys: pyte
     (run / "checkpoints" / "last" / "info.json").write_text("{")
     assert train(*OPTIONS, "--output", run, "--resume") == 1
     error = capsys.readouterr().err
-    assert f"{run / 'checkpoints' / 'last' / 'info.json'}: wanted JSON" in error
+    assert f"{run / 'checkpoints' / 'last' / 'info.json'}: expected JSON" in error
     assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("name", "edit", "wanted"),
     [
-        ("last", {"progress": None}, "wanted the key 'progress' as dict, got progress: None"),
-        ("last", {"progress": {"step": 8}}, "wanted the key 'frames_per_step' as int, got step"),
-        ("last", {"baseline": {"depth": 1.0, "rms": 1.0}}, "baseline: wanted miou, got depth, rms"),
-        ("last", {"history": [{"epoch": "one"}]}, "history 1: wanted numbers by name, got {'epoch': 'one'}"),
-        ("last", {"history": [{"epoch": 1}]}, "history 1: wanted val/rms, val/miou, got epoch"),
-        ("last", {"history": []}, "wanted a step of epoch 1, of 4 steps each, got step 8"),
-        ("best", {"metrics": {}}, "metrics: wanted val/rms, val/miou, got nothing"),
+        ("last", {"progress": None}, "expected the key 'progress' as dict, got progress: None"),
+        ("last", {"progress": {"step": 8}}, "expected the key 'frames_per_step' as int, got step"),
+        ("last", {"baseline": {"depth": 1.0, "rms": 1.0}}, "baseline: expected miou, got depth, rms"),
+        ("last", {"history": [{"epoch": "one"}]}, "history 1: expected numbers by name, got {'epoch': 'one'}"),
+        ("last", {"history": [{"epoch": 1}]}, "history 1: expected val/rms, val/miou, got epoch"),
+        ("last", {"history": []}, "expected a step of epoch 1, of 4 steps each, got step 8"),
+        ("best", {"metrics": {}}, "metrics: expected val/rms, val/miou, got nothing"),
     ],
 )
 def test_facts_that_somebody_edited(
@@ -152,10 +152,10 @@ def test_other_options_than_those_of_the_run(
 ) -> None:
     assert train(*OPTIONS, "--output", runs[0] / "whole", "--resume", "--lr", "0.5") == 2
     assert capsys.readouterr().err == (
-        "train_nyu.py: error: --resume: wanted lr 0.002, as the run was started, got 0.5 (see --help)\n"
+        "train_nyu.py: error: --resume: expected lr 0.002, as the run was started, got 0.5 (see --help)\n"
     )
     assert train(*OPTIONS, "--output", runs[0] / "whole", "--resume", "--batch-size", "4") == 1
-    assert "wanted the 2 frames per step of the run" in capsys.readouterr().err
+    assert "expected the 2 frames per step of the run" in capsys.readouterr().err
 
 
 def test_resume_of_nothing_begins(train: Train, tmp_path: Path) -> None:

@@ -297,7 +297,7 @@ def test_labels_only(train: Train, tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert write_again(tmp_path) == 2
     assert capsys.readouterr().err == (
-        f"run_report.py: error: {tmp_path / 'config.json'}: wanted the folder of a run of train_nyu.py, "
+        f"run_report.py: error: {tmp_path / 'config.json'}: expected the folder of a run of train_nyu.py, "
         "got No such file or directory\n"
     )
 
@@ -305,11 +305,11 @@ def test_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", "{", "wanted JSON, got"),
-        ("config.json", "[]", "wanted a JSON object, got list"),
-        ("config.json", '{"settings": {}}', "wanted the key 'data' as str, got settings"),
-        ("metrics.jsonl", '{"epoch": 1}\n{"step": 2}\n', "metrics.jsonl line 2: wanted epoch, got step"),
-        ("metrics.jsonl", "nonsense\n", "metrics.jsonl line 1: wanted an epoch as JSON, got 'nonsense'"),
+        ("config.json", "{", "expected JSON, got"),
+        ("config.json", "[]", "expected a JSON object, got list"),
+        ("config.json", '{"settings": {}}', "expected the key 'data' as str, got settings"),
+        ("metrics.jsonl", '{"epoch": 1}\n{"step": 2}\n', "metrics.jsonl line 2: expected epoch, got step"),
+        ("metrics.jsonl", "nonsense\n", "metrics.jsonl line 1: expected an epoch as JSON, got 'nonsense'"),
     ],
 )
 def test_damaged_files_are_named(
@@ -333,7 +333,7 @@ def test_settings_of_another_version(rooms: Path, tmp_path: Path, capsys: pytest
     for part in ("metrics.jsonl", "checkpoints/best/info.json"):
         (tmp_path / part).write_text((rooms / part).read_text())
     assert write_again(tmp_path) == 2
-    assert "wanted the settings of this version of train_nyu.py, got others" in capsys.readouterr().err
+    assert "expected the settings of this version of train_nyu.py, got others" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

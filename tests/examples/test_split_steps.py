@@ -165,6 +165,6 @@ def test_network_and_loss_are_one_graph() -> None:
 
 def test_too_few_frames_for_a_step(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--train-frames", 3, "--val-frames", 1, "--accumulate", 4, "--output", tmp_path / "run") == 2
-    assert "wanted at least 4 frames for a step (batch size 1 x accumulate 4 x processes 1), got 3" in (
+    assert "expected at least 4 frames for a step (batch size 1 x accumulate 4 x processes 1), got 3" in (
         capsys.readouterr().err
     )

@@ -235,7 +235,7 @@ def test_an_earlier_run_is_replaced_only_when_asked(
     before = (tmp_path / "metrics.jsonl").read_bytes()
     assert train(*options) == 2
     error = capsys.readouterr().err
-    assert "wanted a new folder, got an earlier run; --resume goes on with it, --overwrite replaces it" in error
+    assert "expected a new folder, got an earlier run; --resume goes on with it, --overwrite replaces it" in error
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
     assert train(*options, "--overwrite") == 0
     assert len(read_metrics(tmp_path)) == 1

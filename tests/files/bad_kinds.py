@@ -21,11 +21,11 @@ def _on_damage(act: Any) -> Any:
 
 
 def _multi_line(_: Path) -> None:
-    raise ValueError("file: wanted one line,\ngot two")
+    raise ValueError("file: expected one line,\ngot two")
 
 
 def _silent(_: Path) -> None:
-    raise ValueError("file: wanted five letters, got others")
+    raise ValueError("file: expected five letters, got others")
 
 
 _ACTS = {

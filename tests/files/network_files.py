@@ -123,7 +123,7 @@ def _read_pretrained(folder: Path) -> None:
     try:
         SynergyNet.from_pretrained(folder / "model", encoder=TinyEncoder())
     except ValueError as error:
-        if "wanted no encoder" not in str(error):
+        if "expected no encoder" not in str(error):
             raise
         SynergyNet.from_pretrained(folder / "model")
 

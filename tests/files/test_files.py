@@ -20,7 +20,7 @@ def test_a_damaged_file_is_read_or_refused_in_our_own_words(kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("says so", "wanted five letters"),
+        ("says so", "expected five letters"),
         ("says so in two lines", "an error of 2 lines"),
         ("raises what Python raised", "ValueError"),
         ("raises what is no error of a value", "KeyError"),

@@ -159,7 +159,7 @@ def test_half_features_keep_their_dtype_and_float32_gates_their_precision() -> N
     ],
 )
 def test_options_that_do_not_fit(options: dict[str, Any], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=f"LateralSharingUnit: wanted .*{message}"):
+    with pytest.raises(error, match=f"LateralSharingUnit: expected .*{message}"):
         LateralSharingUnit(**options)
 
 
@@ -177,5 +177,5 @@ def test_options_that_do_not_fit(options: dict[str, Any], error: type[Exception]
     ],
 )
 def test_features_that_do_not_fit(unit: LateralSharingUnit, shapes: list[tuple[int, ...]], message: str) -> None:
-    with pytest.raises(ValueError, match=f"wanted .*{message}"):
+    with pytest.raises(ValueError, match=f"expected .*{message}"):
         unit(*(torch.zeros(shape) for shape in shapes))

@@ -111,13 +111,13 @@ def test_autocast_gives_half_precision() -> None:
 def test_options_that_do_not_fit(
     arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=f"SemiDenseUpSkip: wanted .*{message}"):
+    with pytest.raises(error, match=f"SemiDenseUpSkip: expected .*{message}"):
         SemiDenseUpSkip(*arguments, **options)
 
 
 def test_features_that_do_not_fit() -> None:
     skip, features = SemiDenseUpSkip(CHANNELS, 5), levels()
-    with pytest.raises(ValueError, match="SemiDenseUpSkip: wanted 3 features, got 2"):
+    with pytest.raises(ValueError, match="SemiDenseUpSkip: expected 3 features, got 2"):
         skip(features[:2])
     with pytest.raises(ValueError, match=r"features\[0\] of shape \(B,8,h,w\), got \(2, 4, 11, 15\)"):
         skip(features[::-1])

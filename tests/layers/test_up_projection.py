@@ -131,17 +131,17 @@ def test_memory_format_and_gradients_in_channels_last() -> None:
 
 @pytest.mark.parametrize("size", [(6, 10), (9, 10), (8, 11), (8, 8)])
 def test_sizes_beyond_one_row_are_refused(size: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match=r"UpProjection: wanted size to be \(8, 10\) or up to one less"):
+    with pytest.raises(ValueError, match=r"UpProjection: expected size to be \(8, 10\) or up to one less"):
         UpProjection(3, 4)(torch.rand(1, 3, 4, 5), size)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 4, 5)])
 def test_inputs_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"UpProjection: wanted x of shape \(B, 3, h, w\), got"):
+    with pytest.raises(ValueError, match=r"UpProjection: expected x of shape \(B, 3, h, w\), got"):
         UpProjection(3, 4)(torch.rand(shape))
 
 
 @pytest.mark.parametrize(("channels", "name"), [((0, 4), "in_channels"), ((3, 0), "out_channels")])
 def test_channel_counts_are_checked(channels: tuple[int, int], name: str) -> None:
-    with pytest.raises(ValueError, match=f"UpProjection: wanted a finite {name} >= 1, got 0"):
+    with pytest.raises(ValueError, match=f"UpProjection: expected a finite {name} >= 1, got 0"):
         UpProjection(*channels)

@@ -193,5 +193,5 @@ def test_compiles_whole() -> None:
     ],
 )
 def test_errors(make: object, message: str) -> None:
-    with pytest.raises(ValueError, match=f"AttentionDrivenLoss: wanted .*{message}"):
+    with pytest.raises(ValueError, match=f"AttentionDrivenLoss: expected .*{message}"):
         make()  # type: ignore[operator]

@@ -200,8 +200,8 @@ def test_inputs_are_not_touched() -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"min_depth": 0.0}, "wanted a finite min_depth > 0, got 0"),
-        ({"max_depth": 1e-3}, "wanted max_depth above min_depth 0.001, got 0.001"),
+        ({"min_depth": 0.0}, "expected a finite min_depth > 0, got 0"),
+        ({"max_depth": 1e-3}, "expected max_depth above min_depth 0.001, got 0.001"),
     ],
 )
 @pytest.mark.parametrize("metric", [DepthMetrics, ConstantDepthBaseline])
@@ -212,11 +212,11 @@ def test_ranges_that_do_not_fit(metric: Any, options: dict[str, float], reason: 
 
 def test_shapes_that_do_not_fit() -> None:
     metrics = DepthMetrics()
-    with pytest.raises(ValueError, match="DepthMetrics: wanted pred and target of one size"):
+    with pytest.raises(ValueError, match="DepthMetrics: expected pred and target of one size"):
         metrics.update(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 5))
-    with pytest.raises(TypeError, match="DepthMetrics: wanted mask as a bool tensor"):
+    with pytest.raises(TypeError, match="DepthMetrics: expected mask as a bool tensor"):
         metrics.update(torch.ones(4, 4), torch.ones(4, 4), torch.ones(4, 4))
-    with pytest.raises(ValueError, match="ConstantDepthBaseline: wanted target of shape"):
+    with pytest.raises(ValueError, match="ConstantDepthBaseline: expected target of shape"):
         ConstantDepthBaseline().update(torch.ones(2, 3, 4, 4))
 
 

@@ -140,13 +140,13 @@ def test_as_a_torchmetrics_metric() -> None:
 @pytest.mark.parametrize(
     ("edges", "error", "reason"),
     [
-        ((1.0, 2.0), ValueError, r"wanted at least three finite edges, rising from >= 0, got \(1, 2\)"),
+        ((1.0, 2.0), ValueError, r"expected at least three finite edges, rising from >= 0, got \(1, 2\)"),
         ((1.0, 1.0, 2.0), ValueError, r"got \(1, 1, 2\)"),
         ((-1.0, 1.0, 2.0), ValueError, r"got \(-1, 1, 2\)"),
         ((1.0, 2.0, float("inf")), ValueError, r"got \(1, 2, inf\)"),
         ((float("nan"), 1.0, 2.0), ValueError, r"got \(nan, 1, 2\)"),
-        (3, TypeError, "wanted edges as a sequence of numbers, got 3"),
-        (("near", "far"), TypeError, "wanted edges as a sequence of numbers"),
+        (3, TypeError, "expected edges as a sequence of numbers, got 3"),
+        (("near", "far"), TypeError, "expected edges as a sequence of numbers"),
     ],
 )
 def test_edges_that_do_not_fit(edges: Any, error: type[Exception], reason: str) -> None:
@@ -155,5 +155,5 @@ def test_edges_that_do_not_fit(edges: Any, error: type[Exception], reason: str) 
 
 
 def test_shapes_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match="DepthBinnedMetrics: wanted pred and target of one size"):
+    with pytest.raises(ValueError, match="DepthBinnedMetrics: expected pred and target of one size"):
         DepthBinnedMetrics().update(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 5))

@@ -122,16 +122,16 @@ def test_crops() -> None:
     assert EIGEN_CROP == ((45, 471), (41, 601))
     assert mask.nonzero().amin(0).tolist() == [45, 41]
     assert mask.nonzero().amax(0).tolist() == [470, 600]
-    with pytest.raises(ValueError, match="crop_mask: wanted a crop inside 240x320 pixels, got rows 45:471, columns"):
+    with pytest.raises(ValueError, match="crop_mask: expected a crop inside 240x320 pixels, got rows 45:471, columns"):
         crop_mask((240, 320))
-    with pytest.raises(ValueError, match="crop_mask: wanted a crop inside"):
+    with pytest.raises(ValueError, match="crop_mask: expected a crop inside"):
         crop_mask((480, 640), ((30, 30), (0, 640)))
 
 
 def test_options_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match="DepthMetrics: wanted pooling as one of pixels, images, got 'mean'"):
+    with pytest.raises(ValueError, match="DepthMetrics: expected pooling as one of pixels, images, got 'mean'"):
         DepthMetrics(pooling="mean")
-    with pytest.raises(ValueError, match="align_depth: wanted method as one of median, least_squares, got 'mean'"):
+    with pytest.raises(ValueError, match="align_depth: expected method as one of median, least_squares, got 'mean'"):
         align_depth(torch.ones(2, 2), torch.ones(2, 2), method="mean")
-    with pytest.raises(ValueError, match="align_depth: wanted pred and target of one size"):
+    with pytest.raises(ValueError, match="align_depth: expected pred and target of one size"):
         align_depth(torch.ones(2, 2), torch.ones(2, 3))

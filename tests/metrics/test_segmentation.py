@@ -128,9 +128,9 @@ def test_as_a_torchmetrics_metric() -> None:
 def test_labels_out_of_range(stray: int) -> None:
     metrics = SegmentationMetrics(7)
     target = torch.tensor([[0, stray, -100]])
-    with pytest.raises(ValueError, match=rf"SegmentationMetrics: wanted target in \[0, 7\) or -100, got {stray}$"):
+    with pytest.raises(ValueError, match=rf"SegmentationMetrics: expected target in \[0, 7\) or -100, got {stray}$"):
         metrics.update(torch.tensor([[0, 1, 2]]), target)
-    with pytest.raises(ValueError, match=rf"SegmentationMetrics: wanted pred in \[0, 7\), got {stray}$"):
+    with pytest.raises(ValueError, match=rf"SegmentationMetrics: expected pred in \[0, 7\), got {stray}$"):
         metrics.update(target, torch.tensor([[0, 1, -100]]))
     assert int(metrics.confusion.sum()) == 0
     # Where the truth is not known, the prediction does not matter.
@@ -153,7 +153,7 @@ def test_stray_labels_are_left_out_where_values_are_not_checked(monkeypatch: pyt
         (torch.rand(1, 3, 1, 1), torch.zeros(1, 2, 2).long(), ValueError, r"got torch.float32 \(1, 3, 1, 1\)"),
         (torch.rand(1, 2, 2), torch.zeros(1, 2, 2).long(), ValueError, r"got torch.float32 \(1, 2, 2\)"),
         (torch.zeros(1, 2).long(), torch.zeros(1, 2, 2).long(), ValueError, r"got torch.int64 \(1, 2\)"),
-        (torch.rand(1, 3, 2, 2), torch.zeros(1, 2, 2), TypeError, "wanted target as an integer tensor"),
+        (torch.rand(1, 3, 2, 2), torch.zeros(1, 2, 2), TypeError, "expected target as an integer tensor"),
     ],
 )
 def test_shapes_and_dtypes_that_do_not_fit(pred: Tensor, target: Tensor, error: type[Exception], reason: str) -> None:

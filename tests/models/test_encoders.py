@@ -182,7 +182,7 @@ class Fixed(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         if x.shape[-2:] != (64, 64):
-            raise ValueError("wanted 64x64")
+            raise ValueError("expected 64x64")
         return [self.patches(x)]
 
 
@@ -196,7 +196,7 @@ def test_declared_channels_replace_the_probe() -> None:
 
 
 def test_a_failing_probe_is_explained() -> None:
-    with pytest.raises(ValueError, match=r"got Fixed, which raised ValueError: wanted 64x64") as caught:
+    with pytest.raises(ValueError, match=r"got Fixed, which raised ValueError: expected 64x64") as caught:
         SynergyNet(Fixed(), 3)
     assert "has an attribute `channels`" in str(caught.value)
 
@@ -214,16 +214,16 @@ class Returns(nn.Module):
 
 @pytest.mark.parametrize("value", [None, [], "maps", [1, 2], [torch.zeros(1, 8)]])
 def test_modules_that_return_no_maps(value: Any) -> None:
-    with pytest.raises(ValueError, match="SynergyNet: wanted an encoder that maps a"):
+    with pytest.raises(ValueError, match="SynergyNet: expected an encoder that maps a"):
         build_encoder(Returns(value))
 
 
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ([torch.zeros(1, 5, 4, 4)], r"wanted a map with 6 channels from Returns, got \(1, 5, 4, 4\)"),
-        ([torch.zeros(1, 6)], r"wanted feature maps \(B, C, h, w\) from Returns, got map 0 of shape \(1, 6\)"),
-        ([torch.zeros(1, 6, 4, 4)] * 2, "wanted 1 feature maps from Returns, got 2"),
+        ([torch.zeros(1, 5, 4, 4)], r"expected a map with 6 channels from Returns, got \(1, 5, 4, 4\)"),
+        ([torch.zeros(1, 6)], r"expected feature maps \(B, C, h, w\) from Returns, got map 0 of shape \(1, 6\)"),
+        ([torch.zeros(1, 6, 4, 4)] * 2, "expected 1 feature maps from Returns, got 2"),
     ],
 )
 def test_maps_that_differ_from_the_declaration(value: Any, reason: str) -> None:
@@ -237,7 +237,7 @@ def test_unknown_names_and_types() -> None:
         SynergyNet("vgg16")
     with pytest.raises(ValueError, match="got 'timm:'"):
         SynergyNet("timm:")
-    with pytest.raises(TypeError, match="SynergyNet: wanted encoder to be a name or a Module, got int"):
+    with pytest.raises(TypeError, match="SynergyNet: expected encoder to be a name or a Module, got int"):
         SynergyNet(50)
 
 

@@ -140,7 +140,7 @@ def test_a_failure_while_writing_leaves_the_older_file(tmp_path: Path, monkeypat
 
 def test_too_old_a_torch_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_module, "_OLDEST_TORCH", "99.1")
-    with pytest.raises(ValueError, match=r"SynergyNet.export_onnx: wanted PyTorch 99.1 or newer, got \d"):
+    with pytest.raises(ValueError, match=r"SynergyNet.export_onnx: expected PyTorch 99.1 or newer, got \d"):
         network(Stem()).export_onnx(tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -160,24 +160,24 @@ class Deciding(Stem):
 @pytest.mark.parametrize(
     ("model", "name", "size", "error", "reason"),
     [
-        (network(Stem()), "net.onnx", (31, 64), ValueError, r"wanted a finite size\[0\] >= 32, got 31"),
-        (network(Stem()), "net.onnx", (64.0, 64), TypeError, r"wanted size \(H, W\) as two ints"),
-        (network(Stem()), "net.onnx", 64, ValueError, r"wanted size as \(H, W\), got 64"),
-        (network(Stem()).double(), "net.onnx", None, ValueError, "wanted a model in float32, got torch.float64"),
+        (network(Stem()), "net.onnx", (31, 64), ValueError, r"expected a finite size\[0\] >= 32, got 31"),
+        (network(Stem()), "net.onnx", (64.0, 64), TypeError, r"expected size \(H, W\) as two ints"),
+        (network(Stem()), "net.onnx", 64, ValueError, r"expected size as \(H, W\), got 64"),
+        (network(Stem()).double(), "net.onnx", None, ValueError, "expected a model in float32, got torch.float64"),
         (
             network(Stem()),
             "absent/net.onnx",
             None,
             FileNotFoundError,
-            "wanted .* in a folder that exists, got no .*absent",
+            "expected .* in a folder that exists, got no .*absent",
         ),
-        (network(Stem()), "", None, IsADirectoryError, "wanted a file, got the folder"),
+        (network(Stem()), "", None, IsADirectoryError, "expected a file, got the folder"),
         pytest.param(
             network(Deciding()),
             "net.onnx",
             (32, 32),
             ValueError,
-            "wanted a network that torch.export can trace, got Mod",
+            "expected a network that torch.export can trace, got Mod",
             marks=writes_onnx,
         ),
     ],

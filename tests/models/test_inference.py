@@ -236,7 +236,7 @@ class FixedSize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-2:] != (64, 64):
-            raise ValueError("wanted 64x64")
+            raise ValueError("expected 64x64")
         return self.norm(self.conv(x))
 
 

@@ -121,7 +121,7 @@ def test_a_module_as_encoder_is_passed_again(tmp_path: Path) -> None:
         SynergyNet.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"got 11 mismatched: encoder.module.conv.weight \(8, 3, 3, 3\) for \(12, 3"):
         SynergyNet.from_pretrained(tmp_path, encoder=Stem(12))
-    with pytest.raises(TypeError, match="wanted encoder as a Module, got str"):
+    with pytest.raises(TypeError, match="expected encoder as a Module, got str"):
         SynergyNet.from_pretrained(tmp_path, encoder="resnet18")  # type: ignore[arg-type]
 
 
@@ -212,11 +212,11 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"class_names": ("a", "b")}, "wanted 3 class_names, one for each class, got 2"),
-        ({"class_names": "abc"}, "wanted class_names as strings of one line each"),
-        ({"class_names": ("a", "b", "c\nd")}, "wanted class_names as strings of one line each"),
-        ({"class_names": ("a", "b", 3)}, "wanted class_names as strings of one line each"),
-        ({"image_size": (480,)}, r"wanted size as \(H, W\)"),
+        ({"class_names": ("a", "b")}, "expected 3 class_names, one for each class, got 2"),
+        ({"class_names": "abc"}, "expected class_names as strings of one line each"),
+        ({"class_names": ("a", "b", "c\nd")}, "expected class_names as strings of one line each"),
+        ({"class_names": ("a", "b", 3)}, "expected class_names as strings of one line each"),
+        ({"image_size": (480,)}, r"expected size as \(H, W\)"),
     ],
 )
 def test_arguments_that_do_not_fit(tmp_path: Path, options: dict[str, Any], reason: str) -> None:
@@ -227,9 +227,11 @@ def test_arguments_that_do_not_fit(tmp_path: Path, options: dict[str, Any], reas
 
 def test_what_cannot_be_saved(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="wanted a folder, got the file"):
+    with pytest.raises(ValueError, match="expected a folder, got the file"):
         small().save_pretrained(tmp_path / "file")
-    with pytest.raises(ValueError, match=r"wanted the model that was trained, got its optimize_for_inference\(\) copy"):
+    with pytest.raises(
+        ValueError, match=r"expected the model that was trained, got its optimize_for_inference\(\) copy"
+    ):
         SynergyNet("resnet18", 3, decoder_channels=(4,)).optimize_for_inference().save_pretrained(tmp_path / "model")
 
 
@@ -237,7 +239,7 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
 def test_a_missing_file(named: Path, tmp_path: Path, name: str) -> None:
     folder = copy_of(named, tmp_path / "model")
     (folder / name).unlink()
-    with pytest.raises(ValueError, match=rf"SynergyNet.from_pretrained: wanted .*model/{name}, .*got no such file"):
+    with pytest.raises(ValueError, match=rf"SynergyNet.from_pretrained: expected .*model/{name}, .*got no such file"):
         SynergyNet.from_pretrained(folder)
 
 
@@ -268,7 +270,7 @@ def test_a_pickle_under_the_name_of_the_weights_is_not_executed(unnamed: Path, t
 
     torch.save(Trap(), unnamed / "model.safetensors")
     vouch_for_weights(unnamed)
-    with pytest.raises(ValueError, match="wanted a safetensors file, got"):
+    with pytest.raises(ValueError, match="expected a safetensors file, got"):
         SynergyNet.from_pretrained(unnamed, encoder=Stem())
     assert not (tmp_path / "sprung").exists()
 
@@ -276,32 +278,32 @@ def test_a_pickle_under_the_name_of_the_weights_is_not_executed(unnamed: Path, t
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda c: c.update(trust_remote_code=True), "wanted the keys of save_pretrained, .*trust_remote_code"),
-        (lambda c: c.pop("weights"), "wanted the keys of save_pretrained"),
-        (lambda c: c.update(format="depthattn.SynergyNet/9"), "wanted format depthattn.SynergyNet/1 .*SynergyNet/9"),
-        (lambda c: c["model"].update(encoder_weights="/etc/passwd"), "model: wanted the keys .*'encoder_weights'"),
-        (lambda c: c["model"].update(encoder="timm:hf-hub:a/b"), "wanted the name of an encoder, got 'timm:hf-hub"),
-        (lambda c: c["model"].update(encoder=["resnet18"]), "wanted the name of an encoder"),
-        (lambda c: c["model"].update(encoder="resnet19"), "wanted encoder to be one of resnet18"),
+        (lambda c: c.update(trust_remote_code=True), "expected the keys of save_pretrained, .*trust_remote_code"),
+        (lambda c: c.pop("weights"), "expected the keys of save_pretrained"),
+        (lambda c: c.update(format="depthattn.SynergyNet/9"), "expected format depthattn.SynergyNet/1 .*SynergyNet/9"),
+        (lambda c: c["model"].update(encoder_weights="/etc/passwd"), "model: expected the keys .*'encoder_weights'"),
+        (lambda c: c["model"].update(encoder="timm:hf-hub:a/b"), "expected the name of an encoder, got 'timm:hf-hub"),
+        (lambda c: c["model"].update(encoder=["resnet18"]), "expected the name of an encoder"),
+        (lambda c: c["model"].update(encoder="resnet19"), "expected encoder to be one of resnet18"),
         (
             lambda c: c["model"].update(num_classes="3"),
-            "config.json: wanted 3 class_names|wanted num_classes as an int",
+            "config.json: expected 3 class_names|expected num_classes as an int",
         ),
-        (lambda c: c["model"].update(decoder_channels=7), "wanted decoder_channels as a list, got 7"),
+        (lambda c: c["model"].update(decoder_channels=7), "expected decoder_channels as a list, got 7"),
         (
             lambda c: c["model"].update(decoder_channels=[8, 10**6]),
-            r"wanted the weights of decoder_channels \[8, 1000000\] and 3 classes, got \d+",
+            r"expected the weights of decoder_channels \[8, 1000000\] and 3 classes, got \d+",
         ),
-        (lambda c: c["model"].update(decoder_channels=[8, -4]), "wanted decoder_channels to be positive integers"),
-        (lambda c: c["model"].update(sharing=["scalar"]), "wanted sharing to be 'scalar', 'channel' or None"),
-        (lambda c: c["model"].update(up_skip=1), "wanted up_skip as a bool"),
-        (lambda c: c["model"].update(num_classes=4, encoder="resnet18"), "wanted 4 class_names"),
-        (lambda c: c.update(class_names={"floor": 0}), "wanted class_names as a list or null"),
-        (lambda c: c.update(class_names=["a", "b", ""]), "wanted class_names as strings of one line each"),
-        (lambda c: c.update(image_size=[96, True]), r"wanted image_size as \[H, W\] or null"),
-        (lambda c: c.update(weights={"bytes": 3}), "weights: wanted the keys of save_pretrained"),
-        (lambda c: c["weights"].update(bytes="a\nb"), r"weights: wanted bytes as a number, got 'a\\nb'"),
-        (lambda c: c["model"].update(decoder_channels=[10**9, True]), "wanted the weights of decoder_channels"),
+        (lambda c: c["model"].update(decoder_channels=[8, -4]), "expected decoder_channels to be positive integers"),
+        (lambda c: c["model"].update(sharing=["scalar"]), "expected sharing to be 'scalar', 'channel' or None"),
+        (lambda c: c["model"].update(up_skip=1), "expected up_skip as a bool"),
+        (lambda c: c["model"].update(num_classes=4, encoder="resnet18"), "expected 4 class_names"),
+        (lambda c: c.update(class_names={"floor": 0}), "expected class_names as a list or null"),
+        (lambda c: c.update(class_names=["a", "b", ""]), "expected class_names as strings of one line each"),
+        (lambda c: c.update(image_size=[96, True]), r"expected image_size as \[H, W\] or null"),
+        (lambda c: c.update(weights={"bytes": 3}), "weights: expected the keys of save_pretrained"),
+        (lambda c: c["weights"].update(bytes="a\nb"), r"weights: expected bytes as a number, got 'a\\nb'"),
+        (lambda c: c["model"].update(decoder_channels=[10**9, True]), "expected the weights of decoder_channels"),
     ],
 )
 def test_a_configuration_that_is_not_ours(
@@ -323,7 +325,7 @@ def test_a_configuration_that_is_no_json_object(named: Path, tmp_path: Path, tex
 
 
 def test_an_encoder_for_a_model_that_has_its_own(named: Path) -> None:
-    with pytest.raises(ValueError, match=r"wanted no encoder, as .*config.json names its own, 'resnet18'"):
+    with pytest.raises(ValueError, match=r"expected no encoder, as .*config.json names its own, 'resnet18'"):
         SynergyNet.from_pretrained(named, encoder=Stem())
 
 
@@ -351,9 +353,9 @@ def test_a_hub_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_neither_a_folder_nor_a_hub_id(tmp_path: Path, named: Path) -> None:
     for source in (tmp_path / "none", "a/b/c", "none", "../none", named / "config.json"):
-        with pytest.raises(ValueError, match=r"wanted a folder or a hub id owner/name, got .*, which is neither"):
+        with pytest.raises(ValueError, match=r"expected a folder or a hub id owner/name, got .*, which is neither"):
             SynergyNet.from_pretrained(source)
-    with pytest.raises(ValueError, match="wanted revision with a hub id only"):
+    with pytest.raises(ValueError, match="expected revision with a hub id only"):
         SynergyNet.from_pretrained(named, revision="main")
 
 

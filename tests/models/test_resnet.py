@@ -104,5 +104,5 @@ def test_declared_channels_and_strides_are_those_of_the_maps() -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(ValueError, match="ResNet: wanted name to be one of resnet18, resnet34, resnet50, got 'vgg'"):
+    with pytest.raises(ValueError, match="ResNet: expected name to be one of resnet18, resnet34, resnet50, got 'vgg'"):
         ResNet("vgg")

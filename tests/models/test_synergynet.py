@@ -330,12 +330,16 @@ def test_it_fits_a_scene() -> None:
 @pytest.mark.parametrize(
     ("image", "error", "reason"),
     [
-        (torch.rand(3, 64, 64), ValueError, r"wanted image of shape \(B, 3, H, W\), got \(3, 64, 64\)"),
-        (torch.rand(1, 1, 64, 64), ValueError, r"wanted image of shape \(B, 3, H, W\), got \(1, 1, 64, 64\)"),
-        (torch.rand(1, 3, 31, 64), ValueError, "wanted H and W >= 32, got 31x64"),
-        (torch.rand(1, 3, 64, 31), ValueError, "wanted H and W >= 32, got 64x31"),
-        (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), TypeError, "wanted image in floating point, .* got torch.uint8"),
-        ([[0.0]], TypeError, "wanted image to be a Tensor, got list"),
+        (torch.rand(3, 64, 64), ValueError, r"expected image of shape \(B, 3, H, W\), got \(3, 64, 64\)"),
+        (torch.rand(1, 1, 64, 64), ValueError, r"expected image of shape \(B, 3, H, W\), got \(1, 1, 64, 64\)"),
+        (torch.rand(1, 3, 31, 64), ValueError, "expected H and W >= 32, got 31x64"),
+        (torch.rand(1, 3, 64, 31), ValueError, "expected H and W >= 32, got 64x31"),
+        (
+            torch.zeros(1, 3, 64, 64, dtype=torch.uint8),
+            TypeError,
+            "expected image in floating point, .* got torch.uint8",
+        ),
+        ([[0.0]], TypeError, "expected image to be a Tensor, got list"),
     ],
 )
 def test_images_that_do_not_fit(image: Any, error: type[Exception], reason: str) -> None:
@@ -346,12 +350,12 @@ def test_images_that_do_not_fit(image: Any, error: type[Exception], reason: str)
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"num_classes": 0}, "wanted a finite num_classes >= 1, got 0"),
-        ({"decoder_channels": ()}, r"wanted decoder_channels to be positive integers, got \(\)"),
-        ({"decoder_channels": (8, 0)}, r"wanted decoder_channels to be positive integers, got \(8, 0\)"),
-        ({"decoder_channels": (8, 4.0)}, "wanted decoder_channels to be positive integers"),
-        ({"upsample_semantics": "never"}, "wanted upsample_semantics as one of always, eval, got 'never'"),
-        ({"sharing": "pixel"}, "wanted sharing to be 'scalar', 'channel' or None, got 'pixel'"),
+        ({"num_classes": 0}, "expected a finite num_classes >= 1, got 0"),
+        ({"decoder_channels": ()}, r"expected decoder_channels to be positive integers, got \(\)"),
+        ({"decoder_channels": (8, 0)}, r"expected decoder_channels to be positive integers, got \(8, 0\)"),
+        ({"decoder_channels": (8, 4.0)}, "expected decoder_channels to be positive integers"),
+        ({"upsample_semantics": "never"}, "expected upsample_semantics as one of always, eval, got 'never'"),
+        ({"sharing": "pixel"}, "expected sharing to be 'scalar', 'channel' or None, got 'pixel'"),
     ],
 )
 def test_option_values_that_do_not_fit(options: dict[str, Any], reason: str) -> None:
@@ -361,5 +365,5 @@ def test_option_values_that_do_not_fit(options: dict[str, Any], reason: str) -> 
 
 @pytest.mark.parametrize("options", [{"num_classes": 4.5}, {"num_classes": "40"}, {"up_skip": "yes"}])
 def test_option_types_that_do_not_fit(options: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match=f"SynergyNet: wanted {next(iter(options))} as"):
+    with pytest.raises(TypeError, match=f"SynergyNet: expected {next(iter(options))} as"):
         SynergyNet("resnet18", **options)

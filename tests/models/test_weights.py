@@ -88,7 +88,7 @@ def test_state_that_does_not_fit_changes_nothing(tmp_path: Path, state: dict[str
     path = write(state, tmp_path / "weights.pth")
     encoder = ResNet("resnet18")
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
-    with pytest.raises(ValueError, match="encoder_weights: wanted the weights of this encoder in") as caught:
+    with pytest.raises(ValueError, match="encoder_weights: expected the weights of this encoder in") as caught:
         load_encoder_weights(encoder, path, left_out=("fc",))
     assert str(caught.value).endswith(f"in {path}, got {reason}")
     assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
@@ -111,7 +111,7 @@ def test_damaged_or_hostile_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     path = tmp_path / file
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="encoder_weights: wanted") as caught:
+    with pytest.raises(ValueError, match="encoder_weights: expected") as caught:
         build_encoder("resnet18", path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -122,7 +122,7 @@ def test_hostile_object_inside_a_torch_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "weights.pth"
     torch.save({"conv1.weight": _Payload()}, path)
-    with pytest.raises(ValueError, match="encoder_weights: wanted tensors"):
+    with pytest.raises(ValueError, match="encoder_weights: expected tensors"):
         build_encoder("resnet18", path)
     assert not (tmp_path / "executed").exists()
 
@@ -130,12 +130,12 @@ def test_hostile_object_inside_a_torch_file(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {"conv1.weight": 3}, {3: torch.zeros(1)}])
 def test_file_that_is_no_state_dict(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match=r"encoder_weights: wanted a state dict \(name -> tensor\) in"):
+    with pytest.raises(ValueError, match=r"encoder_weights: expected a state dict \(name -> tensor\) in"):
         build_encoder("resnet18", tmp_path / "weights.pth")
 
 
 def test_absent_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"encoder_weights: wanted a file, got .*none\.pth"):
+    with pytest.raises(FileNotFoundError, match=r"encoder_weights: expected a file, got .*none\.pth"):
         build_encoder("resnet18", tmp_path / "none.pth")
 
 

@@ -78,7 +78,7 @@ def _check(tree: Path, mutants: Sequence[Mutant], limit: float) -> None:
     for file in track(list(files), "without a fault", transient=True):
         outcome = _outcome(tree, [file], 4 * limit)
         if outcome != "passed":
-            raise ValueError(f"mutation: wanted tests that pass without a fault, got '{outcome}': {file}")
+            raise ValueError(f"mutation: expected tests that pass without a fault, got '{outcome}': {file}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

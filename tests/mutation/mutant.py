@@ -35,7 +35,7 @@ class Mutant(NamedTuple):
         """``source`` with the fault in it."""
         if source.count(self.old) != 1:
             raise ValueError(
-                f"mutation: wanted the text of '{self.name}' once in {self.path}, got {source.count(self.old)}"
+                f"mutation: expected the text of '{self.name}' once in {self.path}, got {source.count(self.old)}"
             )
         return source.replace(self.old, self.new)
 

@@ -168,7 +168,7 @@ def test_a_prediction_at_half_size_and_images_below_a_window() -> None:
     torch.testing.assert_close(out.total, first + second)
     for a, b in zip(*(torch.autograd.grad(x, half) for x in (out.total, first + second)), strict=True):
         torch.testing.assert_close(a, b)
-    with pytest.raises(ValueError, match=r"AttentionDrivenLoss: wanted pred and target of one size"):
+    with pytest.raises(ValueError, match=r"AttentionDrivenLoss: expected pred and target of one size"):
         AttentionDrivenLoss(resized[0])(half, None, target, None)
     small, truth = depth(2, 2, 2, seed=3), depth(2, 2, 2, seed=4)
     out = AttentionDrivenLoss()(small, None, truth, None)
@@ -192,5 +192,7 @@ def test_a_loss_with_a_forward_of_its_own_is_refused() -> None:
         def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
             return (pred - target).abs().mean()
 
-    with pytest.raises(TypeError, match="AttentionDrivenLoss: wanted a DepthAwareLoss that computes as such, got Own"):
+    with pytest.raises(
+        TypeError, match="AttentionDrivenLoss: expected a DepthAwareLoss that computes as such, got Own"
+    ):
         AttentionDrivenLoss(Own())

@@ -1,4 +1,4 @@
-"""Every wrong argument gets one line: the function, what it wanted and what it got."""
+"""Every wrong argument gets one line: the function, what it expected and what it got."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
         r"one size, got pred.*\(2, 4, 5\) and target \(2, 3, 5\)",
     ),
     "rank": (lambda: F.depth_aware_loss(MAP[None, None], MAP), r"pred of shape \(B,1,H,W\).*got \(1, 1, 2, 4, 5\)"),
-    "channels": (lambda: F.joint_gradient_loss(LOGITS, MAP), r"joint_gradient_loss: wanted pred of shape"),
+    "channels": (lambda: F.joint_gradient_loss(LOGITS, MAP), r"joint_gradient_loss: expected pred of shape"),
     "mask size": (lambda: F.depth_aware_loss(MAP, MAP, mask=MAP[:1] > 0), r"mask of the same size"),
     "semantics size": (lambda: F.joint_gradient_loss(MAP, MAP, TARGET[:, 1:]), r"semantics of the same size"),
     "target grad": (lambda: F.depth_aware_loss(MAP, MAP.clone().requires_grad_()), r"pass target\.detach\(\)"),
@@ -62,10 +62,10 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "size": (lambda: F.semi_dense_up_skip(PYRAMID, (4, 0)), r"at least one pixel each, got \(4, 0\)"),
     "size length": (lambda: F.semi_dense_up_skip(PYRAMID, (4,)), r"size as \(H, W\)"),
     "mode": (lambda: F.semi_dense_up_skip(PYRAMID, (4, 4), mode="area"), r"bilinear, nearest, got 'area'"),
-    "backend": (lambda: depthattn.use_backend("cuda").__enter__(), r"use_backend: wanted one of auto, eager"),
-    "loss option": (lambda: depthattn.DepthAwareLoss(distance="huber"), r"^DepthAwareLoss: wanted distance"),
-    "loss reduction": (lambda: depthattn.JointGradientLoss(reduction="avg"), r"^JointGradientLoss: wanted reduction"),
-    "loss gamma": (lambda: depthattn.SemanticFocalLoss(gamma=-1.0), r"^SemanticFocalLoss: wanted a finite gamma"),
+    "backend": (lambda: depthattn.use_backend("cuda").__enter__(), r"use_backend: expected one of auto, eager"),
+    "loss option": (lambda: depthattn.DepthAwareLoss(distance="huber"), r"^DepthAwareLoss: expected distance"),
+    "loss reduction": (lambda: depthattn.JointGradientLoss(reduction="avg"), r"^JointGradientLoss: expected reduction"),
+    "loss gamma": (lambda: depthattn.SemanticFocalLoss(gamma=-1.0), r"^SemanticFocalLoss: expected a finite gamma"),
 }
 
 TYPE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {

@@ -118,7 +118,7 @@ def test_semantics_shape_the_depth_inside_holes() -> None:
 def test_a_label_out_of_range_is_named(label: int, reduction: str) -> None:
     target = torch.zeros(1, 2, 2, dtype=torch.int64)
     target[0, 1, 0] = label
-    with pytest.raises(ValueError, match=rf"semantic_focal_loss: wanted labels in \[0, 4\).*got {label}"):
+    with pytest.raises(ValueError, match=rf"semantic_focal_loss: expected labels in \[0, 4\).*got {label}"):
         F.semantic_focal_loss(torch.zeros(1, 4, 2, 2), target, reduction=reduction)
 
 
@@ -130,5 +130,5 @@ def test_an_unsigned_label_image_with_255_for_ignored() -> None:
 
 
 def test_set_validation_wants_a_bool() -> None:
-    with pytest.raises(TypeError, match="set_validation: wanted a bool, got int"):
+    with pytest.raises(TypeError, match="set_validation: expected a bool, got int"):
         depthattn.set_validation(1)  # type: ignore[arg-type]

@@ -327,5 +327,5 @@ def test_addresses_are_64_bits_wide(tmp_path: Path) -> None:
 
 def test_the_backend_says_what_it_cannot_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "_triton_interprets", False)
-    with pytest.raises(ValueError, match=r"use_backend\('triton'\): wanted tensors on a CUDA device, got .* on cpu"):
+    with pytest.raises(ValueError, match=r"use_backend\('triton'\): expected tensors on a CUDA device, got .* on cpu"):
         F.depth_aware_loss(torch.ones(1, 4, 4), torch.ones(1, 4, 4))

@@ -139,7 +139,7 @@ def test_a_step_is_captured_in_a_cuda_graph(operation: str) -> None:
 
 def test_maps_beyond_two_billion_elements() -> None:
     if torch.cuda.mem_get_info()[0] < 30 * 2**30:
-        pytest.fail("wanted 30 GiB of free device memory")
+        pytest.fail("expected 30 GiB of free device memory")
     pred = torch.full((1, 46400, 46400), 2.0, dtype=torch.float16, device="cuda").requires_grad_()
     target = torch.ones_like(pred, requires_grad=False)
     with use_backend("triton"):

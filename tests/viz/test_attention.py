@@ -42,5 +42,5 @@ def test_maps_carry_no_gradient() -> None:
 
 
 def test_shapes_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"^attention_maps: wanted pred and target of one size"):
+    with pytest.raises(ValueError, match=r"^attention_maps: expected pred and target of one size"):
         attention_maps(torch.ones(2, 3), torch.ones(2, 4))

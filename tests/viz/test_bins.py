@@ -28,5 +28,5 @@ def test_numbers_that_do_not_fit_together() -> None:
 
 
 def test_no_pixel_at_all() -> None:
-    with pytest.raises(ValueError, match="wanted ranges with pixels, got none"):
+    with pytest.raises(ValueError, match="expected ranges with pixels, got none"):
         plot_depth_bins([0, 1], [math.nan], [0])

@@ -72,17 +72,17 @@ def test_labels_honour_another_ignore_index() -> None:
 
 @pytest.mark.parametrize("label", [5, -1])
 def test_label_out_of_range(label: int) -> None:
-    with pytest.raises(ValueError, match=rf"^colour_labels: wanted labels from 0 to 4 or -100, got {label}$"):
+    with pytest.raises(ValueError, match=rf"^colour_labels: expected labels from 0 to 4 or -100, got {label}$"):
         colour_labels(torch.tensor([[label]]), 5)
 
 
 def test_wrong_shape_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^colour_depth: wanted depth of shape \(H, W\), got \(2, 3, 4\)$"):
+    with pytest.raises(ValueError, match=r"^colour_depth: expected depth of shape \(H, W\), got \(2, 3, 4\)$"):
         colour_depth(torch.ones(2, 3, 4))
 
 
 def test_wrong_range_is_named() -> None:
-    with pytest.raises(ValueError, match="wanted 0 < min_depth < max_depth, got 3 and 2"):
+    with pytest.raises(ValueError, match="expected 0 < min_depth < max_depth, got 3 and 2"):
         colour_depth(torch.ones(2, 3), min_depth=3, max_depth=2)
 
 
@@ -127,5 +127,5 @@ def test_larger_errors_are_brighter_on_both_sides() -> None:
 
 
 def test_error_colours_without_a_range() -> None:
-    with pytest.raises(ValueError, match="colour_error: wanted top > 0, got 0"):
+    with pytest.raises(ValueError, match="colour_error: expected top > 0, got 0"):
         colour_error(np.zeros((2, 2)), top=0)

@@ -29,7 +29,7 @@ def test_histograms_add_up_to_that_of_all_pixels() -> None:
 
 
 def test_histograms_of_other_bins_do_not_add_up() -> None:
-    with pytest.raises(ValueError, match="wanted the same bins, got 4 up to 2 m and 8 up to 2 m"):
+    with pytest.raises(ValueError, match="expected the same bins, got 4 up to 2 m and 8 up to 2 m"):
         DepthHistogram.of(np.ones(3), max_depth=2.0, bins=4) + DepthHistogram.of(np.ones(3), max_depth=2.0, bins=8)
 
 
@@ -51,13 +51,13 @@ def test_quantiles_at_the_ends() -> None:
 
 
 def test_a_share_outside_of_0_to_1() -> None:
-    with pytest.raises(ValueError, match=r"wanted a share in \[0, 1\], got 90"):
+    with pytest.raises(ValueError, match=r"expected a share in \[0, 1\], got 90"):
         DepthHistogram(4.0, np.array([1])).quantile(90)
 
 
 @pytest.mark.parametrize(("max_depth", "bins"), [(0.0, 4), (math.inf, 4), (1.0, 0)])
 def test_bins_that_cannot_be(max_depth: float, bins: int) -> None:
-    with pytest.raises(ValueError, match="wanted max_depth > 0 and bins >= 1"):
+    with pytest.raises(ValueError, match="expected max_depth > 0 and bins >= 1"):
         DepthHistogram.of(np.ones(3), max_depth=max_depth, bins=bins)
 
 
@@ -74,7 +74,7 @@ def test_bars_are_shares_and_the_tail_is_marked() -> None:
 
 
 def test_nothing_to_draw() -> None:
-    with pytest.raises(ValueError, match="wanted pixels with a depth, got none"):
+    with pytest.raises(ValueError, match="expected pixels with a depth, got none"):
         plot_depth_histogram(DepthHistogram.of(np.zeros(4), max_depth=4.0))
-    with pytest.raises(ValueError, match=r"wanted a tail in \(0, 1\), got 10"):
+    with pytest.raises(ValueError, match=r"expected a tail in \(0, 1\), got 10"):
         plot_depth_histogram(DepthHistogram.of(np.ones(4), max_depth=4.0), tail=10)

@@ -83,17 +83,17 @@ def test_each_row_adds_the_height_of_one_cell() -> None:
 
 
 def test_no_frames() -> None:
-    with pytest.raises(ValueError, match=r"^contact_sheet: wanted at least one frame, got none$"):
+    with pytest.raises(ValueError, match=r"^contact_sheet: expected at least one frame, got none$"):
         contact_sheet([], class_names=NAMES)
 
 
 def test_frames_of_two_sizes() -> None:
-    with pytest.raises(ValueError, match=r"wanted frames of one size, got \[\(24, 32\), \(32, 32\)\]"):
+    with pytest.raises(ValueError, match=r"expected frames of one size, got \[\(24, 32\), \(32, 32\)\]"):
         contact_sheet([frame(), frame(32, 32)], class_names=NAMES)
 
 
 def test_labels_without_a_name() -> None:
-    with pytest.raises(ValueError, match="wanted labels from 0 to 1 or -100, got 0 to 2"):
+    with pytest.raises(ValueError, match="expected labels from 0 to 1 or -100, got 0 to 2"):
         contact_sheet([frame()], class_names=NAMES[:2])
 
 
@@ -111,12 +111,12 @@ def test_curves_draw_what_the_history_holds() -> None:
 
 
 def test_curves_without_history() -> None:
-    with pytest.raises(ValueError, match=r"^plot_curves: wanted epochs and panels, got 0 and 1$"):
+    with pytest.raises(ValueError, match=r"^plot_curves: expected epochs and panels, got 0 and 1$"):
         plot_curves([], [Panel("a", {})])
 
 
 def test_curves_with_a_row_that_lacks_its_epoch() -> None:
-    with pytest.raises(ValueError, match=r"wanted 'epoch' in every row of history, got \['loss'\] in row 0"):
+    with pytest.raises(ValueError, match=r"expected 'epoch' in every row of history, got \['loss'\] in row 0"):
         plot_curves([{"loss": 1.0}], [Panel("a", {"loss": "loss"})])
 
 

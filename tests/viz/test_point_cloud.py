@@ -35,7 +35,7 @@ def test_a_wall_seen_at_an_angle_is_flat() -> None:
 
 @pytest.mark.parametrize("focal", [0.0, -1.0, math.inf, math.nan])
 def test_a_focal_length_that_cannot_be(focal: float) -> None:
-    with pytest.raises(ValueError, match="back_project: wanted focal > 0"):
+    with pytest.raises(ValueError, match="back_project: expected focal > 0"):
         back_project(np.ones((2, 2)), focal=focal)
 
 
@@ -74,12 +74,12 @@ def test_clouds_share_their_axes_and_near_points_come_last() -> None:
 
 
 def test_clouds_of_another_size_than_the_image() -> None:
-    with pytest.raises(ValueError, match=r"wanted depths of the image's size \(6, 8\), got \(6, 6\) for 'truth'"):
+    with pytest.raises(ValueError, match=r"expected depths of the image's size \(6, 8\), got \(6, 6\) for 'truth'"):
         plot_point_clouds(torch.rand(3, 6, 8), {"truth": torch.ones(6, 6)}, focal=8.0, view=View(0, 0))
 
 
 def test_no_cloud_and_no_pixel() -> None:
-    with pytest.raises(ValueError, match=r"wanted an image \(3, H, W\) and depth maps, got \(3, 6, 8\) and 0 maps"):
+    with pytest.raises(ValueError, match=r"expected an image \(3, H, W\) and depth maps, got \(3, 6, 8\) and 0 maps"):
         plot_point_clouds(torch.rand(3, 6, 8), {}, focal=8.0, view=View(0, 0))
-    with pytest.raises(ValueError, match="wanted pixels with depth, got none"):
+    with pytest.raises(ValueError, match="expected pixels with depth, got none"):
         plot_point_clouds(torch.rand(3, 6, 8), {"truth": torch.zeros(6, 8)}, focal=8.0, view=View(0, 0))

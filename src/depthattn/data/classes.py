@@ -27,7 +27,7 @@ def _table(name: str) -> dict[str, Any]:
 
 def _check_num_classes(function: str, num_classes: int) -> None:
     if num_classes not in NYU_CLASS_COUNTS:
-        raise ValueError(f"{function}: wanted num_classes 894, 40 or 13, got {num_classes!r}")
+        raise ValueError(f"{function}: expected num_classes 894, 40 or 13, got {num_classes!r}")
 
 
 @functools.cache
@@ -90,7 +90,7 @@ def map_labels(labels: npt.NDArray[np.integer[Any]], num_classes: int, *, where:
         lowest, highest = int(labels.min()), int(labels.max())
         if lowest < 0 or highest > _MAX_LABEL:
             found = lowest if lowest < 0 else highest
-            raise DataError(f"{where}: wanted labels in 0..{_MAX_LABEL}, got {found}")
+            raise DataError(f"{where}: expected labels in 0..{_MAX_LABEL}, got {found}")
     return torch.from_numpy(_lookup(num_classes)[labels])
 
 
@@ -105,7 +105,7 @@ def official_split(split: str) -> tuple[int, ...]:
         ValueError: another name.
     """
     if split not in ("train", "test"):
-        raise ValueError(f'official_split: wanted "train" or "test", got {split!r}')
+        raise ValueError(f'official_split: expected "train" or "test", got {split!r}')
     train = {
         frame - 1 for first, last in _table("nyuv2_split.json")["train_ranges"] for frame in range(first, last + 1)
     }

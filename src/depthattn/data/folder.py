@@ -61,7 +61,7 @@ class RGBDList(Dataset[Sample]):
         ...         RGBDList(list_file)
         ...     except DataError as error:
         ...         print(str(error).replace(folder, "here"))
-        RGBDList: here/train.txt line 1: wanted an existing file, got here/room/rgb_0.jpg
+        RGBDList: here/train.txt line 1: expected an existing file, got here/room/rgb_0.jpg
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class RGBDList(Dataset[Sample]):
 
     def _set_options(self, depth_scale: float, max_depth: float | None, transform: Transform | None) -> None:
         if not (math.isfinite(depth_scale) and depth_scale > 0):
-            raise ValueError(f"RGBDList: wanted depth_scale > 0, got {depth_scale}")
+            raise ValueError(f"RGBDList: expected depth_scale > 0, got {depth_scale}")
         if max_depth is not None and not max_depth > 0:
-            raise ValueError(f"RGBDList: wanted max_depth > 0 or None, got {max_depth}")
+            raise ValueError(f"RGBDList: expected max_depth > 0 or None, got {max_depth}")
         self.depth_scale = depth_scale
         self.max_depth = max_depth
         self.transform = transform
@@ -126,11 +126,11 @@ class RGBDList(Dataset[Sample]):
         """
         if (labels is None) != (num_classes is None):
             raise ValueError(
-                f"RGBDList.from_folder: wanted labels and num_classes together, "
+                f"RGBDList.from_folder: expected labels and num_classes together, "
                 f"got labels={labels!r} and num_classes={num_classes!r}"
             )
         if num_classes is not None and num_classes < 1:
-            raise ValueError(f"RGBDList.from_folder: wanted num_classes >= 1, got {num_classes}")
+            raise ValueError(f"RGBDList.from_folder: expected num_classes >= 1, got {num_classes}")
         self = cls.__new__(cls)
         self._set_options(depth_scale, max_depth, transform)
         self.num_classes = num_classes or 0
@@ -152,7 +152,7 @@ class RGBDList(Dataset[Sample]):
         for path, found in ((frame.depth, tuple(depth.shape[1:])), (frame.labels, tuple(labels.shape))):
             if found != size:
                 raise DataError(
-                    f"RGBDList: {path}: wanted {size[0]}x{size[1]} (height x width) as {frame.image} has, "
+                    f"RGBDList: {path}: expected {size[0]}x{size[1]} (height x width) as {frame.image} has, "
                     f"got {found[0]}x{found[1]}"
                 )
         sample: Sample = {"image": image, "depth": depth, "labels": labels}
@@ -180,7 +180,7 @@ class RGBDList(Dataset[Sample]):
         ]
         hint = f"; {fitting[0]}" if fitting else ""
         raise DataError(
-            f"RGBDList: {path}: wanted a median depth in {low:g}..{high:g} m, "
+            f"RGBDList: {path}: expected a median depth in {low:g}..{high:g} m, "
             f"got {metres:g} m with depth_scale={self.depth_scale:g}{hint}"
         )
 
@@ -192,7 +192,7 @@ class RGBDList(Dataset[Sample]):
         if outside.any():
             last = self._first_label + self.num_classes - 1
             raise DataError(
-                f"RGBDList: {path}: wanted labels in {self._first_label}..{last} or {self._ignore_value} (ignored), "
+                f"RGBDList: {path}: expected labels in {self._first_label}..{last} or {self._ignore_value} (ignored), "
                 f"got {codes[outside][0]}"
             )
         labels[ignored] = IGNORE_INDEX

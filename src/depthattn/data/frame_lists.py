@@ -26,7 +26,7 @@ def _focal(where: str, text: str) -> float:
     except ValueError:
         focal = math.nan
     if not (math.isfinite(focal) and focal > 0):
-        raise DataError(f"{where}: wanted a focal length in pixels as third column, got {text!r}")
+        raise DataError(f"{where}: expected a focal length in pixels as third column, got {text!r}")
     return focal
 
 
@@ -40,13 +40,15 @@ def read_list(list_file: Path, root: Path) -> list[FramePaths]:
         text = list_file.read_text(encoding="utf-8-sig")
     except OSError as error:
         reason = error.strerror or error
-        raise DataError(f"RGBDList: {list_file}: wanted a list of picture files, got {reason}") from error
+        raise DataError(f"RGBDList: {list_file}: expected a list of picture files, got {reason}") from error
     except UnicodeDecodeError as error:
         raise DataError(
-            f"RGBDList: {list_file}: wanted a list in UTF-8 text, got byte {error.start} outside it"
+            f"RGBDList: {list_file}: expected a list in UTF-8 text, got byte {error.start} outside it"
         ) from error
     if not root.is_dir():
-        raise DataError(f"RGBDList: wanted root to be the folder that the lines of {list_file} start from, got {root}")
+        raise DataError(
+            f"RGBDList: expected root to be the folder that the lines of {list_file} start from, got {root}"
+        )
     frames = []
     for number, line in enumerate(text.split("\n"), start=1):
         columns = line.split()
@@ -54,16 +56,16 @@ def read_list(list_file: Path, root: Path) -> list[FramePaths]:
             continue
         where = f"RGBDList: {list_file} line {number}"
         if len(columns) not in (2, 3):
-            raise DataError(f"{where}: wanted 2 or 3 columns (image, depth, focal), got {len(columns)}")
+            raise DataError(f"{where}: expected 2 or 3 columns (image, depth, focal), got {len(columns)}")
         focal = _focal(where, columns[2]) if len(columns) == 3 else None
         image = root / columns[0].lstrip("/")
         depth = None if columns[1] == "None" else root / columns[1].lstrip("/")
         for path in (image, depth):
             if path is not None and not _is_file(path):
-                raise DataError(f"{where}: wanted an existing file, got {path}")
+                raise DataError(f"{where}: expected an existing file, got {path}")
         frames.append(FramePaths(image, depth, None, focal))
     if not frames:
-        raise DataError(f"RGBDList: {list_file}: wanted at least one line that names an image and a depth, got none")
+        raise DataError(f"RGBDList: {list_file}: expected at least one line that names an image and a depth, got none")
     return frames
 
 
@@ -77,19 +79,19 @@ def _is_file(path: Path) -> bool:
 
 def _by_stem(name: str, folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise DataError(f"RGBDList.from_folder: wanted {name} to be a folder of pictures, got {folder}")
+        raise DataError(f"RGBDList.from_folder: expected {name} to be a folder of pictures, got {folder}")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue
         if path.stem in found:
             raise DataError(
-                f"RGBDList.from_folder: {folder}: wanted one picture of each stem, "
+                f"RGBDList.from_folder: {folder}: expected one picture of each stem, "
                 f"got {found[path.stem].name} and {path.name}"
             )
         found[path.stem] = path
     if not found:
-        raise DataError(f"RGBDList.from_folder: {folder}: wanted {name}, got a folder with no pictures")
+        raise DataError(f"RGBDList.from_folder: {folder}: expected {name}, got a folder with no pictures")
     return found
 
 
@@ -107,7 +109,7 @@ def match_folders(
     for target_files in (depth_files, label_files):
         for stem, path in target_files.items():
             if stem not in image_files:
-                raise DataError(f"RGBDList.from_folder: {path}: wanted an image {stem}.* in {images}, got none")
+                raise DataError(f"RGBDList.from_folder: {path}: expected an image {stem}.* in {images}, got none")
     return [
         FramePaths(path, depth_files.get(stem), label_files.get(stem), None)
         for stem, path in sorted(image_files.items())

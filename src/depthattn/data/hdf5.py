@@ -31,19 +31,19 @@ def stored_array(path: Path, file: Any, key: str, where: str, purpose: str) -> A
     h5py = require("h5py", extra="nyu", purpose=purpose)
     # A link could name a file that is not the user's to read, or a device that never ends.
     if isinstance(file.get(key, getlink=True), (h5py.SoftLink, h5py.ExternalLink)):
-        raise DataError(f"{where}: '{key}': wanted an array in the file itself, got a link")
+        raise DataError(f"{where}: '{key}': expected an array in the file itself, got a link")
     array = file.get(key)
     if not isinstance(array, h5py.Dataset):
         # h5py gives names that are not UTF-8 as bytes.
         names = sorted(ascii(name)[1:-1] if isinstance(name, str) else ascii(name) for name in file)
         present = ", ".join(name for name in names if not name.startswith("#")) or "nothing"
-        raise DataError(f"{where}: wanted key '{key}', got {present}")
+        raise DataError(f"{where}: expected key '{key}', got {present}")
     if array.is_virtual or array.external:
-        raise DataError(f"{where}: '{key}': wanted an array in the file itself, got one whose numbers are elsewhere")
+        raise DataError(f"{where}: '{key}': expected an array in the file itself, got one whose numbers are elsewhere")
     shape, width = array.shape or (), array.dtype.itemsize
     most = path.stat().st_size * _MAX_EXPANSION
     if math.prod(shape) * width > most:
-        raise DataError(f"{where}: '{key}': wanted an array that fits into its file, got shape {shape}")
+        raise DataError(f"{where}: '{key}': expected an array that fits into its file, got shape {shape}")
     if array.chunks is not None and math.prod(array.chunks) * width > _MAX_CHUNK_BYTES:
-        raise DataError(f"{where}: '{key}': wanted chunks of at most {_MAX_CHUNK_BYTES} bytes, got {array.chunks}")
+        raise DataError(f"{where}: '{key}': expected chunks of at most {_MAX_CHUNK_BYTES} bytes, got {array.chunks}")
     return array

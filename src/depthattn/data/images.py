@@ -46,24 +46,24 @@ def _decode(path: Path, wanted: str) -> Any:
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
     """8-bit colours (H,W,3). The orientation tag of a camera is left alone: depth files carry none to match it."""
-    image = _decode(path, "wanted an 8-bit picture")
+    image = _decode(path, "expected an 8-bit picture")
     if image.mode in _SIXTEEN_BIT or image.mode == "F":
-        raise DataError(f"RGBDList: {path}: wanted an 8-bit picture, got Pillow mode {image.mode}")
+        raise DataError(f"RGBDList: {path}: expected an 8-bit picture, got Pillow mode {image.mode}")
     return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
 
 def read_depth_codes(path: Path) -> npt.NDArray[np.int32]:
     """Stored numbers (H,W) of a 16-bit depth picture, before scaling."""
-    image = _decode(path, "wanted a 16-bit one-channel depth png")
+    image = _decode(path, "expected a 16-bit one-channel depth png")
     if image.mode not in _SIXTEEN_BIT:
         kind = "8-bit" if image.mode in ("1", "L", "P") else "Pillow mode"
-        raise DataError(f"RGBDList: {path}: wanted a 16-bit one-channel depth png, got {kind} {image.mode}")
+        raise DataError(f"RGBDList: {path}: expected a 16-bit one-channel depth png, got {kind} {image.mode}")
     return np.asarray(image).astype(np.int32)
 
 
 def read_label_codes(path: Path) -> npt.NDArray[np.int64]:
     """Stored numbers (H,W) of a one-channel label picture; of a palette picture, the palette indices."""
-    image = _decode(path, "wanted a one-channel label png")
+    image = _decode(path, "expected a one-channel label png")
     if image.mode not in _SIXTEEN_BIT | {"L", "P"}:
-        raise DataError(f"RGBDList: {path}: wanted a one-channel label png, got Pillow mode {image.mode}")
+        raise DataError(f"RGBDList: {path}: expected a one-channel label png, got Pillow mode {image.mode}")
     return np.asarray(image).astype(np.int64)

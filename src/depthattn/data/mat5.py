@@ -92,7 +92,7 @@ class _Inflated:
 
 
 def _subelement(source: _Plain | _Inflated, order: str, wanted: int) -> tuple[int, bytearray]:
-    """Type and bytes of an element of at most ``wanted`` bytes, short form included, padding skipped."""
+    """Type and bytes of an element of at most ``expected`` bytes, short form included, padding skipped."""
     tag = source.take(8)
     kind, size = struct.unpack(order + "II", tag)
     short = kind >> 16
@@ -193,4 +193,4 @@ def read_mat5(path: Path, key: str) -> npt.NDArray[Any]:
         with path.open("rb") as file:
             return _find(file, key)
     except (_Malformed, OSError) as error:
-        raise DataError(f"{path}: wanted key '{key}' in a MATLAB v5 file, got {error}") from error
+        raise DataError(f"{path}: expected key '{key}' in a MATLAB v5 file, got {error}") from error

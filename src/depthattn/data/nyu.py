@@ -35,13 +35,13 @@ def _naming_damage(where: str) -> Iterator[None]:
         raise
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         reason = reason_of(error)
-        raise DataError(f"NYUDepthV2: {where}: wanted readable data, got a damaged file ({reason})") from error
+        raise DataError(f"NYUDepthV2: {where}: expected readable data, got a damaged file ({reason})") from error
 
 
 def _open_labeled(path: Path) -> Any:
     """Open the labeled file, or say which of the usual wrong files it is."""
     h5py = require("h5py", extra="nyu", purpose="NYUDepthV2")
-    wanted = "wanted the official nyu_depth_v2_labeled.mat (MATLAB v7.3, which is HDF5)"
+    wanted = "expected the official nyu_depth_v2_labeled.mat (MATLAB v7.3, which is HDF5)"
     try:
         with path.open("rb") as file:
             header = file.read(128)
@@ -62,9 +62,9 @@ def _check_array(path: Path, file: Any, key: str, layout: str, kinds: str, dtype
     """Shape of the array at ``key``, after checking that it exists and has the rank and type the layout asks for."""
     array = stored_array(path, file, key, f"NYUDepthV2: {path}", "NYUDepthV2")
     if array.ndim != layout.count(",") + 1:
-        raise DataError(f"NYUDepthV2: {path}: '{key}': wanted shape {layout}, got {array.shape}")
+        raise DataError(f"NYUDepthV2: {path}: '{key}': expected shape {layout}, got {array.shape}")
     if array.dtype.kind not in kinds or (dtype == "uint8" and array.dtype != np.uint8):
-        raise DataError(f"NYUDepthV2: {path}: '{key}': wanted {dtype}, got {array.dtype}")
+        raise DataError(f"NYUDepthV2: {path}: '{key}': expected {dtype}, got {array.dtype}")
     shape: tuple[int, ...] = array.shape
     return shape
 
@@ -75,13 +75,13 @@ def _check_layout(path: Path, file: Any, depth_key: str) -> int:
     depths = _check_array(path, file, depth_key, "(N,W,H)", "f", "float metres")
     labels = _check_array(path, file, "labels", "(N,W,H)", "iu", "integers")
     if images[1] != 3 or 0 in images:
-        raise DataError(f"NYUDepthV2: {path}: 'images': wanted shape (N,3,W,H), got {images}")
+        raise DataError(f"NYUDepthV2: {path}: 'images': expected shape (N,3,W,H), got {images}")
     for key, shape in ((depth_key, depths), ("labels", labels)):
         if shape[0] != images[0]:
-            raise DataError(f"NYUDepthV2: {path}: '{key}': wanted {images[0]} frames as 'images' has, got {shape[0]}")
+            raise DataError(f"NYUDepthV2: {path}: '{key}': expected {images[0]} frames as 'images' has, got {shape[0]}")
         if shape[1:] != images[2:]:
             wanted = (images[0], *images[2:])
-            raise DataError(f"NYUDepthV2: {path}: '{key}': wanted shape {wanted} to fit 'images', got {shape}")
+            raise DataError(f"NYUDepthV2: {path}: '{key}': expected shape {wanted} to fit 'images', got {shape}")
     return images[0]
 
 
@@ -115,7 +115,7 @@ class NYUDepthV2(Dataset[Sample]):
         >>> from depthattn.data import NYUDepthV2
         >>> NYUDepthV2("missing.mat")
         Traceback (most recent call last):
-        depthattn.data.errors.DataError: NYUDepthV2: missing.mat: wanted the official nyu_depth_v2_labeled.mat \
+        depthattn.data.errors.DataError: NYUDepthV2: missing.mat: expected the official nyu_depth_v2_labeled.mat \
 (MATLAB v7.3, which is HDF5), got No such file or directory
     """
 
@@ -130,7 +130,7 @@ class NYUDepthV2(Dataset[Sample]):
         transform: Transform | None = None,
     ) -> None:
         if depth not in _DEPTH_KEYS:
-            raise ValueError(f'NYUDepthV2: wanted depth "raw" or "inpainted", got {depth!r}')
+            raise ValueError(f'NYUDepthV2: expected depth "raw" or "inpainted", got {depth!r}')
         self.class_names = class_names(num_classes)
         self.num_classes = num_classes
         self.transform = transform
@@ -170,7 +170,7 @@ class NYUDepthV2(Dataset[Sample]):
         valid = metres[metres > 0]
         if valid.size and (median := float(np.median(valid))) > _PLAUSIBLE_MEDIAN_M:
             raise DataError(
-                f"NYUDepthV2: {self._path}: '{self._depth_key}' frame {frame}: wanted depth in metres, "
+                f"NYUDepthV2: {self._path}: '{self._depth_key}' frame {frame}: expected depth in metres, "
                 f"got a median of {median:g}, which looks like millimetres"
             )
         return torch.from_numpy(metres)[None]

@@ -55,11 +55,11 @@ class SyntheticRooms(Dataset[Sample]):
         transform: Transform | None = None,
     ) -> None:
         if length < 1:
-            raise ValueError(f"SyntheticRooms: wanted length >= 1, got {length}")
+            raise ValueError(f"SyntheticRooms: expected length >= 1, got {length}")
         if len(size) != 2 or min(size) < 1:
-            raise ValueError(f"SyntheticRooms: wanted size (height, width) of two whole numbers > 0, got {size!r}")
+            raise ValueError(f"SyntheticRooms: expected size (height, width) of two whole numbers > 0, got {size!r}")
         if seed < 0:
-            raise ValueError(f"SyntheticRooms: wanted seed >= 0, got {seed}")
+            raise ValueError(f"SyntheticRooms: expected seed >= 0, got {seed}")
         self.length = length
         self.size = (operator.index(size[0]), operator.index(size[1]))
         self.seed = seed
@@ -74,7 +74,7 @@ class SyntheticRooms(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         number = operator.index(index)
         if not -self.length <= number < self.length:
-            raise IndexError(f"SyntheticRooms: wanted an index below {self.length}, got {index}")
+            raise IndexError(f"SyntheticRooms: expected an index below {self.length}, got {index}")
         random = np.random.default_rng((self.seed, number % self.length))
         scene, layout = furnish(random)
         camera = place_camera(scene, layout)

@@ -33,13 +33,13 @@ Size = tuple[int, int]
 
 def _check_size(function: str, size: Sequence[int]) -> Size:
     if isinstance(size, str) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-        raise ValueError(f"{function}: wanted size (height, width) of two whole numbers > 0, got {size!r}")
+        raise ValueError(f"{function}: expected size (height, width) of two whole numbers > 0, got {size!r}")
     return size[0], size[1]
 
 
 def _check_range(function: str, name: str, bounds: Sequence[float]) -> tuple[float, float]:
     if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] < math.inf:
-        raise ValueError(f"{function}: wanted {name} (low, high) with 0 < low <= high, got {bounds!r}")
+        raise ValueError(f"{function}: expected {name} (low, high) with 0 < low <= high, got {bounds!r}")
     return float(bounds[0]), float(bounds[1])
 
 
@@ -75,7 +75,7 @@ def _cropped(function: str, sample: Sample, size: Size, place: tuple[float, floa
     height, width = _size(sample)
     if size[0] > height or size[1] > width:
         raise ValueError(
-            f"{function}: wanted an image of at least {size[0]}x{size[1]} (height x width), got {height}x{width}"
+            f"{function}: expected an image of at least {size[0]}x{size[1]} (height x width), got {height}x{width}"
         )
     top = int(place[0] * (height - size[0] + 1))
     left = int(place[1] * (width - size[1] + 1))
@@ -259,7 +259,7 @@ class RandomHorizontalFlip:
 
     def __init__(self, p: float = 0.5) -> None:
         if not 0.0 <= p <= 1.0:
-            raise ValueError(f"RandomHorizontalFlip: wanted p in [0, 1], got {p}")
+            raise ValueError(f"RandomHorizontalFlip: expected p in [0, 1], got {p}")
         self.p = p
 
     def __call__(self, sample: Sample) -> Sample:
@@ -298,7 +298,7 @@ class ColorJitter:
 
     def __init__(self, strength: float = 0.4, channel_gain: Sequence[float] = (0.8, 1.2)) -> None:
         if not 0.0 <= strength <= 1.0:
-            raise ValueError(f"ColorJitter: wanted strength in [0, 1], got {strength}")
+            raise ValueError(f"ColorJitter: expected strength in [0, 1], got {strength}")
         self.strength = strength
         self.channel_gain = _check_range("ColorJitter", "channel_gain", channel_gain)
         require("PIL.ImageEnhance", extra="train", purpose="ColorJitter")
@@ -351,7 +351,7 @@ def train_transform(
     """
     window = _check_size("train_transform", size)
     if _check_range("train_transform", "scale", scale)[0] < 1.0:
-        raise ValueError(f"train_transform: wanted scale >= 1, so that the crop fits, got {scale!r}")
+        raise ValueError(f"train_transform: expected scale >= 1, so that the crop fits, got {scale!r}")
     steps: list[Transform] = [
         Resize(window, cover=True),
         RandomScale(scale),

@@ -73,14 +73,14 @@ class LateralSharingUnit(nn.Module):
         checks.check_number(name, "init", init)
         if channels is None:
             if gate == "channel":
-                raise ValueError(f'{name}: wanted channels for gate="channel", got None')
+                raise ValueError(f'{name}: expected channels for gate="channel", got None')
             self.channels = None
         else:
             if isinstance(channels, str) or not isinstance(channels, (int, Sequence)):
-                raise TypeError(f"{name}: wanted channels as an int or one int per task, got {channels!r}")
+                raise TypeError(f"{name}: expected channels as an int or one int per task, got {channels!r}")
             self.channels = (channels,) * num_tasks if isinstance(channels, int) else tuple(channels)
             if len(self.channels) != num_tasks:
-                raise ValueError(f"{name}: wanted one channel count per task, {num_tasks}, got {self.channels}")
+                raise ValueError(f"{name}: expected one channel count per task, {num_tasks}, got {self.channels}")
             for task, count in enumerate(self.channels):
                 checks.check_index(name, f"channels[{task}]", count)
                 checks.check_number(name, f"channels[{task}]", count, at_least=1)
@@ -101,13 +101,13 @@ class LateralSharingUnit(nn.Module):
     def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
         name = type(self).__name__
         if len(features) != self.num_tasks:
-            raise ValueError(f"{name}: wanted {self.num_tasks} features, one per task, got {len(features)}")
+            raise ValueError(f"{name}: expected {self.num_tasks} features, one per task, got {len(features)}")
         if self.channels is not None:
             for task, (feature, channels) in enumerate(zip(features, self.channels, strict=True)):
                 checks.check_float(name, f"features[{task}]", feature)
                 if feature.ndim < 2 or feature.shape[1] != channels:
                     raise ValueError(
-                        f"{name}: wanted features[{task}] with {channels} channels, got {checks.shape_of(feature)}"
+                        f"{name}: expected features[{task}] with {channels} channels, got {checks.shape_of(feature)}"
                     )
         if not self.adapters:
             return lateral_sharing(features, torch.stack(tuple(self.weight)))
@@ -121,7 +121,7 @@ class LateralSharingUnit(nn.Module):
             adapted = self.adapters[key](feature) if key in self.adapters else feature
             if adapted.shape != own.shape:
                 raise ValueError(
-                    f"{type(self).__name__}: wanted features of one batch and image size, got "
+                    f"{type(self).__name__}: expected features of one batch and image size, got "
                     f"{checks.shape_of(own)} and {checks.shape_of(feature)}"
                 )
             gate = self.weight[task][source].view(-1, *(1,) * (own.ndim - 2))

@@ -55,11 +55,11 @@ class SemiDenseUpSkip(nn.Module):
         checks.check_choice(name, "mode", mode, checks.RESIZE_MODES)
         checks.check_index(name, "kernel_size", kernel_size)
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"{name}: wanted an odd kernel_size >= 1, got {kernel_size}")
+            raise ValueError(f"{name}: expected an odd kernel_size >= 1, got {kernel_size}")
         if isinstance(in_channels, str) or not isinstance(in_channels, Sequence):
-            raise TypeError(f"{name}: wanted in_channels as one int per level, got {in_channels!r}")
+            raise TypeError(f"{name}: expected in_channels as one int per level, got {in_channels!r}")
         if not in_channels:
-            raise ValueError(f"{name}: wanted the channels of at least one level, got none")
+            raise ValueError(f"{name}: expected the channels of at least one level, got none")
         named = {f"in_channels[{level}]": channels for level, channels in enumerate(in_channels)}
         for argument, channels in {**named, "out_channels": out_channels}.items():
             checks.check_index(name, argument, channels)
@@ -76,12 +76,12 @@ class SemiDenseUpSkip(nn.Module):
     def forward(self, features: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor:
         name = type(self).__name__
         if len(features) != len(self.in_channels):
-            raise ValueError(f"{name}: wanted {len(self.in_channels)} features, got {len(features)}")
+            raise ValueError(f"{name}: expected {len(self.in_channels)} features, got {len(features)}")
         for level, (feature, channels) in enumerate(zip(features, self.in_channels, strict=True)):
             checks.check_float(name, f"features[{level}]", feature)
             if feature.ndim != 4 or feature.shape[1] != channels:
                 raise ValueError(
-                    f"{name}: wanted features[{level}] of shape (B,{channels},h,w), got {checks.shape_of(feature)}"
+                    f"{name}: expected features[{level}] of shape (B,{channels},h,w), got {checks.shape_of(feature)}"
                 )
         if size is None:
             # A loop, because torch.compile cannot trace max with a key.

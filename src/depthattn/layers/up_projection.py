@@ -87,12 +87,12 @@ class UpProjection(nn.Module):
 
         Args:
             x: features (B, in_channels, h, w).
-            size: wanted (height, width), each 2h or 2h - 1 (2w or 2w - 1): an encoder that halves an odd size rounds
+            size: expected (height, width), each 2h or 2h - 1 (2w or 2w - 1): an encoder that halves an odd size rounds
                 up, and the last row or column of the doubled map then lies outside the image and is cropped, before
                 batch statistics are taken. None means (2h, 2w).
         """
         if x.dim() != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(f"UpProjection: wanted x of shape (B, {self.in_channels}, h, w), got {tuple(x.shape)}")
+            raise ValueError(f"UpProjection: expected x of shape (B, {self.in_channels}, h, w), got {tuple(x.shape)}")
         y = self.unpool_conv(x)
         if size is not None and is_symbolic(size):
             # A slice asks whether it cuts anything off, and the answer at the traced size would bind the exported
@@ -103,7 +103,7 @@ class UpProjection(nn.Module):
             if not all(2 * half - 1 <= wanted <= 2 * half for wanted, half in zip(size, x.shape[2:], strict=True)):
                 full = (2 * x.shape[2], 2 * x.shape[3])
                 raise ValueError(
-                    f"UpProjection: wanted size to be {full} or up to one less on each side, got {tuple(size)}"
+                    f"UpProjection: expected size to be {full} or up to one less on each side, got {tuple(size)}"
                 )
             y = y[:, :, : size[0], : size[1]]
         residual, shortcut = self.unpool_norm(y).chunk(2, dim=1)

@@ -107,11 +107,11 @@ class AttentionDrivenLoss(nn.Module):
             # One pass serves them by their options: a forward of another kind would never be called.
             given = type(depth_loss)
             if getattr(given, "forward", None) is not kind.forward:
-                raise TypeError(f"{name}: wanted a {kind.__name__} that computes as such, got {given.__name__}")
+                raise TypeError(f"{name}: expected a {kind.__name__} that computes as such, got {given.__name__}")
         reductions = [part.reduction for part in (self.depth_aware, self.joint_gradient, self.semantic_focal)]
         if set(reductions) != {"per_image"} and not set(reductions) <= {"mean", "sum"}:
             raise ValueError(
-                f'{name}: wanted three losses with reduction "mean" or "sum", or three with "per_image", got '
+                f'{name}: expected three losses with reduction "mean" or "sum", or three with "per_image", got '
                 f"{', '.join(map(repr, reductions))}"
             )
         self.weights: tuple[float, ...] | None
@@ -121,7 +121,7 @@ class AttentionDrivenLoss(nn.Module):
             self.log_variances = nn.Parameter(torch.zeros(3))
         else:
             if len(weights) != 3:
-                raise ValueError(f'{name}: wanted three weights or "learned", got {len(weights)}')
+                raise ValueError(f'{name}: expected three weights or "learned", got {len(weights)}')
             for index, weight in enumerate(weights):
                 checks.check_number(name, f"weights[{index}]", weight, at_least=0)
             self.weights = tuple(weights)
@@ -136,7 +136,7 @@ class AttentionDrivenLoss(nn.Module):
         mask: Tensor | None = None,
     ) -> AttentionDrivenLosses:
         if depth_target is None and label_target is None:
-            raise ValueError(f"{type(self).__name__}: wanted a depth_target or a label_target, got neither")
+            raise ValueError(f"{type(self).__name__}: expected a depth_target or a label_target, got neither")
         weights = self._weights(depth)
         depth_parts: list[Tensor] = []
         semantic_parts: list[Tensor] = []

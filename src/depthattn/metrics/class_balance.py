@@ -82,23 +82,23 @@ def _checked_counts(counts: Tensor, method: str, beta: float | None) -> Tensor:
     checks.check_choice(name, "method", method, METHODS)
     checks.check_tensor(name, "counts", counts)
     if counts.dtype == torch.bool or counts.is_complex():
-        raise TypeError(f"{name}: wanted counts as integers or floating point, got {counts.dtype}")
+        raise TypeError(f"{name}: expected counts as integers or floating point, got {counts.dtype}")
     if counts.ndim != 1 or counts.numel() == 0:
-        raise ValueError(f"{name}: wanted counts of shape (K,) with K >= 1, got {checks.shape_of(counts)}")
+        raise ValueError(f"{name}: expected counts of shape (K,) with K >= 1, got {checks.shape_of(counts)}")
     n = counts.detach().double()
     wrong = ~((n >= 0) & (n < math.inf))
     if bool(wrong.any()):
-        raise ValueError(f"{name}: wanted finite counts >= 0, got {float(n[wrong][0]):g}")
+        raise ValueError(f"{name}: expected finite counts >= 0, got {float(n[wrong][0]):g}")
     if not bool(n.any()):
-        raise ValueError(f"{name}: wanted a class that occurs, got counts that are all 0")
+        raise ValueError(f"{name}: expected a class that occurs, got counts that are all 0")
     if beta is not None:
         if method != "effective_number":
-            raise ValueError(f"{name}: wanted beta with method 'effective_number' only, got it with {method!r}")
+            raise ValueError(f"{name}: expected beta with method 'effective_number' only, got it with {method!r}")
         checks.check_number(name, "beta", beta, at_least=0.0)
         if beta >= 1:
-            raise ValueError(f"{name}: wanted beta below 1, got {beta:g}")
+            raise ValueError(f"{name}: expected beta below 1, got {beta:g}")
     elif method == "effective_number" and float(n[n > 0].mean()) < 1:
         raise ValueError(
-            f"{name}: wanted counts, not shares, for 'effective_number', got a mean of {n[n > 0].mean():g}"
+            f"{name}: expected counts, not shares, for 'effective_number', got a mean of {n[n > 0].mean():g}"
         )
     return n

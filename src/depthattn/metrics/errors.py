@@ -21,7 +21,7 @@ def check_range(name: str, min_depth: float, max_depth: float | None) -> None:
     if max_depth is not None:
         checks.check_number(name, "max_depth", max_depth)
         if max_depth <= min_depth:
-            raise ValueError(f"{name}: wanted max_depth above min_depth {min_depth:g}, got {max_depth:g}")
+            raise ValueError(f"{name}: expected max_depth above min_depth {min_depth:g}, got {max_depth:g}")
 
 
 def counted(target: Tensor, mask: Tensor | None, min_depth: float, max_depth: float | None) -> Tensor:

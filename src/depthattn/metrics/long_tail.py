@@ -97,9 +97,9 @@ def _checked_edges(edges: Sequence[float] | Tensor) -> tuple[float, ...]:
     try:
         values = tuple(float(edge) for edge in edges)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: wanted edges as a sequence of numbers, got {edges!r}") from error
+        raise TypeError(f"{name}: expected edges as a sequence of numbers, got {edges!r}") from error
     rising = all(low < high for low, high in pairwise(values))
     if len(values) < 3 or not rising or values[0] < 0 or not math.isfinite(values[-1]):
         got = ", ".join(f"{value:g}" for value in values)
-        raise ValueError(f"{name}: wanted at least three finite edges, rising from >= 0, got ({got})")
+        raise ValueError(f"{name}: expected at least three finite edges, rising from >= 0, got ({got})")
     return values

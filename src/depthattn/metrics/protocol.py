@@ -40,7 +40,8 @@ def crop_mask(size: tuple[int, int], crop: tuple[Span, Span] = EIGEN_CROP) -> Te
     (top, bottom), (left, right) = crop
     if not (0 <= top < bottom <= height and 0 <= left < right <= width):
         raise ValueError(
-            f"crop_mask: wanted a crop inside {height}x{width} pixels, got rows {top}:{bottom}, columns {left}:{right}"
+            f"crop_mask: expected a crop inside {height}x{width} pixels, got rows {top}:{bottom}, "
+            f"columns {left}:{right}"
         )
     mask = torch.zeros(height, width, dtype=torch.bool)
     mask[top:bottom, left:right] = True

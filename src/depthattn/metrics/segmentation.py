@@ -107,7 +107,7 @@ class SegmentationMetrics(Metric):
         if not pred.is_floating_point() and pred.shape == target.shape:
             return pred
         raise ValueError(
-            f"SegmentationMetrics: wanted pred as logits {logits_shape} or integer classes {tuple(target.shape)}, "
+            f"SegmentationMetrics: expected pred as logits {logits_shape} or integer classes {tuple(target.shape)}, "
             f"got {pred.dtype} {tuple(pred.shape)}"
         )
 
@@ -115,4 +115,4 @@ class SegmentationMetrics(Metric):
         if not bool(legal.all()):
             stray = int(values[~legal][0])
             besides = f" or {self.ignore_index}" if name == "target" else ""
-            raise ValueError(f"SegmentationMetrics: wanted {name} in [0, {self.num_classes}){besides}, got {stray}")
+            raise ValueError(f"SegmentationMetrics: expected {name} in [0, {self.num_classes}){besides}, got {stray}")

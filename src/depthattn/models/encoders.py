@@ -79,7 +79,7 @@ class ModuleEncoder(Encoder):
             except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
                 if channels is None:
                     raise ValueError(
-                        f"SynergyNet: wanted an encoder that maps a (1, 3, {_PROBE_SIZE}, {_PROBE_SIZE}) image to "
+                        f"SynergyNet: expected an encoder that maps a (1, 3, {_PROBE_SIZE}, {_PROBE_SIZE}) image to "
                         f"feature maps (or has an attribute `channels`), got {type(module).__name__}, which "
                         f"raised {type(error).__name__}: {error}"
                     ) from error
@@ -95,12 +95,12 @@ class ModuleEncoder(Encoder):
         for index, feature in enumerate(maps):
             if feature.dim() != 4:
                 raise ValueError(
-                    f"SynergyNet: wanted feature maps (B, C, h, w) from {type(self.module).__name__}, got map "
+                    f"SynergyNet: expected feature maps (B, C, h, w) from {type(self.module).__name__}, got map "
                     f"{index} of shape {tuple(feature.shape)}"
                 )
         if len(maps) != len(self.channels):
             raise ValueError(
-                f"SynergyNet: wanted {len(self.channels)} feature maps from {type(self.module).__name__}, "
+                f"SynergyNet: expected {len(self.channels)} feature maps from {type(self.module).__name__}, "
                 f"got {len(maps)}"
             )
         return [
@@ -133,7 +133,7 @@ def _probe(module: nn.Module) -> list[torch.Size]:
             child.training = training
     for feature in maps:
         if feature.dim() != 4:
-            raise ValueError(f"wanted maps (B, C, h, w), got {tuple(feature.shape)}")
+            raise ValueError(f"expected maps (B, C, h, w), got {tuple(feature.shape)}")
     return [feature.shape for feature in maps]
 
 
@@ -143,7 +143,7 @@ def _as_list(output: object) -> list[Tensor]:
         return [output]
     values = list(output.values()) if isinstance(output, Mapping) else output
     if not isinstance(values, (list, tuple)) or not values or not all(isinstance(v, Tensor) for v in values):
-        raise TypeError(f"SynergyNet: wanted feature maps from the encoder, got {type(output).__name__}")
+        raise TypeError(f"SynergyNet: expected feature maps from the encoder, got {type(output).__name__}")
     return list(values)
 
 
@@ -157,4 +157,4 @@ def _channels_first(feature: Tensor, channels: int, name: str) -> Tensor:
     # timm's window transformers return (B, h, w, C).
     if feature.shape[3] == channels:
         return feature.permute(0, 3, 1, 2)
-    raise ValueError(f"SynergyNet: wanted a map with {channels} channels from {name}, got {tuple(feature.shape)}")
+    raise ValueError(f"SynergyNet: expected a map with {channels} channels from {name}, got {tuple(feature.shape)}")

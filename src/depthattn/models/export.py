@@ -32,7 +32,7 @@ def write_onnx(model: SynergyNet, path: str | os.PathLike[str], size: tuple[int,
     for module in ("onnx", "onnxscript"):
         require(module, extra="onnx", purpose=_NAME)
     if torch.__version__ < _OLDEST_TORCH:
-        raise ValueError(f"{_NAME}: wanted PyTorch {_OLDEST_TORCH} or newer, got {torch.__version__}")
+        raise ValueError(f"{_NAME}: expected PyTorch {_OLDEST_TORCH} or newer, got {torch.__version__}")
     # The weights go to the CPU in the plain layout: a file knows neither devices nor layouts.
     model.cpu()
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs leave it out
@@ -57,10 +57,11 @@ def write_onnx(model: SynergyNet, path: str | os.PathLike[str], size: tuple[int,
         reason = " ".join(str(error.__cause__ or error).split())[:300]
         hint = "" if size is not None else "; a fixed size=(H, W) asks less of it"
         raise ValueError(
-            f"{_NAME}: wanted a network that torch.export can trace, got {type(model.encoder).__name__}: {reason}{hint}"
+            f"{_NAME}: expected a network that torch.export can trace, got {type(model.encoder).__name__}: "
+            f"{reason}{hint}"
         ) from error
     if program is None:
-        raise RuntimeError(f"{_NAME}: wanted a program from torch.onnx.export, got None")
+        raise RuntimeError(f"{_NAME}: expected a program from torch.onnx.export, got None")
     for node in program.model.graph.all_nodes():
         # Among them, the folders of this machine.
         node.metadata_props.clear()
@@ -76,8 +77,8 @@ def _check(model: SynergyNet, path: Path, size: tuple[int, int] | None) -> None:
         for name, side in zip(("size[0]", "size[1]"), checks.image_size(_NAME, size), strict=True):
             checks.check_number(_NAME, name, side, at_least=_SMALLEST)
     if model.image_mean.dtype != torch.float32:
-        raise ValueError(f"{_NAME}: wanted a model in float32, got {model.image_mean.dtype}")
+        raise ValueError(f"{_NAME}: expected a model in float32, got {model.image_mean.dtype}")
     if path.is_dir():
-        raise IsADirectoryError(f"{_NAME}: wanted a file, got the folder {path}")
+        raise IsADirectoryError(f"{_NAME}: expected a file, got the folder {path}")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"{_NAME}: wanted {path} in a folder that exists, got no {path.parent}")
+        raise FileNotFoundError(f"{_NAME}: expected {path} in a folder that exists, got no {path.parent}")

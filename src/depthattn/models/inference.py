@@ -100,7 +100,7 @@ def _absorb(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
     """Put the affine map of ``norm`` into ``conv``, in float64 and rounded once."""
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError(
-            "SynergyNet.optimize_for_inference: wanted batch norms with running statistics, got one without"
+            "SynergyNet.optimize_for_inference: expected batch norms with running statistics, got one without"
         )
     bias, gain, shift = (None if x is None else x.double() for x in (conv.bias, norm.weight, norm.bias))
     weight, shift = fuse_conv_bn_weights(

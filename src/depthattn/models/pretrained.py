@@ -51,9 +51,9 @@ def save(
     if size is not None:
         checks.image_size(_SAVE, size)
     if isinstance(model.neck[1], nn.Identity):
-        raise ValueError(f"{_SAVE}: wanted the model that was trained, got its optimize_for_inference() copy")
+        raise ValueError(f"{_SAVE}: expected the model that was trained, got its optimize_for_inference() copy")
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{_SAVE}: wanted a folder, got the file {folder}")
+        raise ValueError(f"{_SAVE}: expected a folder, got the file {folder}")
     safetensors = require("safetensors.torch", extra="hub", purpose=_SAVE)
     # Copies: safetensors takes neither channels-last tensors nor two that share memory.
     weights: bytes = safetensors.save(
@@ -110,7 +110,7 @@ def load(
     """Build the model of a folder or of the hub; see :meth:`SynergyNet.from_pretrained`."""
     if Path(source).is_dir():
         if revision is not None:
-            raise ValueError(f"{_LOAD}: wanted revision with a hub id only, got it with the folder {source}")
+            raise ValueError(f"{_LOAD}: expected revision with a hub id only, got it with the folder {source}")
         folder = Path(source)
     else:
         folder = _download(source, revision)
@@ -118,10 +118,10 @@ def load(
     arguments = dict(config["model"])
     if encoder is not None:
         if not isinstance(encoder, nn.Module):
-            raise TypeError(f"{_LOAD}: wanted encoder as a Module, got {type(encoder).__name__}")
+            raise TypeError(f"{_LOAD}: expected encoder as a Module, got {type(encoder).__name__}")
         if arguments["encoder"] is not None:
             raise ValueError(
-                f"{_LOAD}: wanted no encoder, as {folder / CONFIG} names its own, {arguments['encoder']!r}"
+                f"{_LOAD}: expected no encoder, as {folder / CONFIG} names its own, {arguments['encoder']!r}"
             )
         arguments["encoder"] = encoder
     elif arguments["encoder"] is None:
@@ -147,15 +147,15 @@ def assemble(build: type[SynergyNet], arguments: Mapping[str, Any], tensors: Map
     """
     encoder = arguments.get("encoder")
     if isinstance(encoder, str) and not _ENCODER.fullmatch(encoder):
-        raise ValueError(f"wanted the name of an encoder, got {encoder!r}")
+        raise ValueError(f"expected the name of an encoder, got {encoder!r}")
     unknown = arguments.keys() - _MODEL_KEYS
     if unknown:
-        raise ValueError(f"wanted the arguments of a model, {', '.join(sorted(_MODEL_KEYS))}, got {sorted(unknown)}")
+        raise ValueError(f"expected the arguments of a model, {', '.join(sorted(_MODEL_KEYS))}, got {sorted(unknown)}")
     _check_widths(arguments, tensors)
     model = build(**arguments)
     problems = mismatches(tensors, model.state_dict())
     if problems:
-        raise ValueError(f"wanted the weights of this model, got {problems}")
+        raise ValueError(f"expected the weights of this model, got {problems}")
     model.load_state_dict(tensors)
     return model
 
@@ -168,13 +168,15 @@ def _check_widths(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     # Every level has 3x3 kernels from its channels to as many, the last one such to the classes.
     for before, after in pairwise(channels):
         if isinstance(before, int) and isinstance(after, int) and 9 * before * max(before, after) > found:
-            raise ValueError(f"wanted the weights of decoder_channels {widths} and {channels[-1]} classes, got {found}")
+            raise ValueError(
+                f"expected the weights of decoder_channels {widths} and {channels[-1]} classes, got {found}"
+            )
 
 
 def _download(source: str | os.PathLike[str], revision: str | None) -> Path:
     if not isinstance(source, str) or not _HUB_ID.fullmatch(source):
         raise ValueError(
-            f"{_LOAD}: wanted a folder or a hub id owner/name, got {os.fspath(source)!r}, which is neither"
+            f"{_LOAD}: expected a folder or a hub id owner/name, got {os.fspath(source)!r}, which is neither"
         )
     hub = require("huggingface_hub", extra="hub", purpose=f"{_LOAD}: {source!r} is no folder; taken as a hub id, it")
     try:
@@ -183,7 +185,8 @@ def _download(source: str | os.PathLike[str], revision: str | None) -> Path:
         # Its messages go on for a paragraph.
         reason = reason_of(error)[:300]
         raise ValueError(
-            f"{_LOAD}: wanted a folder or a hub id, got {source!r}: no such folder, and huggingface_hub says: {reason}"
+            f"{_LOAD}: expected a folder or a hub id, got {source!r}: no such folder, and huggingface_hub says: "
+            f"{reason}"
         ) from error
 
 
@@ -191,31 +194,31 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ValueError(f"{_LOAD}: wanted {path}, as save_pretrained writes it, got no such file") from error
+        raise ValueError(f"{_LOAD}: expected {path}, as save_pretrained writes it, got no such file") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{_LOAD}: wanted JSON in {path}, got {error}") from error
+        raise ValueError(f"{_LOAD}: expected JSON in {path}, got {error}") from error
     _check_keys(path, config, _KEYS)
     if config["format"] != _FORMAT:
         raise ValueError(
-            f"{_LOAD}: wanted format {_FORMAT} in {path}, got {config['format']!r}; this is depthattn {__version__}"
+            f"{_LOAD}: expected format {_FORMAT} in {path}, got {config['format']!r}; this is depthattn {__version__}"
         )
     model = config["model"]
     _check_keys(path, model, _MODEL_KEYS, "model: ")
     encoder, widths = model["encoder"], model["decoder_channels"]
     if encoder is not None and not isinstance(encoder, str):
-        raise ValueError(f"{_LOAD}: {path}: wanted the name of an encoder, got {encoder!r}")
+        raise ValueError(f"{_LOAD}: {path}: expected the name of an encoder, got {encoder!r}")
     if not isinstance(widths, list):
-        raise ValueError(f"{_LOAD}: {path}: wanted decoder_channels as a list, got {widths!r}")
+        raise ValueError(f"{_LOAD}: {path}: expected decoder_channels as a list, got {widths!r}")
     names, size = config["class_names"], config["image_size"]
     if names is not None:
         if not isinstance(names, list):
-            raise ValueError(f"{_LOAD}: {path}: wanted class_names as a list or null, got {names!r}")
+            raise ValueError(f"{_LOAD}: {path}: expected class_names as a list or null, got {names!r}")
         _check_names(f"{_LOAD}: {path}", names, model["num_classes"])
     if size is not None and not (isinstance(size, list) and [type(side) for side in size] == [int, int]):
-        raise ValueError(f"{_LOAD}: {path}: wanted image_size as [H, W] or null, got {size!r}")
+        raise ValueError(f"{_LOAD}: {path}: expected image_size as [H, W] or null, got {size!r}")
     _check_keys(path, config["weights"], {"bytes", "sha256"}, "weights: ")
     if not isinstance(config["weights"]["bytes"], int):
-        raise ValueError(f"{_LOAD}: {path}: weights: wanted bytes as a number, got {config['weights']['bytes']!r}")
+        raise ValueError(f"{_LOAD}: {path}: weights: expected bytes as a number, got {config['weights']['bytes']!r}")
     return config
 
 
@@ -223,16 +226,16 @@ def _check_keys(path: Path, value: object, wanted: set[str], where: str = "") ->
     if not isinstance(value, dict) or set(value) != wanted:
         found = sorted(value) if isinstance(value, dict) else type(value).__name__
         raise ValueError(
-            f"{_LOAD}: {path}: {where}wanted the keys of save_pretrained, {', '.join(sorted(wanted))}, got {found}"
+            f"{_LOAD}: {path}: {where}expected the keys of save_pretrained, {', '.join(sorted(wanted))}, got {found}"
         )
 
 
 def _check_names(function: str, names: Sequence[str], num_classes: int) -> None:
     # An empty sequence stands for no names.
     if isinstance(names, str) or not all(isinstance(name, str) and name.isprintable() and name for name in names):
-        raise ValueError(f"{function}: wanted class_names as strings of one line each, got {names!r}")
+        raise ValueError(f"{function}: expected class_names as strings of one line each, got {names!r}")
     if names and len(names) != num_classes:
-        raise ValueError(f"{function}: wanted {num_classes} class_names, one for each class, got {len(names)}")
+        raise ValueError(f"{function}: expected {num_classes} class_names, one for each class, got {len(names)}")
 
 
 def _read_weights(path: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -241,15 +244,15 @@ def _read_weights(path: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise ValueError(f"{_LOAD}: wanted {path}, as save_pretrained writes it, got no such file") from error
+        raise ValueError(f"{_LOAD}: expected {path}, as save_pretrained writes it, got no such file") from error
     if len(content) != facts["bytes"] or hashlib.sha256(content).hexdigest() != facts["sha256"]:
         raise ValueError(
-            f"{_LOAD}: wanted the {facts['bytes']} bytes of {path} that {CONFIG} lists, got {len(content)} bytes of "
+            f"{_LOAD}: expected the {facts['bytes']} bytes of {path} that {CONFIG} lists, got {len(content)} bytes of "
             "other content: damaged, or of another save"
         )
     try:
         tensors: dict[str, Tensor] = safetensors.load(content)
     except damage as error:
         reason = reason_of(error)
-        raise ValueError(f"{_LOAD}: wanted a safetensors file, got {path}: {reason}") from error
+        raise ValueError(f"{_LOAD}: expected a safetensors file, got {path}: {reason}") from error
     return tensors

@@ -38,7 +38,7 @@ def build_encoder(encoder: str | nn.Module, weights: str | os.PathLike[str] | No
     elif isinstance(encoder, nn.Module):
         built, inner = ModuleEncoder(encoder), encoder
     elif not isinstance(encoder, str):
-        raise TypeError(f"SynergyNet: wanted encoder to be a name or a Module, got {type(encoder).__name__}")
+        raise TypeError(f"SynergyNet: expected encoder to be a name or a Module, got {type(encoder).__name__}")
     elif encoder in RESNETS:
         built = inner = ResNet(encoder)
     elif encoder.startswith(_TIMM) and len(encoder) > len(_TIMM):
@@ -46,7 +46,7 @@ def build_encoder(encoder: str | nn.Module, weights: str | os.PathLike[str] | No
         built = ModuleEncoder(inner)
     else:
         raise ValueError(
-            f"SynergyNet: wanted encoder to be one of {', '.join(RESNETS)}, 'timm:NAME' or a Module, got {encoder!r}"
+            f"SynergyNet: expected encoder to be one of {', '.join(RESNETS)}, 'timm:NAME' or a Module, got {encoder!r}"
         )
     if weights is not None:
         load_encoder_weights(inner, weights, left_out=("fc",) if isinstance(inner, ResNet) else None)

@@ -93,7 +93,7 @@ class ResNet(Encoder):
     def __init__(self, name: str) -> None:
         super().__init__()
         if name not in _BLOCKS:
-            raise ValueError(f"ResNet: wanted name to be one of {', '.join(RESNETS)}, got {name!r}")
+            raise ValueError(f"ResNet: expected name to be one of {', '.join(RESNETS)}, got {name!r}")
         block, (n1, n2, n3, n4) = _BLOCKS[name]
         self.name = name
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)

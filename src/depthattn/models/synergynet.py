@@ -330,19 +330,19 @@ def _check_options(
     checks.check_bool("SynergyNet", "up_skip", up_skip)
     widths = tuple(decoder_channels)
     if not widths or any(type(width) is not int or width < 1 for width in widths):
-        raise ValueError(f"SynergyNet: wanted decoder_channels to be positive integers, got {decoder_channels!r}")
+        raise ValueError(f"SynergyNet: expected decoder_channels to be positive integers, got {decoder_channels!r}")
     if sharing is not None and sharing not in get_args(Sharing):
-        raise ValueError(f"SynergyNet: wanted sharing to be 'scalar', 'channel' or None, got {sharing!r}")
+        raise ValueError(f"SynergyNet: expected sharing to be 'scalar', 'channel' or None, got {sharing!r}")
     checks.check_choice("SynergyNet", "upsample_semantics", upsample_semantics, get_args(UpsampleSemantics))
     return widths
 
 
 def _check_image(image: Tensor) -> None:
     if not isinstance(image, Tensor):
-        raise TypeError(f"SynergyNet: wanted image to be a Tensor, got {type(image).__name__}")
+        raise TypeError(f"SynergyNet: expected image to be a Tensor, got {type(image).__name__}")
     if image.dim() != 4 or image.shape[1] != 3:
-        raise ValueError(f"SynergyNet: wanted image of shape (B, 3, H, W), got {tuple(image.shape)}")
+        raise ValueError(f"SynergyNet: expected image of shape (B, 3, H, W), got {tuple(image.shape)}")
     if not image.is_floating_point():
-        raise TypeError(f"SynergyNet: wanted image in floating point, RGB in [0, 1], got {image.dtype}")
+        raise TypeError(f"SynergyNet: expected image in floating point, RGB in [0, 1], got {image.dtype}")
     if image.shape[-2] < _MIN_SIZE or image.shape[-1] < _MIN_SIZE:
-        raise ValueError(f"SynergyNet: wanted H and W >= {_MIN_SIZE}, got {image.shape[-2]}x{image.shape[-1]}")
+        raise ValueError(f"SynergyNet: expected H and W >= {_MIN_SIZE}, got {image.shape[-2]}x{image.shape[-1]}")

@@ -46,12 +46,12 @@ def load_encoder_weights(
     wanted = {k: v for k, v in wanted.items() if k in found or not k.endswith("num_batches_tracked")}
     problems = mismatches(found, wanted)
     if problems:
-        raise ValueError(f"encoder_weights: wanted the weights of this encoder in {path}, got {problems}")
+        raise ValueError(f"encoder_weights: expected the weights of this encoder in {path}, got {problems}")
     module.load_state_dict(found, strict=False)
 
 
 def mismatches(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
-    """What keeps tensors from being those that are wanted, names and shapes; empty if nothing does."""
+    """What keeps tensors from being those that are expected, names and shapes; empty if nothing does."""
     missing = [k for k in wanted if k not in found]
     unexpected = [k for k in found if k not in wanted]
     mismatched = [
@@ -65,7 +65,7 @@ def mismatches(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str
 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise FileNotFoundError(f"encoder_weights: wanted a file, got {path}, which is none")
+        raise FileNotFoundError(f"encoder_weights: expected a file, got {path}, which is none")
     content: object
     if path.suffix == ".safetensors":
         safetensors = require("safetensors", extra="train", purpose="a .safetensors file")
@@ -74,7 +74,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             content = load_file(path)
         except safetensors.SafetensorError as error:
             reason = reason_of(error)
-            raise ValueError(f"encoder_weights: wanted a safetensors file, got {path}: {reason}") from error
+            raise ValueError(f"encoder_weights: expected a safetensors file, got {path}: {reason}") from error
     else:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -83,7 +83,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             # message goes on for a paragraph, on how to load the file without the safety.
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ValueError(
-                f"encoder_weights: wanted tensors that torch.load(weights_only=True) reads, got {path}: {reason}"
+                f"encoder_weights: expected tensors that torch.load(weights_only=True) reads, got {path}: {reason}"
             ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
@@ -91,7 +91,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(
         isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
     ):
-        raise ValueError(f"encoder_weights: wanted a state dict (name -> tensor) in {path}, got something else")
+        raise ValueError(f"encoder_weights: expected a state dict (name -> tensor) in {path}, got something else")
     return content
 
 

@@ -61,7 +61,7 @@ def use_backend(name: str) -> Iterator[None]:
     """
     global _selected
     if name not in BACKENDS:
-        raise ValueError(f"use_backend: wanted one of {', '.join(BACKENDS)}, got {name!r}")
+        raise ValueError(f"use_backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
     previous, _selected = _selected, name
     try:
         yield
@@ -72,7 +72,7 @@ def use_backend(name: str) -> Iterator[None]:
 def resolve(device: torch.device) -> str:
     """The name of the backend that serves a call on ``device``."""
     if _selected == "triton" and device.type != "cuda" and not _triton_interprets:
-        raise ValueError(f"use_backend('triton'): wanted tensors on a CUDA device, got tensors on {device}")
+        raise ValueError(f"use_backend('triton'): expected tensors on a CUDA device, got tensors on {device}")
     if _selected != "auto":
         return _selected
     return "triton" if device.type == "cuda" and _obstacle is None else "eager"
@@ -91,7 +91,7 @@ def load(operation: str, backend: str) -> ModuleType:
     """Import the implementation of ``operation`` for ``backend``; the first call pays, later ones look up."""
     if backend == "triton" and _obstacle is not None:
         raise ValueError(
-            f"{operation}: wanted Triton 3.3 or newer for use_backend('triton'), got {_obstacle} "
+            f"{operation}: expected Triton 3.3 or newer for use_backend('triton'), got {_obstacle} "
             "(pip install 'triton>=3.3')"
         )
     return importlib.import_module(f"depthattn.ops.{operation}.{backend}")

@@ -1,4 +1,4 @@
-"""What a user may pass: each check raises one line that names the function, what it wanted and what it got."""
+"""What a user may pass: each check raises one line that names the function, what it expected and what it got."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def set_validation(enabled: bool) -> None:
     """
     global _validation
     if not isinstance(enabled, bool):
-        raise TypeError(f"set_validation: wanted a bool, got {type(enabled).__name__}")
+        raise TypeError(f"set_validation: expected a bool, got {type(enabled).__name__}")
     _validation = enabled
 
 
@@ -56,57 +56,57 @@ def shape_of(tensor: Tensor) -> str:
 
 def check_tensor(function: str, name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor):
-        raise TypeError(f"{function}: wanted {name} as a torch.Tensor, got {type(value).__name__}")
+        raise TypeError(f"{function}: expected {name} as a torch.Tensor, got {type(value).__name__}")
 
 
 def check_float(function: str, name: str, value: Tensor) -> None:
     check_tensor(function, name, value)
     if value.dtype not in _FLOATS:
-        raise TypeError(f"{function}: wanted {name} in float16, bfloat16, float32 or float64, got {value.dtype}")
+        raise TypeError(f"{function}: expected {name} in float16, bfloat16, float32 or float64, got {value.dtype}")
 
 
 def check_integer(function: str, name: str, value: Tensor) -> None:
     check_tensor(function, name, value)
     if value.dtype not in _INTEGERS:
-        raise TypeError(f"{function}: wanted {name} as an integer tensor, got {value.dtype}")
+        raise TypeError(f"{function}: expected {name} as an integer tensor, got {value.dtype}")
 
 
 def check_device(function: str, name: str, value: Tensor, device: torch.device) -> None:
     if value.device != device:
-        raise ValueError(f"{function}: wanted {name} on {device} like the prediction, got {value.device}")
+        raise ValueError(f"{function}: expected {name} on {device} like the prediction, got {value.device}")
 
 
 def check_constant(function: str, name: str, value: Tensor) -> None:
     """A tensor that the operation does not differentiate must not ask for a gradient."""
     if value.requires_grad and torch.is_grad_enabled():
         raise ValueError(
-            f"{function}: wanted {name} without a gradient, got one that requires_grad; pass {name}.detach()"
+            f"{function}: expected {name} without a gradient, got one that requires_grad; pass {name}.detach()"
         )
 
 
 def check_choice(function: str, name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{function}: wanted {name} as one of {', '.join(choices)}, got {value!r}")
+        raise ValueError(f"{function}: expected {name} as one of {', '.join(choices)}, got {value!r}")
 
 
 def check_number(
     function: str, name: str, value: object, *, above: float = -math.inf, at_least: float = -math.inf
 ) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{function}: wanted {name} as a number, got {type(value).__name__}")
+        raise TypeError(f"{function}: expected {name} as a number, got {type(value).__name__}")
     if not -math.inf < value < math.inf or value <= above or value < at_least:
         bound = f" > {above:g}" if above > -math.inf else f" >= {at_least:g}" if at_least > -math.inf else ""
-        raise ValueError(f"{function}: wanted a finite {name}{bound}, got {value}")
+        raise ValueError(f"{function}: expected a finite {name}{bound}, got {value}")
 
 
 def check_bool(function: str, name: str, value: bool) -> None:
     if not isinstance(value, bool):
-        raise TypeError(f"{function}: wanted {name} as a bool, got {type(value).__name__}")
+        raise TypeError(f"{function}: expected {name} as a bool, got {type(value).__name__}")
 
 
 def check_index(function: str, name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{function}: wanted {name} as an int, got {type(value).__name__}")
+        raise TypeError(f"{function}: expected {name} as an int, got {type(value).__name__}")
 
 
 def check_upsample(function: str, upsample: str | None) -> None:
@@ -126,13 +126,14 @@ def as_maps(function: str, name: str, value: Tensor) -> Tensor:
         return value
     if value.ndim == 2:
         return value.unsqueeze(0)
-    raise ValueError(f"{function}: wanted {name} of shape (B,1,H,W), (B,H,W) or (H,W), got {shape_of(value)}")
+    raise ValueError(f"{function}: expected {name} of shape (B,1,H,W), (B,H,W) or (H,W), got {shape_of(value)}")
 
 
 def check_same_maps(function: str, name: str, value: Tensor, target: Tensor) -> None:
     if value.shape != target.shape:
         raise ValueError(
-            f"{function}: wanted {name} of the same size as target, (B,H,W) = {shape_of(target)}, got {shape_of(value)}"
+            f"{function}: expected {name} of the same size as target, (B,H,W) = {shape_of(target)}, "
+            f"got {shape_of(value)}"
         )
 
 
@@ -148,13 +149,13 @@ def depth_maps(
     target = as_maps(function, "target", target)
     if pred.shape != target.shape and (upsample is None or pred.shape[0] != target.shape[0] or pred.numel() == 0):
         raise ValueError(
-            f"{function}: wanted pred and target of one size, got pred (B,H,W) = {shape_of(pred)} and target "
+            f"{function}: expected pred and target of one size, got pred (B,H,W) = {shape_of(pred)} and target "
             f"{shape_of(target)}"
         )
     if mask is not None:
         check_tensor(function, "mask", mask)
         if mask.dtype != torch.bool:
-            raise TypeError(f"{function}: wanted mask as a bool tensor (True = use), got {mask.dtype}")
+            raise TypeError(f"{function}: expected mask as a bool tensor (True = use), got {mask.dtype}")
         check_device(function, "mask", mask, pred.device)
         mask = as_maps(function, "mask", mask)
         check_same_maps(function, "mask", mask, target)
@@ -198,7 +199,7 @@ def semantic_maps(function: str, semantics: Tensor, target: Tensor) -> Tensor:
     """Check a semantic map, integer labels or floats, and view it as (B,H,W)."""
     check_tensor(function, "semantics", semantics)
     if semantics.dtype not in _FLOATS + _INTEGERS:
-        raise TypeError(f"{function}: wanted semantics as integer labels or a float map, got {semantics.dtype}")
+        raise TypeError(f"{function}: expected semantics as integer labels or a float map, got {semantics.dtype}")
     check_device(function, "semantics", semantics, target.device)
     semantics = as_maps(function, "semantics", semantics)
     check_same_maps(function, "semantics", semantics, target)
@@ -216,25 +217,25 @@ def focal_tensors(function: str, logits: Tensor, target: Tensor, weight: Tensor 
     check_integer(function, "target", target)
     check_device(function, "target", target, logits.device)
     if logits.ndim < 2 or logits.shape[1] == 0:
-        raise ValueError(f"{function}: wanted logits of shape (B,K,...) with K >= 1, got {shape_of(logits)}")
+        raise ValueError(f"{function}: expected logits of shape (B,K,...) with K >= 1, got {shape_of(logits)}")
     sizes = tuple(logits.shape[2:]), tuple(target.shape[1:])
     if target.ndim != logits.ndim - 1 or target.shape[0] != logits.shape[0]:
         raise ValueError(
-            f"{function}: wanted target of shape (B,...) for logits (B,K,...) = {shape_of(logits)}, "
+            f"{function}: expected target of shape (B,...) for logits (B,K,...) = {shape_of(logits)}, "
             f"got {shape_of(target)}"
         )
     if upsample is not None and logits.ndim != 4:
         raise ValueError(
-            f"{function}: wanted logits of shape (B,K,h,w) for upsample={upsample!r}, got {shape_of(logits)}"
+            f"{function}: expected logits of shape (B,K,h,w) for upsample={upsample!r}, got {shape_of(logits)}"
         )
     if upsample is not None and 0 in (*sizes[0], *sizes[1]):
         raise ValueError(
-            f"{function}: wanted logits and target of at least one pixel for upsample={upsample!r}, got logits "
+            f"{function}: expected logits and target of at least one pixel for upsample={upsample!r}, got logits "
             f"{sizes[0]} and target {sizes[1]}"
         )
     if upsample is None and sizes[0] != sizes[1]:
         raise ValueError(
-            f"{function}: wanted logits and target of one size, got logits {sizes[0]} and target {sizes[1]}; "
+            f"{function}: expected logits and target of one size, got logits {sizes[0]} and target {sizes[1]}; "
             'upsample="bilinear" resizes the logits to the target'
         )
     if weight is not None:
@@ -242,25 +243,27 @@ def focal_tensors(function: str, logits: Tensor, target: Tensor, weight: Tensor 
         check_device(function, "weight", weight, logits.device)
         check_constant(function, "weight", weight)
         if weight.shape != logits.shape[1:2]:
-            raise ValueError(f"{function}: wanted weight of shape (K,) = ({logits.shape[1]},), got {shape_of(weight)}")
+            raise ValueError(
+                f"{function}: expected weight of shape (K,) = ({logits.shape[1]},), got {shape_of(weight)}"
+            )
 
 
 def _check_alike(function: str, features: Sequence[Tensor], leading: int | None) -> None:
     if isinstance(features, Tensor) or not isinstance(features, Sequence):
-        raise TypeError(f"{function}: wanted features as a sequence of tensors, got {type(features).__name__}")
+        raise TypeError(f"{function}: expected features as a sequence of tensors, got {type(features).__name__}")
     if not features:
-        raise ValueError(f"{function}: wanted at least one feature, got none")
+        raise ValueError(f"{function}: expected at least one feature, got none")
     first = features[0]
     for index, feature in enumerate(features):
         check_float(function, f"features[{index}]", feature)
         if feature.dtype != first.dtype or feature.device != first.device:
             raise ValueError(
-                f"{function}: wanted features of one dtype and device, got {first.dtype} on {first.device} "
+                f"{function}: expected features of one dtype and device, got {first.dtype} on {first.device} "
                 f"and features[{index}] {feature.dtype} on {feature.device}"
             )
         if feature.ndim != first.ndim or feature.shape[:leading] != first.shape[:leading]:
             raise ValueError(
-                f"{function}: wanted features that fit each other, got {shape_of(first)} "
+                f"{function}: expected features that fit each other, got {shape_of(first)} "
                 f"and features[{index}] {shape_of(feature)}"
             )
 
@@ -268,13 +271,13 @@ def _check_alike(function: str, features: Sequence[Tensor], leading: int | None)
 def sharing_tensors(function: str, features: Sequence[Tensor], gates: Tensor) -> None:
     _check_alike(function, features, None)
     if features[0].ndim < 2:
-        raise ValueError(f"{function}: wanted features of shape (B,C,...), got {shape_of(features[0])}")
+        raise ValueError(f"{function}: expected features of shape (B,C,...), got {shape_of(features[0])}")
     check_float(function, "gates", gates)
     check_device(function, "gates", gates, features[0].device)
     tasks, channels = len(features), features[0].shape[1]
     if gates.shape not in ((tasks, tasks), (tasks, tasks, channels)):
         raise ValueError(
-            f"{function}: wanted gates of shape (T,T) = ({tasks}, {tasks}) or (T,T,C) = "
+            f"{function}: expected gates of shape (T,T) = ({tasks}, {tasks}) or (T,T,C) = "
             f"({tasks}, {tasks}, {channels}), got {shape_of(gates)}"
         )
 
@@ -284,18 +287,18 @@ def pyramid(function: str, features: Sequence[Tensor]) -> None:
     for index, feature in enumerate(features):
         if feature.ndim != 4 or 0 in feature.shape[2:]:
             raise ValueError(
-                f"{function}: wanted features[{index}] of shape (B,C,h,w) with h, w >= 1, got {shape_of(feature)}"
+                f"{function}: expected features[{index}] of shape (B,C,h,w) with h, w >= 1, got {shape_of(feature)}"
             )
 
 
 def image_size(function: str, size: Sequence[int]) -> tuple[int, int]:
     if not isinstance(size, Sequence) or len(size) != 2:
-        raise ValueError(f"{function}: wanted size as (H, W), got {size!r}")
+        raise ValueError(f"{function}: expected size as (H, W), got {size!r}")
     height, width = size
     for side in (height, width):
         # torch.export leaves sizes open, NumPy has integers of its own.
         if isinstance(side, bool) or not isinstance(side, (int, torch.SymInt, Integral)):
-            raise TypeError(f"{function}: wanted size (H, W) as two ints, got {size!r}")
+            raise TypeError(f"{function}: expected size (H, W) as two ints, got {size!r}")
     if height < 1 or width < 1:
-        raise ValueError(f"{function}: wanted size (H, W) of at least one pixel each, got {tuple(size)}")
+        raise ValueError(f"{function}: expected size (H, W) of at least one pixel each, got {tuple(size)}")
     return height, width

@@ -19,7 +19,7 @@ def _first_tensor(arguments: tuple[Any, ...]) -> Tensor:
             return value
         if isinstance(value, list):
             return _first_tensor(tuple(value))
-    raise TypeError("depthattn: wanted an operator with a tensor argument, got none")
+    raise TypeError("depthattn: expected an operator with a tensor argument, got none")
 
 
 def define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> None:

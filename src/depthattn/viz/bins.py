@@ -49,12 +49,12 @@ def plot_depth_bins(
     count = len(errors)
     if (len(edges), len(pixels)) != (count + 1, count) or len(reference) not in (0, count):
         raise ValueError(
-            f"plot_depth_bins: wanted one more edge than errors and as many pixels and references, "
+            f"plot_depth_bins: expected one more edge than errors and as many pixels and references, "
             f"got {len(edges)} edges, {count} errors, {len(pixels)} pixels and {len(reference)} references"
         )
     total = sum(pixels)
     if total <= 0:
-        raise ValueError("plot_depth_bins: wanted ranges with pixels, got none")
+        raise ValueError("plot_depth_bins: expected ranges with pixels, got none")
     figure = new_figure(size, "plot_depth_bins")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     middles = [(low + high) / 2 for low, high in pairwise(edges)]

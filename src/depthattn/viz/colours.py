@@ -120,7 +120,7 @@ def colour_labels(
     count = highest + 1 if num_classes is None else num_classes
     if lowest < 0 or highest >= count:
         bad = lowest if lowest < 0 else highest
-        raise ValueError(f"colour_labels: wanted labels from 0 to {count - 1} or {ignore_index}, got {bad}")
+        raise ValueError(f"colour_labels: expected labels from 0 to {count - 1} or {ignore_index}, got {bad}")
     pixels = np.empty((*values.shape, 3), dtype=np.uint8)
     pixels[...] = IGNORED_LABEL
     pixels[used] = label_palette(count)[values[used].astype(np.int64)]
@@ -137,28 +137,28 @@ def plane(values: ArrayLike, function: str, argument: str) -> npt.NDArray[Any]:
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
     if array.ndim != 2:
-        raise ValueError(f"{function}: wanted {argument} of shape (H, W), got {tuple(array.shape)}")
+        raise ValueError(f"{function}: expected {argument} of shape (H, W), got {tuple(array.shape)}")
     return array
 
 
 def depth_norm(min_depth: float, max_depth: float) -> Any:
     """The matplotlib norm of depth, shared by pixels and colour bar."""
     if not 0 < min_depth < max_depth < np.inf:
-        raise ValueError(f"colour_depth: wanted 0 < min_depth < max_depth, got {min_depth} and {max_depth}")
+        raise ValueError(f"colour_depth: expected 0 < min_depth < max_depth, got {min_depth} and {max_depth}")
     return _colors().LogNorm(min_depth, max_depth, clip=True)
 
 
 def attention_norm(top: float) -> Any:
     """The matplotlib norm of attention, shared by pixels and colour bar."""
     if not 0 < top < np.inf:
-        raise ValueError(f"colour_attention: wanted top > 0, got {top}")
+        raise ValueError(f"colour_attention: expected top > 0, got {top}")
     return _colors().Normalize(0.0, top, clip=True)
 
 
 def error_norm(top: float) -> Any:
     """The matplotlib norm of signed errors, shared by pixels and colour bar."""
     if not 0 < top < np.inf:
-        raise ValueError(f"colour_error: wanted top > 0, got {top}")
+        raise ValueError(f"colour_error: expected top > 0, got {top}")
     return _colors().Normalize(-top, top, clip=True)
 
 

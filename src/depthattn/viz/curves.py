@@ -64,10 +64,10 @@ def plot_curves(
         1
     """
     if not history or not panels:
-        raise ValueError(f"plot_curves: wanted epochs and panels, got {len(history)} and {len(panels)}")
+        raise ValueError(f"plot_curves: expected epochs and panels, got {len(history)} and {len(panels)}")
     for index, row in enumerate(history):
         if x not in row:
-            raise ValueError(f"plot_curves: wanted {x!r} in every row of history, got {sorted(row)} in row {index}")
+            raise ValueError(f"plot_curves: expected {x!r} in every row of history, got {sorted(row)} in row {index}")
     columns, rows = min(len(panels), _COLUMNS), math.ceil(len(panels) / _COLUMNS)
     figure = new_figure((size[0] * columns, size[1] * rows), "plot_curves")
     for index, panel in enumerate(panels):

@@ -58,7 +58,7 @@ class DepthHistogram:
             ValueError: ``max_depth`` not above 0, or no bins.
         """
         if not 0 < max_depth < math.inf or bins < 1:
-            raise ValueError(f"DepthHistogram: wanted max_depth > 0 and bins >= 1, got {max_depth} and {bins}")
+            raise ValueError(f"DepthHistogram: expected max_depth > 0 and bins >= 1, got {max_depth} and {bins}")
         values = (depth.detach().cpu().numpy() if isinstance(depth, torch.Tensor) else np.asarray(depth)).ravel()
         measured = values[np.isfinite(values) & (values > 0)].astype(np.float64)
         counts = np.histogram(measured, bins=bins, range=(0.0, max_depth))[0]
@@ -77,7 +77,7 @@ class DepthHistogram:
     def __add__(self, other: DepthHistogram) -> DepthHistogram:
         if (self.max_depth, len(self.counts)) != (other.max_depth, len(other.counts)):
             raise ValueError(
-                f"DepthHistogram: wanted the same bins, got {len(self.counts)} up to {self.max_depth:g} m "
+                f"DepthHistogram: expected the same bins, got {len(self.counts)} up to {self.max_depth:g} m "
                 f"and {len(other.counts)} up to {other.max_depth:g} m"
             )
         return DepthHistogram(
@@ -106,7 +106,7 @@ class DepthHistogram:
             1.5
         """
         if not 0 <= share <= 1:
-            raise ValueError(f"DepthHistogram.quantile: wanted a share in [0, 1], got {share}")
+            raise ValueError(f"DepthHistogram.quantile: expected a share in [0, 1], got {share}")
         if not self.measured:
             return math.nan
         below = np.concatenate([[0], np.cumsum(self.counts)])
@@ -145,9 +145,9 @@ def plot_depth_histogram(
         'true depth in m'
     """
     if not 0 < tail < 1:
-        raise ValueError(f"plot_depth_histogram: wanted a tail in (0, 1), got {tail}")
+        raise ValueError(f"plot_depth_histogram: expected a tail in (0, 1), got {tail}")
     if not histogram.measured:
-        raise ValueError("plot_depth_histogram: wanted pixels with a depth, got none")
+        raise ValueError("plot_depth_histogram: expected pixels with a depth, got none")
     figure = new_figure(size, "plot_depth_histogram")
     axes = figure.add_subplot()
     edges, start = histogram.edges, histogram.quantile(1 - tail)

@@ -54,7 +54,7 @@ def label_palette(num_classes: int) -> npt.NDArray[np.uint8]:
         ((12, 3), True)
     """
     if not 1 <= num_classes <= 1000:
-        raise ValueError(f"label_palette: wanted num_classes from 1 to 1000, got {num_classes}")
+        raise ValueError(f"label_palette: expected num_classes from 1 to 1000, got {num_classes}")
     return _farthest_colours(num_classes)
 
 

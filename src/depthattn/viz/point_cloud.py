@@ -60,7 +60,7 @@ def back_project(
         [[-0.5, 0.0, 2.0], [0.0, 0.0, 2.0], [nan, nan, nan]]
     """
     if not 0 < focal < math.inf:
-        raise ValueError(f"back_project: wanted focal > 0, got {focal}")
+        raise ValueError(f"back_project: expected focal > 0, got {focal}")
     z = plane(depth, "back_project", "depth").astype(np.float64)
     height, width = z.shape
     across, down = (width / 2, height / 2) if centre is None else centre
@@ -141,13 +141,13 @@ def plot_point_clouds(
     colours = np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels
     if not depths or colours.ndim != 3 or colours.shape[-1] != 3:
         raise ValueError(
-            f"plot_point_clouds: wanted an image (3, H, W) and depth maps, got {pixels.shape} and {len(depths)} maps"
+            f"plot_point_clouds: expected an image (3, H, W) and depth maps, got {pixels.shape} and {len(depths)} maps"
         )
     clouds = {title: back_project(depth, focal=focal) for title, depth in depths.items()}
     for title, cloud in clouds.items():
         if cloud.shape != colours.shape:
             raise ValueError(
-                f"plot_point_clouds: wanted depths of the image's size {colours.shape[:2]}, "
+                f"plot_point_clouds: expected depths of the image's size {colours.shape[:2]}, "
                 f"got {cloud.shape[:2]} for {title!r}"
             )
     valid = {title: np.isfinite(cloud[..., 2]) for title, cloud in clouds.items()}
@@ -172,7 +172,7 @@ def plot_point_clouds(
 def _limits(points: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Corners of the screen that shows the points and the camera, with a margin."""
     if not len(points):
-        raise ValueError("plot_point_clouds: wanted pixels with depth, got none")
+        raise ValueError("plot_point_clouds: expected pixels with depth, got none")
     low, high = np.percentile(points[:, :2], _SHOWN, axis=0)
     low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
     margin = _MARGIN * (high - low).max() + 1e-6

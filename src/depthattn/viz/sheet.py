@@ -100,10 +100,10 @@ def contact_sheet(
         8
     """
     if not frames:
-        raise ValueError("contact_sheet: wanted at least one frame, got none")
+        raise ValueError("contact_sheet: expected at least one frame, got none")
     sizes = {tuple(frame.image.shape[-2:]) for frame in frames}
     if len(sizes) > 1:
-        raise ValueError(f"contact_sheet: wanted frames of one size, got {sorted(sizes)}")
+        raise ValueError(f"contact_sheet: expected frames of one size, got {sorted(sizes)}")
     height, width = sizes.pop()
     names = {int(label): class_names[int(label)] for label in _occurring(frames, ignore_index, len(class_names))}
     page = _Page(
@@ -195,7 +195,7 @@ class _Page:
 
 def _image_pixels(image: torch.Tensor) -> npt.NDArray[np.uint8]:
     if image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"contact_sheet: wanted image of shape (3, H, W), got {tuple(image.shape)}")
+        raise ValueError(f"contact_sheet: expected image of shape (3, H, W), got {tuple(image.shape)}")
     levels = image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
     pixels: npt.NDArray[np.uint8] = levels.permute(1, 2, 0).cpu().numpy()
     return pixels
@@ -207,7 +207,7 @@ def _occurring(frames: Sequence[Frame], ignore_index: int, num_classes: int) -> 
     present = present[present != ignore_index]
     if present.size and not 0 <= present[0] <= present[-1] < num_classes:
         raise ValueError(
-            f"contact_sheet: wanted labels from 0 to {num_classes - 1} or {ignore_index}, "
+            f"contact_sheet: expected labels from 0 to {num_classes - 1} or {ignore_index}, "
             f"got {present[0]} to {present[-1]}"
         )
     return present

@@ -53,7 +53,7 @@ def check_labels(target: Tensor, num_classes: int, ignore_index: int) -> None:
     if wrong.any():
         label = int(target[wrong][0])
         raise ValueError(
-            f"semantic_focal_loss: wanted labels in [0, {num_classes}) or ignore_index = {ignore_index}, got {label}"
+            f"semantic_focal_loss: expected labels in [0, {num_classes}) or ignore_index = {ignore_index}, got {label}"
         )
 
 
