@@ -6,30 +6,41 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
 import torch
 
-BACKENDS = ("auto", "eager", "inductor", "triton")
+from depthattn.ops import native
+
+BACKENDS = ("auto", "reference", "cpu", "triton")
+# Tuples of tensors as arguments of a kernel.
+_OLDEST_TRITON = (3, 3)
 
 # A plain global on purpose: torch.compile guards on it, so that a compiled step notices a change.
 _selected = "auto"
 
 
 def _triton_obstacle() -> str | None:
-    """What keeps the kernels from being compiled here, if anything does."""
-    if importlib.util.find_spec("triton") is None:
-        return "an environment without it"
+    """What keeps the Triton kernels from being compiled here, if anything does."""
+    try:
+        found = importlib.util.find_spec("triton") is not None
+    except (ImportError, ValueError):
+        # A stand-in that somebody put into sys.modules.
+        found = False
+    if not found:
+        return "triton is not installed"
     try:
         version = importlib.metadata.version("triton")
     except importlib.metadata.PackageNotFoundError:
         # Nightly builds of PyTorch bring it under another name.
         return None
-    major, minor = (int(part) for part in version.split(".")[:2])
-    # Tuples of tensors as arguments of a kernel.
-    return None if (major, minor) >= (3, 3) else f"Triton {version}"
+    numbers = re.match(r"(\d+)\.(\d+)", str(version))
+    if numbers is None:
+        return f"triton has the version {version!r}"
+    return None if (int(numbers[1]), int(numbers[2])) >= _OLDEST_TRITON else f"triton is {version}, older than 3.3"
 
 
 _obstacle = _triton_obstacle()
@@ -42,19 +53,19 @@ def use_backend(name: str) -> Iterator[None]:
     """Choose the implementation of all operations called inside the ``with`` block.
 
     Args:
-        name: ``"auto"`` takes hand-written Triton kernels for CUDA tensors where Triton is installed and the
-            tiled tensor code everywhere else. ``"eager"``, ``"inductor"`` and ``"triton"`` name one; a call
-            that it cannot serve raises an error with the reason instead of falling back.
+        name: ``"auto"`` takes the C++ kernels for CPU tensors, the Triton kernels for CUDA tensors, and the formula in
+            plain tensor code for every other device and wherever the kernels are missing. ``"reference"`` (the
+            formula), ``"cpu"`` and ``"triton"`` name one; a call that it cannot serve raises an error with the reason.
 
     The choice holds for the whole process, like the flags of ``torch.backends``. A backward pass runs on the
     backend that its forward pass ran on, also after the block has ended.
 
     Raises:
-        ValueError: if ``name`` is not one of the four.
+        ValueError: if ``name`` is not one of the four, or if it names kernels that cannot run here.
 
     Example:
         >>> import torch, depthattn
-        >>> with depthattn.use_backend("eager"):
+        >>> with depthattn.use_backend("reference"):
         ...     loss = depthattn.DepthAwareLoss()(torch.ones(1, 4, 4), torch.ones(1, 4, 4))
         >>> float(loss)
         0.0
@@ -62,6 +73,9 @@ def use_backend(name: str) -> Iterator[None]:
     global _selected
     if name not in BACKENDS:
         raise ValueError(f"use_backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
+    reason = obstacle_of(name)
+    if reason is not None:
+        raise ValueError(f"use_backend({name!r}): expected kernels that can run here, got none: {reason}")
     previous, _selected = _selected, name
     try:
         yield
@@ -69,13 +83,32 @@ def use_backend(name: str) -> Iterator[None]:
         _selected = previous
 
 
+def obstacle_of(name: str) -> str | None:
+    """Why a backend cannot run in this process, or None where it can."""
+    if name == "triton":
+        return _obstacle
+    if name == "cpu":
+        found = native.load()
+        return found if isinstance(found, str) else None
+    return None
+
+
+@torch.compiler.assume_constant_result
+def _has_cpu_kernels() -> bool:
+    return obstacle_of("cpu") is None
+
+
 def resolve(device: torch.device) -> str:
     """The name of the backend that serves a call on ``device``."""
     if _selected == "triton" and device.type != "cuda" and not _triton_interprets:
         raise ValueError(f"use_backend('triton'): expected tensors on a CUDA device, got tensors on {device}")
+    if _selected == "cpu" and device.type != "cpu":
+        raise ValueError(f"use_backend('cpu'): expected tensors on the CPU, got tensors on {device}")
     if _selected != "auto":
         return _selected
-    return "triton" if device.type == "cuda" and _obstacle is None else "eager"
+    if device.type == "cpu" and _has_cpu_kernels():
+        return "cpu"
+    return "triton" if device.type == "cuda" and _obstacle is None else "reference"
 
 
 def exporting() -> bool:
@@ -88,19 +121,44 @@ def exporting() -> bool:
 
 
 def load(operation: str, backend: str) -> ModuleType:
-    """Import the implementation of ``operation`` for ``backend``; the first call pays, later ones look up."""
-    if backend == "triton" and _obstacle is not None:
-        raise ValueError(
-            f"{operation}: expected Triton 3.3 or newer for use_backend('triton'), got {_obstacle} "
-            "(pip install 'triton>=3.3')"
-        )
+    """Import the kernels of ``operation`` for ``backend``; the first call pays, later ones look up."""
     return importlib.import_module(f"depthattn.ops.{operation}.{backend}")
 
 
-def keeps_gradient(backend: str, dtype: torch.dtype) -> bool:
-    """Whether a loss writes its unscaled gradient already in the forward pass.
+def show_config() -> str:
+    """Print and return what runs here: versions, backends and what keeps one from running, instruction set, threads.
 
-    On the CPU one pass of logarithms and exponentials instead of two is worth the buffer, which the first
-    backward pass gives away as the gradient itself. Half precision would round twice, so it recomputes.
+    Returns:
+        The text that it prints.
+
+    Example:
+        >>> import depthattn
+        >>> text = depthattn.show_config()  # doctest: +ELLIPSIS
+        depthattn ...
     """
-    return backend != "triton" and dtype in (torch.float32, torch.float64)
+    import platform
+
+    from depthattn._version import __version__
+
+    lines = [f"depthattn {__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}"]
+    library = native.load()
+    if isinstance(library, str):
+        lines.append(f"cpu        not available: {library}")
+    else:
+        lines.append(
+            f"cpu        available: instruction set {library.instruction_set} ({platform.machine()}), "
+            f"threads: {library.threads}, now {torch.get_num_threads()}"
+        )
+    if _obstacle is not None:
+        lines.append(f"triton     not available: {_obstacle}")
+    elif torch.cuda.is_available():
+        lines.append(f"triton     available: {torch.cuda.get_device_name()}")
+    else:
+        lines.append("triton     installed; no CUDA device" + (", kernels interpreted" * _triton_interprets))
+    lines.append("reference  available on every device")
+    lines.append(f"selected   {_selected}")
+    text = "\n".join(lines)
+    print(text)
+    return text
+
+

@@ -18,18 +18,15 @@ def valid_depth(target: Tensor, mask: Tensor | None) -> Tensor:
     return valid if mask is None else valid & mask
 
 
-def clean_target(target: Tensor, mask: Tensor | None, out: Tensor) -> None:
-    """Write the target where it is valid and 0 elsewhere into ``out``, by arithmetic alone."""
-    torch.nan_to_num(target if target.dtype == out.dtype else out.copy_(target), 0, 0, 0, out=out)
-    out.clamp_(min=0)
-    if mask is not None:
-        out.mul_(mask)
-
-
 def image_maximum(target: Tensor, mask: Tensor | None) -> Tensor:
     """The largest valid target of each image, shape (B,); 0 for an image without a valid pixel."""
-    zero = target.new_zeros(())
-    return torch.where(valid_depth(target, mask), target, zero).flatten(1).amax(1)
+    depths = torch.where(valid_depth(target, mask), target, 0).flatten(1)
+    return depths.amax(1) if depths.shape[1] else depths.sum(1)
+
+
+def image_sums(values: Tensor) -> Tensor:
+    """The sum of each image (B,...), (B,): row by row first, so that rounding does not grow with the pixels."""
+    return values.flatten(2).sum(2).flatten(1).sum(1) if values.ndim > 2 else values.flatten(1).sum(1)
 
 
 def valid_labels(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:

@@ -1,8 +1,8 @@
-"""From per-image sums and counts to a loss: the same few lines for every loss."""
+"""From sums and counts of the images to a loss: the same few lines for every loss."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,25 +10,19 @@ from torch import Tensor
 REDUCTIONS = ("mean", "per_image", "sum", "none")
 
 
-def divide(total: Tensor, count: Tensor) -> Tensor:
-    """``total / count``, and 0 with zero gradient where nothing was counted."""
-    return total / count.masked_fill(count == 0, 1).to(total.dtype)
+def totals_of(values: Tensor, options: Any) -> Tensor:
+    """Of values (T,B): themselves where the loss is per image, else those of the batch, (T,1)."""
+    return values if options.per_image else values.sum(1, keepdim=True)
 
 
-def denominators(counts: Tensor, means: Sequence[bool], per_image: bool) -> Tensor:
-    """What the sums of several terms are divided by, from ``counts`` (T,B): (T,B) per image, else (T,1).
+def divisors_of(counts: Tensor, options: Any, dtype: torch.dtype) -> Tensor:
+    """What the totals of the terms are divided by, from ``counts`` (T,B): (T,B) per image, else (T,1).
 
-    At least 1, and 1 for a plain sum.
+    1 for a plain sum, and where nothing was counted: the total is then exactly 0.
     """
-    totals = (counts if per_image else counts.sum(1, keepdim=True)).clamp(min=1)
-    parts = [total if mean else torch.ones_like(total) for total, mean in zip(totals.unbind(), means, strict=True)]
-    return torch.stack(parts)
-
-
-def reduce_sums(sums: Tensor, counts: Tensor, reduction: str) -> Tensor:
-    """Reduce per-image ``sums`` and ``counts``, both (B,), by ``"mean"``, ``"per_image"`` or ``"sum"``."""
-    if reduction == "sum":
-        return sums.sum()
-    if reduction == "per_image":
-        return divide(sums, counts)
-    return divide(sums.sum(), counts.sum())
+    totals = totals_of(counts, options)
+    divisors = totals.masked_fill(totals == 0, 1).to(dtype)
+    if all(options.means):
+        return divisors
+    rows = [row if mean else torch.ones_like(row) for row, mean in zip(divisors.unbind(), options.means, strict=True)]
+    return torch.stack(rows)

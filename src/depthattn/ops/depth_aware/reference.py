@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from depthattn.ops.masking import compute_dtype, valid_depth
+from depthattn.ops.masking import compute_dtype, image_maximum, image_sums, valid_depth
 
 
-def distance_of(error: Tensor, distance: str, beta: float) -> Tensor:
-    """l(d, g) of ``error = d - g``."""
+def distance_of(error: Tensor, distance: str, knee: Tensor) -> Tensor:
+    """l(d, g) of ``error = d - g``; ``knee``, one number per image, is where it turns."""
     if distance == "l2":
         return error.square()
     size = error.abs()
     if distance == "l1":
         return size
+    if distance == "berhu":
+        turn = torch.where(knee > 0, knee, 1)
+        return torch.where(size > knee, (error / turn * error + turn) / 2, size)
     # Huber's clip: equal to e^2 / (2 beta) inside and |e| - beta / 2 outside, with no square to overflow.
-    inner = size.clamp(max=beta)
-    return inner * (size - 0.5 * inner) / beta
+    inner = torch.minimum(size, knee)
+    return inner * (size - 0.5 * inner) / knee
 
 
-def alpha(target: Tensor, norm: Tensor) -> Tensor:
-    """The normalised true depth min(g / m, 1); ``norm`` holds m, one per image."""
-    return (target / norm.view(-1, 1, 1)).clamp(max=1)
+def alpha(target: Tensor, maximum: Tensor) -> Tensor:
+    """The normalised true depth min(g / m, 1); ``maximum`` is m."""
+    return (target / maximum).clamp(max=1)
 
 
 def lambda_(pred: Tensor, target: Tensor, log_offset: float) -> Tensor:
     """1 - min(a, b) / max(a, b) clamped to [0, 1], a = log(max(d, 0) + o), b = log(g + o); 0 if max(a, b) <= 0."""
-    positive = pred > 0
-    floor = math.log(log_offset) if log_offset > 0 else -math.inf
-    a = torch.where(positive, _log(torch.where(positive, pred, 1), log_offset), floor)
+    # At d = inf lambda is 1 and its slope 0, which the chain rule would find as 0 times infinity.
+    positive = (pred > 0) & (pred < torch.inf)
+    a = torch.where(positive, _log(torch.where(positive, pred, 1), log_offset), _log_at(pred, log_offset))
     b = _log(target, log_offset)
     high = torch.maximum(a, b)
     low = torch.minimum(a, b)
@@ -46,22 +49,44 @@ def _log(depth: Tensor, offset: float) -> Tensor:
     return depth.log1p() if offset == 1 else (depth + offset).log()
 
 
-def per_pixel(
-    pred: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    norm: Tensor,
-    distance: str,
-    beta: float,
-    log_offset: float,
-    detach_weight: bool,
-) -> Tensor:
-    """(alpha + lambda) l(d, g) at valid pixels, 0 elsewhere; all maps (B,H,W)."""
+def _log_at(pred: Tensor, offset: float) -> Tensor:
+    """log(max(d, 0) + o) where d is not a positive number, without a gradient."""
+    return torch.where(pred.detach() > 0, torch.inf, _log(torch.zeros_like(pred), offset))
+
+
+def state(pred: Tensor, target: Tensor, mask: Tensor | None, options: Any) -> Tensor:
+    """(2,B): what normalises the target of each image, and the error at which the distance turns."""
+    dtype, batch = compute_dtype(pred, target), len(pred)
+    maximum = (
+        image_maximum(target, mask) if options.max_depth is None else target.new_full((batch,), options.max_depth)
+    )
+    knee = target.new_full((batch,), options.beta, dtype=dtype)
+    if options.distance == "berhu":
+        valid = valid_depth(target, mask)
+        error = torch.where(valid, pred.detach().to(dtype) - target.to(dtype), 0)
+        knee = error.abs().flatten(1).amax(1) / 5 if error.numel() else knee
+    return torch.stack((maximum.to(dtype), knee))
+
+
+def values(
+    pred: Tensor, target: Tensor, mask: Tensor | None, state: Tensor, options: Any
+) -> tuple[Tensor, Tensor]:
+    """(alpha + lambda) l(d, g) at valid pixels, 0 elsewhere, and which are valid; all maps (B,H,W)."""
     dtype = compute_dtype(pred, target)
+    maximum, knee = state.to(dtype).view(2, -1, 1, 1)
     valid = valid_depth(target, mask)
     g = torch.where(valid, target.to(dtype), 1)
     p = torch.where(valid, pred.to(dtype), g)
-    weight = alpha(g, norm.to(dtype)) + lambda_(p, g, log_offset)
-    if detach_weight:
+    weight = alpha(g, maximum) + lambda_(p, g, options.log_offset)
+    if options.detach_weight:
         weight = weight.detach()
-    return torch.where(valid, weight * distance_of(p - g, distance, beta), 0)
+    distance = distance_of(p - g, options.distance, knee)
+    return torch.where(valid, weight * distance, 0), valid
+
+
+def terms(
+    pred: Tensor, target: Tensor, mask: Tensor | None, state: Tensor, options: Any
+) -> tuple[Tensor, Tensor]:
+    """Sums and valid pixels of each image, (1,B)."""
+    value, valid = values(pred, target, mask, state, options)
+    return image_sums(value)[None], valid.sum((1, 2))[None]

@@ -1,0 +1,110 @@
+"""The depth-aware loss by its C++ kernel."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from depthattn.ops.depth_aware import DepthAwareOptions
+from depthattn.ops.masking import compute_dtype
+from depthattn.ops.native import View, library, view
+
+DISTANCES = {"smooth_l1": 0, "l1": 1, "l2": 2, "berhu": 3}
+
+
+class Options(ctypes.Structure):
+    _fields_ = (("distance", ctypes.c_int64), ("log_offset", ctypes.c_double), ("detach_weight", ctypes.c_int64))
+
+    @classmethod
+    def of(cls, options: Any) -> Options:
+        return cls(DISTANCES[options.distance], options.log_offset, options.detach_weight)
+
+
+class _Arguments(ctypes.Structure):
+    _fields_ = (
+        *((name, View) for name in ("pred", "target", "mask")),
+        *((name, ctypes.c_int64) for name in ("batch", "height", "width")),
+        ("options", Options),
+        *((name, View) for name in ("maxima", "knees", "scales", "gradient")),
+        *((name, ctypes.c_void_p) for name in ("sums", "counts")),
+    )
+
+
+class _LargestArguments(ctypes.Structure):
+    _fields_ = (
+        *((name, View) for name in ("pred", "target", "mask")),
+        *((name, ctypes.c_int64) for name in ("batch", "height", "width")),
+        *((name, ctypes.c_void_p) for name in ("targets", "errors")),
+    )
+
+
+def keeps_gradient(pred: Tensor, *_: object) -> bool:
+    """Half precision would be rounded twice."""
+    return pred.dtype in (torch.float32, torch.float64)
+
+
+def state_of(pred: Tensor, target: Tensor, mask: Tensor | None, options: Any) -> Tensor:
+    """(2,B): what normalises the target of each image, and the error at which the distance turns."""
+    dtype = compute_dtype(pred, target)
+    state = pred.new_empty(2, pred.shape[0], dtype=torch.float64)
+    maxima, knees = state
+    berhu = options.distance == "berhu"
+    if options.max_depth is None or berhu:
+        arguments = _LargestArguments(
+            view(pred), view(target), view(mask), *pred.shape, maxima.data_ptr(), knees.data_ptr() if berhu else None
+        )
+        library().run("depth_aware_largest", arguments, wide=dtype == torch.float64)
+    if options.max_depth is not None:
+        maxima.fill_(options.max_depth)
+    if berhu:
+        knees.div_(5)
+    else:
+        knees.fill_(options.beta)
+    return state.to(dtype)
+
+
+def forward(
+    pred: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    options: DepthAwareOptions,
+    scales_for: Callable[[Tensor], Tensor] | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Sums and valid pixels (1,B), the state, and the unscaled gradient if it is asked for."""
+    state = state_of(pred, target, mask, options)
+    gradient = pred.new_empty(pred.shape) if scales_for is not None and keeps_gradient(pred) else None
+    sums, counts = _run(None, pred, target, mask, state, options, gradient)
+    return sums, counts, state, gradient
+
+
+def backward(
+    scales: Tensor,
+    pred: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    state: Tensor,
+    options: DepthAwareOptions,
+    wanted: Sequence[bool],
+) -> list[Tensor]:
+    """The gradient to ``pred``, computed from the maps."""
+    gradient = pred.new_empty(pred.shape)
+    _run(scales[0], pred, target, mask, state, options, gradient)
+    return [gradient]
+
+
+def _run(
+    scales: Tensor | None, pred: Tensor, target: Tensor, mask: Tensor | None, state: Tensor,
+    options: DepthAwareOptions, gradient: Tensor | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    batch = pred.shape[0]
+    sums, counts = pred.new_empty(1, batch, dtype=torch.float64), pred.new_empty(1, batch, dtype=torch.int64)
+    arguments = _Arguments(
+        view(pred), view(target), view(mask), *pred.shape, Options.of(options), view(state[0]), view(state[1]),
+        view(scales), view(gradient), sums.data_ptr(), counts.data_ptr(),
+    )  # fmt: skip
+    library().run("depth_aware", arguments, wide=compute_dtype(pred, target) == torch.float64)
+    return sums, counts
