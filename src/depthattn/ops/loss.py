@@ -195,11 +195,13 @@ class _LossNode(Function):
         # A gradient towards one tensor can be kept, that of the first.
         keep = asked[0] and not any(asked[1:])
         with below_autograd():
-            outputs = operation._operator(operation.name)(*tensors, *values_of(options), keep, backend)
-        _, terms, divisors, state, kept = outputs
+            *outputs, kept = operation._operator(operation.name)(*tensors, *values_of(options), keep, backend)
+        _, terms, divisors, state = outputs
         ctx.save_for_backward(*tensors, terms, divisors, state)
         ctx.kept = kept if kept.numel() else None
         ctx.was_kept = ctx.kept is not None
+        # The first backward pass gives the kept gradient away, so nobody else may see it.
+        outputs = (*outputs, kept.new_empty(0))
         ctx.mark_non_differentiable(*outputs[1:])
         ctx.set_materialize_grads(False)
         return outputs
