@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         SemanticFocalLoss,
     )
     from depthattn.models import SynergyNet
-    from depthattn.ops.backend import use_backend
-    from depthattn.ops.checks import set_validation
+    from depthattn.ops.backend import show_config, use_backend
+    from depthattn.ops.validation import set_validation
 
 _HOMES = {
     "AttentionDrivenLoss": "depthattn.losses",
@@ -34,7 +34,8 @@ _HOMES = {
     "SemiDenseUpSkip": "depthattn.layers",
     "SynergyNet": "depthattn.models",
     "UpProjection": "depthattn.layers",
-    "set_validation": "depthattn.ops.checks",
+    "set_validation": "depthattn.ops.validation",
+    "show_config": "depthattn.ops.backend",
     "use_backend": "depthattn.ops.backend",
 }
 _MODULES = ("data", "functional", "metrics", "models", "viz")
@@ -55,6 +56,7 @@ __all__ = [
     "metrics",
     "models",
     "set_validation",
+    "show_config",
     "use_backend",
     "viz",
 ]

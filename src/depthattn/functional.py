@@ -13,17 +13,15 @@ import torch
 from torch import Tensor
 
 from depthattn.ops import checks
-from depthattn.ops.backend import exporting, keeps_gradient, resolve
-from depthattn.ops.depth_aware import DepthAware
+from depthattn.ops.backend import exporting, resolve
+from depthattn.ops.depth_aware import DEPTH_AWARE, DepthAwareOptions
 from depthattn.ops.depth_aware import reference as depth_aware_reference
-from depthattn.ops.joint_gradient import JointGradient
+from depthattn.ops.joint_gradient import JOINT_GRADIENT, JointGradientOptions
 from depthattn.ops.joint_gradient import reference as joint_gradient_reference
 from depthattn.ops.lateral_sharing import LateralSharing
 from depthattn.ops.lateral_sharing import reference as lateral_sharing_reference
 from depthattn.ops.library import run_forward
-from depthattn.ops.maps import padded_to_window, upsampled
-from depthattn.ops.masking import compute_dtype, image_maximum
-from depthattn.ops.reduce import reduce_sums
+from depthattn.ops.maps import upsampled
 from depthattn.ops.semantic_focal import SEMANTIC_FOCAL
 from depthattn.ops.semantic_focal_upsample import SEMANTIC_FOCAL_UPSAMPLE
 from depthattn.ops.semi_dense_up_skip import SemiDenseUpSkip
@@ -41,14 +39,15 @@ __all__ = [
 def depth_aware_loss(
     pred: Tensor,
     target: Tensor,
-    *,
     mask: Tensor | None = None,
+    *,
     distance: str = "smooth_l1",
     beta: float = 1.0,
     max_depth: float | None = None,
     log_offset: float = 1.0,
     detach_weight: bool = False,
     upsample: str | None = None,
+    align_corners: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Weight a depth distance by how far a pixel is and by how wrong the prediction is there.
@@ -70,14 +69,16 @@ def depth_aware_loss(
             or inf marks a missing pixel.
         mask: bool, True = use the pixel; None uses every valid one.
         distance: ``"smooth_l1"``, :math:`e^2 / 2\beta` for :math:`|e| < \beta`, else :math:`|e| - \beta / 2`;
-            ``"l1"``, :math:`|e|`; or ``"l2"``, :math:`e^2`; with :math:`e = d - g`.
+            ``"l1"``, :math:`|e|`; ``"l2"``, :math:`e^2`; or ``"berhu"``, :math:`|e|` for :math:`|e| \le c`, else
+            :math:`(e^2 + c^2) / 2c`, with c a fifth of the image's largest valid error; :math:`e = d - g`.
         beta: where smooth L1 turns from square to linear, in metres; only used by ``"smooth_l1"``.
         max_depth: m in metres (10 for NYU, 80 for KITTI); None takes the largest valid target of each image.
         log_offset: o. 1 keeps :math:`\lambda` in [0, 1] at every depth; 0 is the formula as printed, which leaves
             that range below one metre and is clamped back to it.
         detach_weight: stop the gradient through :math:`\lambda`, so that it only weights.
-        upsample: ``"bilinear"`` resizes a prediction of another size to the target's first, without aligned corners,
-            as decoders that predict at half or quarter size want it.
+        upsample: ``"bilinear"`` resizes a prediction of another size to the target's first, as decoders that predict
+            at half or quarter size want it.
+        align_corners: of that resizing, as in :func:`torch.nn.functional.interpolate`.
         reduction: ``"mean"`` over the valid pixels of the batch, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Returns:
@@ -91,7 +92,9 @@ def depth_aware_loss(
     Gradient:
         To ``pred`` only, exactly zero at pixels that do not count, even where the prediction is NaN there.
         :math:`\alpha` carries none. :math:`\partial\lambda/\partial d` is :math:`b / (a^2 (d + o))` for d > g,
-        :math:`-1 / (b (d + o))` for d < g, and 0 at d = g, at d <= 0 and where the clamp holds.
+        :math:`-1 / (b (d + o))` for d < g, and 0 at d = g, at d <= 0 and where the clamp holds. c carries no gradient.
+        A NaN prediction at a valid pixel gives NaN, in the loss and in its own gradient; at an infinite one the loss is
+        infinite and the gradient the distance's times the weight.
 
     Source:
         Jiao et al., "Look Deeper into Depth", ECCV 2018, attention-driven loss; the offset, the clamp and the
@@ -106,35 +109,27 @@ def depth_aware_loss(
         tensor([[[0.0000, 3.7363, 0.0000]]])
     """
     name = "depth_aware_loss"
-    checks.check_reduction(name, reduction)
-    checks.depth_aware_options(name, distance, beta, max_depth, log_offset, detach_weight, upsample)
+    options = checks.depth_aware_options(name, distance, beta, max_depth, log_offset, detach_weight, reduction)
+    checks.check_upsample(name, upsample, align_corners)
     pred, target, mask = checks.depth_maps(name, pred, target, mask, upsample)
-    pred = upsampled(pred, target, upsample)
+    pred = upsampled(pred, target, upsample, align_corners)
     if reduction == "none":
-        dtype = compute_dtype(pred, target)
-        norm = (
-            image_maximum(target, mask).to(dtype)
-            if max_depth is None
-            else pred.new_full((pred.shape[0],), max_depth, dtype=dtype)
-        )
-        return depth_aware_reference.per_pixel(pred, target, mask, norm, distance, beta, log_offset, detach_weight)
-    backend = resolve(pred.device)
-    keep = torch.is_grad_enabled() and pred.requires_grad and keeps_gradient(backend, pred.dtype)
-    sums, counts, *_ = run_forward(
-        DepthAware, pred, target, mask, distance, beta, max_depth, log_offset, detach_weight, keep, backend
-    )
-    return reduce_sums(sums, counts, reduction)
+        state = depth_aware_reference.state(pred, target, mask, options)
+        return depth_aware_reference.values(pred, target, mask, state, options)[0]
+    return DEPTH_AWARE((pred, target, mask), options, resolve(pred.device))[0]
 
 
 def joint_gradient_loss(
     pred: Tensor,
     target: Tensor,
-    semantics: Tensor | None = None,
-    *,
     mask: Tensor | None = None,
+    *,
+    labels: Tensor | None = None,
+    semantics: Tensor | None = None,
     semantic_weight: float = 1.0,
     ignore_index: int = -100,
     upsample: str | None = None,
+    align_corners: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Compare Sobel gradients of the predicted depth with those of the true depth and of a semantic map.
@@ -152,15 +147,17 @@ def joint_gradient_loss(
         pred: predicted depth d in metres, (B,1,H,W), (B,H,W) or (H,W), any strides.
         target: true depth g in metres, of the same size up to the singleton channel; 0, negative, NaN or inf marks a
             missing pixel, and a window that touches one is left out of the depth term.
-        semantics: s. An integer map counts only the windows inside one class, where the term does not depend on
-            the numbering of the classes: there it is :math:`|S_h d| + |S_v d|`. A float map is taken literally, over
-            windows of finite values. None leaves the term out. Valid targets are not needed: the term also shapes the
-            depth inside the holes of a sensor.
         mask: bool, True = use the pixel of ``target``. It speaks of the target: to leave pixels out of the semantic
             term, set their label to ``ignore_index`` or their float value to NaN.
+        labels: s as integer class ids. Only the windows inside one class count, where the term does not depend on the
+            numbering of the classes: there it is :math:`|S_h d| + |S_v d|`. Valid targets are not needed: the term also
+            shapes the depth inside the holes of a sensor.
+        semantics: s as a float map, taken literally, over windows of finite values. At most one of ``labels`` and
+            ``semantics``; without both there is no semantic term.
         semantic_weight: w.
         ignore_index: the label that stands for no class.
-        upsample: ``"bilinear"`` resizes a prediction of another size to the target's first, without aligned corners.
+        upsample: ``"bilinear"`` resizes a prediction of another size to the target's first.
+        align_corners: of that resizing, as in :func:`torch.nn.functional.interpolate`.
         reduction: ``"mean"`` over the windows of the batch, each term by its own number; ``"per_image"``; ``"sum"``,
             both terms plainly added; or ``"none"``.
 
@@ -185,30 +182,18 @@ def joint_gradient_loss(
         >>> from depthattn.functional import joint_gradient_loss
         >>> pred = torch.arange(12.0).view(3, 4)  # a ramp: slope 1 to the right, 4 downwards
         >>> labels = torch.zeros(3, 4, dtype=torch.long)
-        >>> joint_gradient_loss(pred, torch.ones(3, 4), labels)  # 8 * (1 + 4) for each term
+        >>> joint_gradient_loss(pred, torch.ones(3, 4), labels=labels)  # 8 * (1 + 4) for each term
         tensor(80.)
     """
     name = "joint_gradient_loss"
-    checks.check_reduction(name, reduction)
-    checks.joint_gradient_options(name, semantic_weight, ignore_index, upsample)
+    options = checks.joint_gradient_options(name, semantic_weight, ignore_index, reduction)
+    checks.check_upsample(name, upsample, align_corners)
     pred, target, mask = checks.depth_maps(name, pred, target, mask, upsample)
-    if semantics is not None:
-        semantics = checks.semantic_maps(name, semantics, target)
-    pred = upsampled(pred, target, upsample)
-    height, width = pred.shape[1:]
-    pred, target, mask, semantics = padded_to_window(pred, target, mask, semantics, ignore_index)
+    labels, semantics = checks.semantic_maps(name, labels, semantics, target)
+    pred = upsampled(pred, target, upsample, align_corners)
     if reduction == "none":
-        values = joint_gradient_reference.per_pixel(pred, target, mask, semantics, semantic_weight, ignore_index)
-        return values[:, :height, :width]
-    backend = resolve(pred.device)
-    differentiated = pred.requires_grad or (semantics is not None and semantics.requires_grad)
-    keep = torch.is_grad_enabled() and differentiated and keeps_gradient(backend, pred.dtype)
-    depth, depth_windows, semantic, semantic_windows, _ = run_forward(
-        JointGradient, pred, target, mask, semantics, ignore_index, keep, backend
-    )
-    return reduce_sums(depth, depth_windows, reduction) + semantic_weight * reduce_sums(
-        semantic, semantic_windows, reduction
-    )
+        return joint_gradient_reference.values(pred, target, mask, labels, semantics, options)
+    return JOINT_GRADIENT((pred, target, mask, labels, semantics), options, resolve(pred.device))[0]
 
 
 def semantic_focal_loss(

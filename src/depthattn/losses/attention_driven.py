@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,9 @@ from depthattn.losses.depth_aware import DepthAwareLoss
 from depthattn.losses.joint_gradient import JointGradientLoss
 from depthattn.losses.semantic_focal import SemanticFocalLoss
 from depthattn.ops import checks
-from depthattn.ops.attention_depth import AttentionDepth
-from depthattn.ops.backend import keeps_gradient, resolve
-from depthattn.ops.library import run_forward
-from depthattn.ops.maps import padded_to_window, upsampled
+from depthattn.ops.attention_depth import ATTENTION_DEPTH, AttentionDepthOptions
+from depthattn.ops.backend import resolve
+from depthattn.ops.maps import upsampled
 from depthattn.ops.masking import compute_dtype
 
 
@@ -54,10 +53,11 @@ class AttentionDrivenLoss(nn.Module):
     log-variance.
 
     Args:
-        depth_aware: the loss on depth; None makes ``DepthAwareLoss()``.
-        joint_gradient: the loss on depth gradients; None makes ``JointGradientLoss()``. It is given the labels. Of this
+        depth_aware: the loss on depth; None makes a ``DepthAwareLoss``.
+        joint_gradient: the loss on depth gradients; None makes a ``JointGradientLoss``. It is given the labels. Of this
             loss and the one before, the options count; their ``forward`` is not called.
-        semantic_focal: the loss on labels; None makes ``SemanticFocalLoss()``.
+        semantic_focal: the loss on labels; None makes a ``SemanticFocalLoss``. A loss that is made here has the
+            ``ignore_index``, ``upsample``, ``align_corners`` and ``reduction`` of those that are given.
         weights: three numbers >= 0 in the order above, or ``"learned"``, which adds the parameter ``log_variances``.
 
     Shape:
@@ -67,8 +67,10 @@ class AttentionDrivenLoss(nn.Module):
         all of them. Returns :class:`AttentionDrivenLosses`.
 
     Raises:
-        ValueError: if the three losses do not reduce alike, to scalars or per image, if the weights do not fit, or if
-            both targets are missing; else as the three losses do.
+        ValueError: if the three losses do not reduce alike, to scalars or per image, if those that are given differ in
+            an option that they must share (``ignore_index`` of the two that see labels, ``upsample`` and
+            ``align_corners`` of the two that see depth), if the weights do not fit, or if both targets are missing; else
+            as the three losses do.
         TypeError: if an argument has the wrong type or dtype, or if a depth loss is of a class with a ``forward`` of
             its own.
 
@@ -100,14 +102,25 @@ class AttentionDrivenLoss(nn.Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        self.depth_aware = DepthAwareLoss() if depth_aware is None else depth_aware
-        self.joint_gradient = JointGradientLoss() if joint_gradient is None else joint_gradient
-        self.semantic_focal = SemanticFocalLoss() if semantic_focal is None else semantic_focal
+        given = (depth_aware, joint_gradient, semantic_focal)
+        depth_side = {
+            option: _shared(name, option, {"depth_aware": depth_aware, "joint_gradient": joint_gradient})
+            for option in ("upsample", "align_corners")
+        }
+        labels = {
+            "ignore_index": _shared(
+                name, "ignore_index", {"joint_gradient": joint_gradient, "semantic_focal": semantic_focal}
+            )
+        }
+        made = {"reduction": next((part.reduction for part in given if part is not None), None)}
+        self.depth_aware = depth_aware or DepthAwareLoss(**_stated(made | depth_side))
+        self.joint_gradient = joint_gradient or JointGradientLoss(**_stated(made | depth_side | labels))
+        self.semantic_focal = semantic_focal or SemanticFocalLoss(**_stated(made | depth_side | labels))
         for depth_loss, kind in ((self.depth_aware, DepthAwareLoss), (self.joint_gradient, JointGradientLoss)):
             # One pass serves them by their options: a forward of another kind would never be called.
-            given = type(depth_loss)
-            if getattr(given, "forward", None) is not kind.forward:
-                raise TypeError(f"{name}: expected a {kind.__name__} that computes as such, got {given.__name__}")
+            own = type(depth_loss)
+            if getattr(own, "forward", None) is not kind.forward:
+                raise TypeError(f"{name}: expected a {kind.__name__} that computes as such, got {own.__name__}")
         reductions = [part.reduction for part in (self.depth_aware, self.joint_gradient, self.semantic_focal)]
         if set(reductions) != {"per_image"} and not set(reductions) <= {"mean", "sum"}:
             raise ValueError(
@@ -131,8 +144,8 @@ class AttentionDrivenLoss(nn.Module):
         self,
         depth: Tensor,
         semantics: Tensor,
-        depth_target: Tensor | None,
-        label_target: Tensor | None,
+        depth_target: Tensor | None = None,
+        label_target: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> AttentionDrivenLosses:
         if depth_target is None and label_target is None:
@@ -184,28 +197,41 @@ class AttentionDrivenLoss(nn.Module):
             scalars, or (B,) where the losses are ``"per_image"``.
         """
         name, first, second = type(self).__name__, self.depth_aware, self.joint_gradient
-        # Where the sizes differ, both have to resize.
-        upsample = first.upsample and second.upsample
-        pred, target, mask = checks.depth_maps(name, depth, target, mask, upsample)
+        pred, target, mask = checks.depth_maps(name, depth, target, mask, first.upsample)
         if labels is not None:
-            labels = checks.label_maps(name, labels, target)
-        pred = upsampled(pred, target, upsample)
-        pred, target, mask, labels = padded_to_window(pred, target, mask, labels, second.ignore_index)
-        backend = resolve(pred.device)
-        keep = torch.is_grad_enabled() and pred.requires_grad and keeps_gradient(backend, pred.dtype)
-        means = [loss.reduction != "sum" for loss in (first, second, second)]
-        per_image = first.reduction == "per_image"
+            labels = checks.label_maps(name, "label_target", labels, target)
+        pred = upsampled(pred, target, first.upsample, first.align_corners)
         each = torch.stack((weights[0], weights[1], second.semantic_weight * weights[1]))
-        total, terms, *_ = run_forward(
-            AttentionDepth, pred, target, mask, labels, each.to(compute_dtype(pred, target)), first.distance,
-            first.beta, first.max_depth, first.log_offset, first.detach_weight, second.ignore_index, means,
-            per_image, keep, backend,
-        )  # fmt: skip
-        parts = total, terms[0], terms[1] + second.semantic_weight * terms[2]
-        if per_image:
-            return parts
-        whole, attention, gradients = (part[0] for part in parts)
-        return whole, attention, gradients
+        if labels is None:
+            each = each[:2]
+        options = AttentionDepthOptions(
+            distance=first.distance,
+            beta=first.beta,
+            max_depth=first.max_depth,
+            log_offset=first.log_offset,
+            detach_weight=first.detach_weight,
+            ignore_index=second.ignore_index,
+            depth_aware_reduction=first.reduction,
+            joint_gradient_reduction=second.reduction,
+        )
+        tensors = pred, target, mask, labels, each.to(compute_dtype(pred, target))
+        total, terms = ATTENTION_DEPTH(tensors, options, resolve(pred.device))
+        gradients = terms[1] if labels is None else terms[1] + second.semantic_weight * terms[2]
+        return total, terms[0], gradients
 
     def extra_repr(self) -> str:
         return f"weights={'learned' if self.weights is None else self.weights!r}"
+
+
+def _shared(name: str, option: str, parts: dict[str, nn.Module | None]) -> Any:
+    """The value of an option that all given parts share, or None where no part is given."""
+    values = {part: getattr(loss, option) for part, loss in parts.items() if loss is not None}
+    if len(set(values.values())) > 1:
+        each = ", ".join(f"{part} {value!r}" for part, value in values.items())
+        raise ValueError(f"{name}: expected one {option} in all its parts, got {each}")
+    return next(iter(values.values()), None)
+
+
+def _stated(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that some part states."""
+    return {option: value for option, value in options.items() if value is not None}

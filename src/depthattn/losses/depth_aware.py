@@ -17,12 +17,13 @@ class DepthAwareLoss(nn.Module):
     more.
 
     Args:
-        distance: ``"smooth_l1"``, ``"l1"`` or ``"l2"``.
+        distance: ``"smooth_l1"``, ``"l1"``, ``"l2"`` or ``"berhu"``.
         beta: where smooth L1 turns from square to linear, in metres.
         max_depth: what normalises the true depth, in metres; None takes each image's own maximum.
         log_offset: added inside the logarithms of lambda; 0 is the printed formula, clamped.
         detach_weight: stop the gradient through the weight.
         upsample: ``"bilinear"`` resizes a prediction of another size to the target's.
+        align_corners: of that resizing, as in :func:`torch.nn.functional.interpolate`.
         reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Shape:
@@ -61,30 +62,34 @@ class DepthAwareLoss(nn.Module):
         log_offset: float = 1.0,
         detach_weight: bool = False,
         upsample: str | None = None,
+        align_corners: bool = False,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        checks.depth_aware_options(type(self).__name__, distance, beta, max_depth, log_offset, detach_weight, upsample)
-        checks.check_reduction(type(self).__name__, reduction)
-        self.distance = distance
-        self.beta = beta
-        self.max_depth = max_depth
-        self.log_offset = log_offset
-        self.detach_weight = detach_weight
+        name = type(self).__name__
+        options = checks.depth_aware_options(name, distance, beta, max_depth, log_offset, detach_weight, reduction)
+        checks.check_upsample(name, upsample, align_corners)
+        self.distance = options.distance
+        self.beta = options.beta
+        self.max_depth = options.max_depth
+        self.log_offset = options.log_offset
+        self.detach_weight = options.detach_weight
         self.upsample = upsample
-        self.reduction = reduction
+        self.align_corners = align_corners
+        self.reduction = options.reduction
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         return depth_aware_loss(
             pred,
             target,
-            mask=mask,
+            mask,
             distance=self.distance,
             beta=self.beta,
             max_depth=self.max_depth,
             log_offset=self.log_offset,
             detach_weight=self.detach_weight,
             upsample=self.upsample,
+            align_corners=self.align_corners,
             reduction=self.reduction,
         )
 
@@ -92,5 +97,5 @@ class DepthAwareLoss(nn.Module):
         return (
             f"distance={self.distance!r}, beta={self.beta:g}, max_depth={self.max_depth}, "
             f"log_offset={self.log_offset:g}, detach_weight={self.detach_weight}, upsample={self.upsample!r}, "
-            f"reduction={self.reduction!r}"
+            f"align_corners={self.align_corners}, reduction={self.reduction!r}"
         )

@@ -21,11 +21,13 @@ class JointGradientLoss(nn.Module):
         semantic_weight: weight of the semantic term.
         ignore_index: the label that stands for no class.
         upsample: ``"bilinear"`` resizes a prediction of another size to the target's.
+        align_corners: of that resizing, as in :func:`torch.nn.functional.interpolate`.
         reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Shape:
-        ``pred`` and ``target`` (B,1,H,W), (B,H,W) or (H,W) in metres, ``semantics`` the same as integer labels or as a
-        float map, ``mask`` the same in bool. The result is a scalar, (B,) or (B,H,W), as the reduction says.
+        ``pred`` and ``target`` (B,1,H,W), (B,H,W) or (H,W) in metres, ``mask`` the same in bool; by keyword either
+        ``labels``, integer class ids, or ``semantics``, a float map. The result is a scalar, (B,) or (B,H,W), as the
+        reduction says.
 
     Raises:
         ValueError: if an option value, a shape or a device does not fit.
@@ -42,7 +44,7 @@ class JointGradientLoss(nn.Module):
         >>> from depthattn import JointGradientLoss
         >>> loss = JointGradientLoss(semantic_weight=0.5)
         >>> flat, room = torch.full((1, 1, 8, 8), 2.0), torch.zeros(1, 8, 8, dtype=torch.long)
-        >>> float(loss(flat, flat + 1.0, room))  # a constant offset has no gradient to complain about
+        >>> float(loss(flat, flat + 1.0, labels=room))  # a constant offset has no gradient to complain about
         0.0
     """
 
@@ -52,32 +54,43 @@ class JointGradientLoss(nn.Module):
         semantic_weight: float = 1.0,
         ignore_index: int = -100,
         upsample: str | None = None,
+        align_corners: bool = False,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        checks.joint_gradient_options(type(self).__name__, semantic_weight, ignore_index, upsample)
-        checks.check_reduction(type(self).__name__, reduction)
-        self.semantic_weight = semantic_weight
-        self.ignore_index = ignore_index
+        name = type(self).__name__
+        options = checks.joint_gradient_options(name, semantic_weight, ignore_index, reduction)
+        checks.check_upsample(name, upsample, align_corners)
+        self.semantic_weight = options.semantic_weight
+        self.ignore_index = options.ignore_index
         self.upsample = upsample
-        self.reduction = reduction
+        self.align_corners = align_corners
+        self.reduction = options.reduction
 
     def forward(
-        self, pred: Tensor, target: Tensor, semantics: Tensor | None = None, mask: Tensor | None = None
+        self,
+        pred: Tensor,
+        target: Tensor,
+        mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        semantics: Tensor | None = None,
     ) -> Tensor:
         return joint_gradient_loss(
             pred,
             target,
-            semantics,
-            mask=mask,
+            mask,
+            labels=labels,
+            semantics=semantics,
             semantic_weight=self.semantic_weight,
             ignore_index=self.ignore_index,
             upsample=self.upsample,
+            align_corners=self.align_corners,
             reduction=self.reduction,
         )
 
     def extra_repr(self) -> str:
         return (
             f"semantic_weight={self.semantic_weight:g}, ignore_index={self.ignore_index}, "
-            f"upsample={self.upsample!r}, reduction={self.reduction!r}"
+            f"upsample={self.upsample!r}, align_corners={self.align_corners}, reduction={self.reduction!r}"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from depthattn.functional import semantic_focal_loss
@@ -16,11 +18,12 @@ class SemanticFocalLoss(nn.Module):
     with :math:`p` the softmax of the logits and :math:`w` the weights of the classes.
 
     Args:
-        weight: weight per class, (K,); a buffer, so it moves with ``.to()`` and is saved with the state.
+        weight: weight per class, (K,), a tensor or a sequence of numbers; a buffer, so it moves with ``.to()`` and is saved with the state.
         gamma: how strongly well-classified pixels fade; 0 is cross entropy.
         ignore_index: the label of pixels that do not count.
         normalize_by: divide by the number of ``"pixels"`` that count or by the sum of their ``"weight"``.
-        upsample: ``"bilinear"`` takes the logits to the size of the target; None wants one size.
+        upsample: ``"bilinear"`` takes the logits to the size of the target; None expects one size.
+        align_corners: of that resizing, as in :func:`torch.nn.functional.interpolate`.
         reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Shape:
@@ -50,27 +53,26 @@ class SemanticFocalLoss(nn.Module):
 
     def __init__(
         self,
-        weight: Tensor | None = None,
+        weight: Tensor | Sequence[float] | None = None,
         *,
         gamma: float = 2.0,
         ignore_index: int = -100,
         normalize_by: str = "pixels",
         upsample: str | None = None,
+        align_corners: bool = False,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        checks.semantic_focal_options(name, gamma, ignore_index, normalize_by, upsample)
-        checks.check_reduction(name, reduction)
-        if weight is not None:
-            checks.check_float(name, "weight", weight)
-            checks.check_constant(name, "weight", weight)
-        self.register_buffer("weight", weight)
-        self.gamma = gamma
-        self.ignore_index = ignore_index
-        self.normalize_by = normalize_by
+        options = checks.semantic_focal_options(name, gamma, ignore_index, normalize_by, reduction)
+        checks.check_upsample(name, upsample, align_corners)
+        self.register_buffer("weight", checks.class_weight(name, weight))
+        self.gamma = options.gamma
+        self.ignore_index = options.ignore_index
+        self.normalize_by = options.normalize_by
         self.upsample = upsample
-        self.reduction = reduction
+        self.align_corners = align_corners
+        self.reduction = options.reduction
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         return semantic_focal_loss(
@@ -81,6 +83,7 @@ class SemanticFocalLoss(nn.Module):
             ignore_index=self.ignore_index,
             normalize_by=self.normalize_by,
             upsample=self.upsample,
+            align_corners=self.align_corners,
             reduction=self.reduction,
         )
 
@@ -88,5 +91,6 @@ class SemanticFocalLoss(nn.Module):
         classes = None if self.weight is None else f"({self.weight.numel()},)"
         return (
             f"weight={classes}, gamma={self.gamma:g}, ignore_index={self.ignore_index}, "
-            f"normalize_by={self.normalize_by!r}, upsample={self.upsample!r}, reduction={self.reduction!r}"
+            f"normalize_by={self.normalize_by!r}, upsample={self.upsample!r}, align_corners={self.align_corners}, "
+            f"reduction={self.reduction!r}"
         )

@@ -9,46 +9,19 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from depthattn.ops.depth_aware import DepthAwareOptions
+from depthattn.ops.joint_gradient import JointGradientOptions
 from depthattn.ops.reduce import REDUCTIONS
 
-DISTANCES = ("smooth_l1", "l1", "l2")
+DISTANCES = ("smooth_l1", "l1", "l2", "berhu")
 NORMALIZERS = ("pixels", "weight")
 UPSAMPLING = ("bilinear",)
 RESIZE_MODES = ("bilinear", "nearest")
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-_validation = False
-
-
-def set_validation(enabled: bool) -> None:
-    """Also check labels on accelerators, where the check has to wait for the device.
-
-    On the CPU a label outside ``[0, K)`` always raises. On an accelerator it counts as ignored and is never
-    used as an address; with validation on it raises there too. Turn it on to look for bad data, off to train.
-
-    Args:
-        enabled: True to check everywhere, False (the state at import) to check on the CPU only.
-
-    Raises:
-        TypeError: if ``enabled`` is not a bool.
-
-    Example:
-        >>> import depthattn
-        >>> depthattn.set_validation(True)  # while looking for the batch with a bad label
-        >>> depthattn.set_validation(False)
-    """
-    global _validation
-    if not isinstance(enabled, bool):
-        raise TypeError(f"set_validation: expected a bool, got {type(enabled).__name__}")
-    _validation = enabled
-
-
-def validates(device: torch.device) -> bool:
-    """Whether values, not only shapes, are checked on ``device``."""
-    return _validation or device.type == "cpu"
-
+_INTEGERS = (
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64,
+)  # fmt: skip
 
 def shape_of(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
@@ -56,19 +29,35 @@ def shape_of(tensor: Tensor) -> str:
 
 def check_tensor(function: str, name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor):
-        raise TypeError(f"{function}: expected {name} as a torch.Tensor, got {type(value).__name__}")
+        hint = "; for several predictions call the loss on each one" if isinstance(value, (list, tuple)) else ""
+        raise TypeError(f"{function}: expected {name} as a torch.Tensor, got {type(value).__name__}{hint}")
 
 
 def check_float(function: str, name: str, value: Tensor) -> None:
     check_tensor(function, name, value)
     if value.dtype not in _FLOATS:
-        raise TypeError(f"{function}: expected {name} in float16, bfloat16, float32 or float64, got {value.dtype}")
+        hint = f"; pass {name}.float()" if value.dtype in _INTEGERS else ""
+        raise TypeError(
+            f"{function}: expected {name} in float16, bfloat16, float32 or float64, got {value.dtype}{hint}"
+        )
 
 
 def check_integer(function: str, name: str, value: Tensor) -> None:
     check_tensor(function, name, value)
     if value.dtype not in _INTEGERS:
-        raise TypeError(f"{function}: expected {name} as an integer tensor, got {value.dtype}")
+        hint = f"; pass {name}.long()" if value.is_floating_point() else ""
+        raise TypeError(f"{function}: expected {name} as integer class ids, got {value.dtype}{hint}")
+
+
+def check_mask(function: str, mask: Tensor, target: Tensor) -> Tensor:
+    """Check a mask of the target, and view it as (B,H,W)."""
+    check_tensor(function, "mask", mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"{function}: expected mask as a bool tensor (True = use), got {mask.dtype}; pass mask.bool()")
+    check_device(function, "mask", mask, target.device)
+    mask = as_maps(function, "mask", mask)
+    check_same_maps(function, "mask", mask, target)
+    return mask
 
 
 def check_device(function: str, name: str, value: Tensor, device: torch.device) -> None:
@@ -109,9 +98,10 @@ def check_index(function: str, name: str, value: int) -> None:
         raise TypeError(f"{function}: expected {name} as an int, got {type(value).__name__}")
 
 
-def check_upsample(function: str, upsample: str | None) -> None:
+def check_upsample(function: str, upsample: str | None, align_corners: bool) -> None:
     if upsample is not None:
         check_choice(function, "upsample", upsample, UPSAMPLING)
+    check_bool(function, "align_corners", align_corners)
 
 
 def check_reduction(function: str, reduction: object) -> None:
@@ -151,15 +141,9 @@ def depth_maps(
         raise ValueError(
             f"{function}: expected pred and target of one size, got pred (B,H,W) = {shape_of(pred)} and target "
             f"{shape_of(target)}"
+            + ('; upsample="bilinear" resizes the prediction' if pred.shape[0] == target.shape[0] else "")
         )
-    if mask is not None:
-        check_tensor(function, "mask", mask)
-        if mask.dtype != torch.bool:
-            raise TypeError(f"{function}: expected mask as a bool tensor (True = use), got {mask.dtype}")
-        check_device(function, "mask", mask, pred.device)
-        mask = as_maps(function, "mask", mask)
-        check_same_maps(function, "mask", mask, target)
-    return pred, target, mask
+    return pred, target, None if mask is None else check_mask(function, mask, target)
 
 
 def depth_aware_options(
@@ -169,21 +153,26 @@ def depth_aware_options(
     max_depth: float | None,
     log_offset: float,
     detach_weight: bool,
-    upsample: str | None,
-) -> None:
+    reduction: str,
+) -> DepthAwareOptions:
     check_choice(function, "distance", distance, DISTANCES)
     check_number(function, "beta", beta, above=0)
     if max_depth is not None:
         check_number(function, "max_depth", max_depth, above=0)
     check_number(function, "log_offset", log_offset, at_least=0)
     check_bool(function, "detach_weight", detach_weight)
-    check_upsample(function, upsample)
+    check_reduction(function, reduction)
+    maximum = None if max_depth is None else float(max_depth)
+    return DepthAwareOptions(distance, float(beta), maximum, float(log_offset), detach_weight, reduction)
 
 
-def joint_gradient_options(function: str, semantic_weight: float, ignore_index: int, upsample: str | None) -> None:
+def joint_gradient_options(
+    function: str, semantic_weight: float, ignore_index: int, reduction: str
+) -> JointGradientOptions:
     check_number(function, "semantic_weight", semantic_weight, at_least=0)
     check_index(function, "ignore_index", ignore_index)
-    check_upsample(function, upsample)
+    check_reduction(function, reduction)
+    return JointGradientOptions(float(semantic_weight), int(ignore_index), reduction)
 
 
 def semantic_focal_options(
@@ -195,21 +184,42 @@ def semantic_focal_options(
     check_upsample(function, upsample)
 
 
-def semantic_maps(function: str, semantics: Tensor, target: Tensor) -> Tensor:
-    """Check a semantic map, integer labels or floats, and view it as (B,H,W)."""
-    check_tensor(function, "semantics", semantics)
-    if semantics.dtype not in _FLOATS + _INTEGERS:
-        raise TypeError(f"{function}: expected semantics as integer labels or a float map, got {semantics.dtype}")
-    check_device(function, "semantics", semantics, target.device)
-    semantics = as_maps(function, "semantics", semantics)
-    check_same_maps(function, "semantics", semantics, target)
-    return semantics
+def semantic_maps(
+    function: str, labels: Tensor | None, semantics: Tensor | None, target: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """Check integer labels or a float map, of which there may be one, and view them as (B,H,W)."""
+    if labels is not None and semantics is not None:
+        raise ValueError(f"{function}: expected labels or semantics, got both")
+    if labels is not None:
+        return label_maps(function, "labels", labels, target), None
+    if semantics is not None:
+        check_tensor(function, "semantics", semantics)
+        if semantics.dtype in _INTEGERS:
+            raise TypeError(
+                f"{function}: expected semantics as a float map, got {semantics.dtype}; pass class ids as labels="
+            )
+        check_float(function, "semantics", semantics)
+        return None, _like_target(function, "semantics", semantics, target)
+    return None, None
 
 
-def label_maps(function: str, labels: Tensor, target: Tensor) -> Tensor:
+def label_maps(function: str, name: str, labels: Tensor, target: Tensor) -> Tensor:
     """Check integer labels and view them as (B,H,W)."""
-    check_integer(function, "label_target", labels)
-    return semantic_maps(function, labels, target)
+    check_tensor(function, name, labels)
+    if labels.is_floating_point():
+        raise TypeError(
+            f"{function}: expected {name} as integer class ids, got {labels.dtype}; pass {name}.long(), or semantics= "
+            "for a map that is taken literally"
+        )
+    check_integer(function, name, labels)
+    return _like_target(function, name, labels, target)
+
+
+def _like_target(function: str, name: str, value: Tensor, target: Tensor) -> Tensor:
+    check_device(function, name, value, target.device)
+    value = as_maps(function, name, value)
+    check_same_maps(function, name, value, target)
+    return value
 
 
 def focal_tensors(function: str, logits: Tensor, target: Tensor, weight: Tensor | None, upsample: str | None) -> None:

@@ -73,7 +73,7 @@ def values(
 ) -> tuple[Tensor, Tensor]:
     """(alpha + lambda) l(d, g) at valid pixels, 0 elsewhere, and which are valid; all maps (B,H,W)."""
     dtype = compute_dtype(pred, target)
-    maximum, knee = state.to(dtype).view(2, -1, 1, 1)
+    maximum, knee = state.to(dtype)[:, :, None, None]
     valid = valid_depth(target, mask)
     g = torch.where(valid, target.to(dtype), 1)
     p = torch.where(valid, pred.to(dtype), g)

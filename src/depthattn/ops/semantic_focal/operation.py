@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from depthattn.ops.backend import keeps_gradient, load
-from depthattn.ops.checks import validates
+from depthattn.ops.validation import validates
 from depthattn.ops.library import define, run_backward, vjp_of_vjp
 from depthattn.ops.masking import compute_dtype, valid_labels
 
