@@ -9,17 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from depthattn import AttentionDrivenLoss, DepthAwareLoss, JointGradientLoss, use_backend
 from depthattn import functional as F
-from depthattn.ops.attention_depth import AttentionDepth
-from depthattn.ops.backend import keeps_gradient, resolve
-from depthattn.ops.depth_aware import reference as depth_aware_reference
-from depthattn.ops.joint_gradient import reference as joint_gradient_reference
-from depthattn.ops.lateral_sharing import reference as lateral_sharing_reference
-from depthattn.ops.library import run_forward
-from depthattn.ops.masking import compute_dtype, image_maximum
-from depthattn.ops.semantic_focal import reference as semantic_focal_reference
-from depthattn.ops.semantic_focal_upsample import reference as semantic_focal_upsample_reference
-from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
 
 
 @dataclass(frozen=True)
@@ -29,7 +20,10 @@ class Case:
     name: str
     make: Callable[[torch.dtype], tuple[Tensor, ...]]
     run: Callable[..., Tensor]
-    formula: Callable[..., Tensor]
+
+    def formula(self, *inputs: Tensor) -> Tensor:
+        with use_backend("reference"):
+            return self.run(*inputs)
 
     def inputs(self, dtype: torch.dtype, *, requires_grad: bool = True) -> tuple[Tensor, ...]:
         return tuple(x.to(dtype).requires_grad_(requires_grad) for x in self.make(dtype))
@@ -83,52 +77,30 @@ WEIGHT = on_grid(random(5, seed=11, low=0.2, high=2.0))
 
 
 def _depth_aware(**options: Any) -> Case:
-    full = {"distance": "smooth_l1", "beta": 1.0, "log_offset": 1.0, "detach_weight": False} | {
-        k: v for k, v in options.items() if k != "max_depth"
-    }
-
     def run(pred: Tensor) -> Tensor:
-        return F.depth_aware_loss(pred, TARGET.to(pred.dtype), mask=MASK, reduction="per_image", **options)
-
-    def formula(pred: Tensor) -> Tensor:
-        target = TARGET.to(pred.dtype)
-        maximum = options.get("max_depth")
-        norm = image_maximum(target, MASK) if maximum is None else pred.new_full((2,), maximum)
-        values = depth_aware_reference.per_pixel(pred, target, MASK, norm, *full.values())
-        return values.sum((1, 2)) / ((target > 0) & target.isfinite() & MASK).sum((1, 2))
+        return F.depth_aware_loss(pred, TARGET.to(pred.dtype), MASK, reduction="per_image", **options)
 
     name = "depth_aware-" + ("-".join(f"{k}={v}" for k, v in options.items()) or "default")
-    return Case(name, lambda dtype: (depth(*SIZE, seed=1),), run, formula)
+    return Case(name, lambda dtype: (depth(*SIZE, seed=1),), run)
 
 
 def _joint_gradient(kind: str) -> Case:
-    def semantics_of(pred: Tensor, maps: tuple[Tensor, ...]) -> Tensor | None:
-        return maps[0] if maps else LABELS if kind == "labels" else None
-
     def run(pred: Tensor, *maps: Tensor) -> Tensor:
         return F.joint_gradient_loss(
             pred,
             TARGET.to(pred.dtype),
-            semantics_of(pred, maps),
-            mask=MASK,
+            MASK,
+            labels=LABELS if kind == "labels" else None,
+            semantics=maps[0] if maps else None,
             semantic_weight=0.7,
             reduction="per_image",
         )
-
-    def formula(pred: Tensor, *maps: Tensor) -> Tensor:
-        values, windows = joint_gradient_reference.depth_term(pred, TARGET.to(pred.dtype), MASK)
-        loss = values.sum((1, 2)) / windows.sum((1, 2)).clamp(min=1)
-        semantics = semantics_of(pred, maps)
-        if semantics is None:
-            return loss
-        values, windows = joint_gradient_reference.semantic_term(pred, semantics, -100)
-        return loss + 0.7 * values.sum((1, 2)) / windows.sum((1, 2))
 
     def make(dtype: torch.dtype) -> tuple[Tensor, ...]:
         pred = depth(*SIZE, seed=1)
         return (pred, depth(*SIZE, seed=4)) if kind == "map" else (pred,)
 
-    return Case(f"joint_gradient-{kind}", make, run, formula)
+    return Case(f"joint_gradient-{kind}", make, run)
 
 
 def _semantic_focal(gamma: float, weight: Tensor | None = None) -> Case:
@@ -136,29 +108,27 @@ def _semantic_focal(gamma: float, weight: Tensor | None = None) -> Case:
         own = None if weight is None else weight.to(logits.dtype)
         return F.semantic_focal_loss(logits, CLASSES, weight=own, gamma=gamma, reduction="per_image")
 
-    def formula(logits: Tensor) -> Tensor:
-        own = None if weight is None else weight.to(logits.dtype)
-        values = semantic_focal_reference.per_pixel(logits.flatten(2), CLASSES.flatten(1), own, gamma, -100)
-        return values.sum(1) / (CLASSES != -100).sum((1, 2))
-
     name = f"semantic_focal-gamma={gamma:g}" + ("" if weight is None else "-weighted")
-    return Case(name, lambda dtype: (random(2, 5, 4, 5, seed=6, low=-3, high=3),), run, formula)
+    return Case(name, lambda dtype: (random(2, 5, 4, 5, seed=6, low=-3, high=3),), run)
 
 
-def _semantic_focal_upsample(gamma: float, height: int, width: int) -> Case:
+def _semantic_focal_upsample(gamma: float, height: int, width: int, align_corners: bool = False) -> Case:
     """Logits at (height,width) with labels at (4,5)."""
 
     def run(logits: Tensor) -> Tensor:
         return F.semantic_focal_loss(
-            logits, CLASSES, weight=WEIGHT.to(logits.dtype), gamma=gamma, upsample="bilinear", reduction="per_image"
+            logits,
+            CLASSES,
+            weight=WEIGHT.to(logits.dtype),
+            gamma=gamma,
+            upsample="bilinear",
+            align_corners=align_corners,
+            reduction="per_image",
         )
 
-    def formula(logits: Tensor) -> Tensor:
-        values = semantic_focal_upsample_reference.per_pixel(logits, CLASSES, WEIGHT.to(logits.dtype), gamma, -100)
-        return values.sum((1, 2)) / (CLASSES != -100).sum((1, 2))
-
-    name = f"semantic_focal_upsample-{height}x{width}-gamma={gamma:g}"
-    return Case(name, lambda dtype: (random(2, 5, height, width, seed=6, low=-3, high=3),), run, formula)
+    corners = "-corners" if align_corners else ""
+    name = f"semantic_focal_upsample-{height}x{width}-gamma={gamma:g}{corners}"
+    return Case(name, lambda dtype: (random(2, 5, height, width, seed=6, low=-3, high=3),), run)
 
 
 def _lateral_sharing(tasks: int, per_channel: bool) -> Case:
@@ -170,7 +140,6 @@ def _lateral_sharing(tasks: int, per_channel: bool) -> Case:
         f"lateral_sharing-{tasks}-{'channel' if per_channel else 'scalar'}",
         make,
         lambda gates, *features: torch.stack(F.lateral_sharing(features, gates)),
-        lambda gates, *features: torch.stack(lateral_sharing_reference.share(list(features), gates)),
     )
 
 
@@ -180,7 +149,6 @@ def _semi_dense_up_skip(mode: str) -> Case:
         f"semi_dense_up_skip-{mode}",
         lambda dtype: tuple(random(2, 3, *size, seed=30 + j, low=-1) for j, size in enumerate(sizes)),
         lambda *features: F.semi_dense_up_skip(features, (7, 9), mode=mode),
-        lambda *features: semi_dense_up_skip_reference.merge(list(features), (7, 9), mode),
     )
 
 
@@ -192,38 +160,21 @@ def attention_depth(
     max_depth: float | None = None,
     per_image: bool = False,
 ) -> Tensor:
-    """The depth side of the attention-driven loss over TARGET and MASK, each of its three terms by its weight."""
-    backend = resolve(pred.device)
-    keep = torch.is_grad_enabled() and pred.requires_grad and keeps_gradient(backend, pred.dtype)
-    wide = weights.to(compute_dtype(pred))
-    options = "smooth_l1", 1.0, max_depth, 1.0, False, -100, [True, True, False], per_image, keep, backend
-    total: Tensor = run_forward(AttentionDepth, pred, TARGET.to(pred.dtype), MASK, labels, wide, *options)[0]
-    return total
+    """The depth side of the attention-driven loss over TARGET and MASK: two means, or a mean and a sum, weighted."""
+    first, second = ("per_image", "per_image") if per_image else ("mean", "sum")
+    loss = AttentionDrivenLoss(
+        DepthAwareLoss(max_depth=max_depth, reduction=first),
+        JointGradientLoss(semantic_weight=0.7, reduction=second),
+    )
+    return loss.depth_side(pred, TARGET.to(pred.dtype), labels, MASK, weights)[0]
 
 
 def _attention_depth(kind: str, max_depth: float | None, per_image: bool) -> Case:
-    """Two means and a sum, weighted, of the batch or of every image."""
-    over = (1, 2) if per_image else (0, 1, 2)
     labels = LABELS if kind == "labels" else None
-
-    def formula(pred: Tensor, weights: Tensor) -> Tensor:
-        target = TARGET.to(pred.dtype)
-        norm = image_maximum(target, MASK) if max_depth is None else pred.new_full((2,), max_depth)
-        values = depth_aware_reference.per_pixel(pred, target, MASK, norm, "smooth_l1", 1.0, 1.0, False)
-        total = weights[0] * values.sum(over) / ((target > 0) & target.isfinite() & MASK).sum(over)
-        values, windows = joint_gradient_reference.depth_term(pred, target, MASK)
-        total = total + weights[1] * values.sum(over) / windows.sum(over)
-        if labels is not None:
-            total = total + weights[2] * joint_gradient_reference.semantic_term(pred, labels, -100)[0].sum(over)
-        else:
-            total = total + 0 * weights[2]
-        return total if per_image else total[None]
-
     return Case(
         f"attention_depth-{kind}-{'images' if per_image else 'batch'}",
-        lambda dtype: (depth(*SIZE, seed=1), random(3, seed=14, low=0.5, high=2.0)),
+        lambda dtype: (depth(*SIZE, seed=1), random(3, seed=14, low=0.5, high=2.0)[: 2 if labels is None else 3]),
         lambda pred, weights: attention_depth(pred, weights, labels=labels, max_depth=max_depth, per_image=per_image),
-        formula,
     )
 
 
@@ -232,6 +183,7 @@ CASES = [
     _depth_aware(distance="l1", log_offset=0.0),
     _depth_aware(distance="l2", max_depth=4.0),
     _depth_aware(beta=0.3, detach_weight=True),
+    _depth_aware(distance="berhu"),
     _joint_gradient("none"),
     _joint_gradient("labels"),
     _joint_gradient("map"),
@@ -246,5 +198,10 @@ CASES = [
     _semi_dense_up_skip("nearest"),
     _semantic_focal_upsample(2.0, 3, 2),
     _semantic_focal_upsample(0.5, 7, 4),
+    _semantic_focal_upsample(2.0, 3, 2, align_corners=True),
 ]
-ONE_OF_EACH = [CASES[0], CASES[6], CASES[7], CASES[11], CASES[16], CASES[12], CASES[14]]
+NAMES_OF_EACH = (
+    "depth_aware-default", "joint_gradient-map", "attention_depth-labels-images", "semantic_focal-gamma=2-weighted",
+    "semantic_focal_upsample-3x2-gamma=2", "lateral_sharing-2-scalar", "semi_dense_up_skip-bilinear",
+)  # fmt: skip
+ONE_OF_EACH = [case for case in CASES if case.name in NAMES_OF_EACH]

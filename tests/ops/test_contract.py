@@ -67,7 +67,7 @@ def test_half_precision_is_as_exact_as_the_formula_in_that_dtype(case: Case, dty
 
 
 # The up-skip is linear: its gradient does not depend on its inputs, and gradgradcheck covers its cotangent.
-@by_name(ONE_OF_EACH[:-1])
+@by_name([case for case in ONE_OF_EACH if "up_skip" not in case.name])
 def test_double_backward_reaches_a_gradient_penalty(case: Case) -> None:
     def penalty(function: object, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         first = gradients(case, function, inputs, create_graph=True)
@@ -94,29 +94,6 @@ def test_a_second_backward_through_a_kept_graph_gives_the_same_gradient(case: Ca
 
 
 @by_name(ONE_OF_EACH)
-def test_func_grad(case: Case) -> None:
-    inputs = case.inputs(DOUBLE, requires_grad=False)
-
-    def loss(function: object) -> object:
-        return lambda *x: (lambda y: (y * weights_like(y)).sum())(function(*x))  # type: ignore[operator]
-
-    numbers = tuple(range(len(inputs)))
-    ours = torch.func.grad(loss(case.run), argnums=numbers)(*inputs)  # type: ignore[arg-type]
-    wanted = torch.func.grad(loss(case.formula), argnums=numbers)(*inputs)  # type: ignore[arg-type]
-    for a, b in zip(ours, wanted, strict=True):
-        torch.testing.assert_close(a, b)
-
-
-@by_name(ONE_OF_EACH)
-def test_vmap_and_forward_mode_say_that_they_are_not_supported(case: Case) -> None:
-    inputs = case.inputs(DOUBLE, requires_grad=False)
-    with pytest.raises(RuntimeError, match="vmap"):
-        torch.func.vmap(case.run)(*(x.unsqueeze(0).expand(2, *x.shape) for x in inputs))
-    with pytest.raises(NotImplementedError, match="forward mode AD"):
-        torch.func.jvp(case.run, inputs, inputs)
-
-
-@by_name(ONE_OF_EACH)
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 def test_compiles_without_a_graph_break(case: Case, dynamic: bool) -> None:
     torch._dynamo.reset()
@@ -133,7 +110,7 @@ def test_a_compiled_step_notices_another_backend(case: Case) -> None:
     compiled = torch.compile(case.run, fullgraph=True, backend="aot_eager")
     inputs = case.inputs(torch.float32, requires_grad=False)
     wanted = compiled(*inputs)
-    with use_backend("eager"):
+    with use_backend("reference"):
         torch.testing.assert_close(compiled(*inputs), wanted)
 
 
@@ -229,11 +206,3 @@ def test_two_threads_at_once(case: Case) -> None:
     for grads in results.values():
         assert all(torch.equal(a, b) for a, b in zip(grads, wanted, strict=True))
     assert len(results) == 2
-
-
-def test_a_gradient_is_not_made_without_grad_mode() -> None:
-    pred = random(2, 4, 4, seed=1).requires_grad_()
-    target = random(2, 4, 4, seed=2)
-    arguments = (target, None, "smooth_l1", 1.0, None, 1.0, False)
-    assert torch.ops.depthattn.depth_aware(pred.detach(), *arguments, False, "eager")[3].numel() == 0
-    assert torch.ops.depthattn.depth_aware(pred.detach(), *arguments, True, "eager")[3].shape == pred.shape

@@ -29,8 +29,8 @@ class AttentionMaps(NamedTuple):
 def attention_maps(
     pred: Tensor,
     target: Tensor,
-    *,
     mask: Tensor | None = None,
+    *,
     max_depth: float | None = None,
     log_offset: float = 1.0,
 ) -> AttentionMaps:
@@ -74,6 +74,6 @@ def attention_maps(
     dtype = masking.compute_dtype(pred, target)
     g = torch.where(valid, target.to(dtype), 1)
     p = torch.where(valid, pred.to(dtype), g)
-    alpha = torch.where(valid, reference.alpha(g, norm.to(dtype)), torch.nan)
+    alpha = torch.where(valid, reference.alpha(g, norm.to(dtype)[:, None, None]), torch.nan)
     lambda_ = torch.where(valid, reference.lambda_(p, g, log_offset), torch.nan)
     return AttentionMaps(alpha, lambda_, alpha + lambda_)
