@@ -31,7 +31,9 @@ def depth_aware(
             continue
         d, g = float(pred[b, i, j]), float(target[b, i, j])
         m = max_depth if max_depth is not None else float(target[b][valid[b]].max())
-        values[b, i, j] = (min(g / m, 1.0) + _lambda(d, g, log_offset)) * _distance(d - g, distance, beta)
+        # Laina et al.: a fifth of the largest error.
+        knee = beta if distance != "berhu" else float(np.abs(pred[b] - target[b])[valid[b]].max()) / 5
+        values[b, i, j] = (min(g / m, 1.0) + _lambda(d, g, log_offset)) * _distance(d - g, distance, knee)
     return values, valid
 
 
@@ -52,6 +54,8 @@ def _distance(e: float, distance: str, beta: float) -> float:
         return abs(e)
     if distance == "l2":
         return e * e
+    if distance == "berhu":
+        return abs(e) if abs(e) <= beta else (e * e + beta * beta) / (2 * beta)
     return e * e / (2 * beta) if abs(e) < beta else abs(e) - beta / 2
 
 

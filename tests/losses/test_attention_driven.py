@@ -21,7 +21,7 @@ LABELS[:, :, 5:] = labels_for(2, 8, 4, classes=4)
 PARTS = torch.stack(
     (
         F.depth_aware_loss(DEPTH, TRUTH, max_depth=10.0),
-        F.joint_gradient_loss(DEPTH, TRUTH, LABELS),
+        F.joint_gradient_loss(DEPTH, TRUTH, labels=LABELS),
         F.semantic_focal_loss(LOGITS, LABELS),
     )
 )
@@ -40,7 +40,7 @@ def test_the_gradient_is_that_of_the_three_losses_and_the_parts_are_for_logging(
     out = AttentionDrivenLoss(DepthAwareLoss(max_depth=10.0), weights=(1, 3, 2))(d, z, TRUTH, LABELS)
     assert not any(part.requires_grad for part in out[1:])
     ours = torch.autograd.grad(out.total, (d, z))
-    separate = F.depth_aware_loss(d, TRUTH, max_depth=10.0) + 3 * F.joint_gradient_loss(d, TRUTH, LABELS)
+    separate = F.depth_aware_loss(d, TRUTH, max_depth=10.0) + 3 * F.joint_gradient_loss(d, TRUTH, labels=LABELS)
     wanted = torch.autograd.grad(separate + 2 * F.semantic_focal_loss(z, LABELS), (d, z))
     for a, b in zip(ours, wanted, strict=True):
         torch.testing.assert_close(a, b)
@@ -50,7 +50,7 @@ def test_a_mask_reaches_both_depth_losses() -> None:
     mask = random(2, 1, 8, 9, seed=8) < 0.8
     out = AttentionDrivenLoss()(DEPTH, LOGITS, TRUTH, LABELS, mask)
     torch.testing.assert_close(out.depth_aware, F.depth_aware_loss(DEPTH, TRUTH, mask=mask))
-    torch.testing.assert_close(out.joint_gradient, F.joint_gradient_loss(DEPTH, TRUTH, LABELS, mask=mask))
+    torch.testing.assert_close(out.joint_gradient, F.joint_gradient_loss(DEPTH, TRUTH, mask, labels=LABELS))
 
 
 def per_image(weights: tuple[float, float, float] | str) -> AttentionDrivenLoss:
@@ -152,9 +152,31 @@ def test_one_frame_without_depth_and_one_without_labels() -> None:
     torch.testing.assert_close(out.depth_aware, F.depth_aware_loss(DEPTH[1:], TRUTH[1:]))
     torch.testing.assert_close(out.semantic_focal, F.semantic_focal_loss(LOGITS[:1], LABELS[:1]))
     windows = F.joint_gradient_loss(DEPTH[1:], TRUTH[1:]) + F.joint_gradient_loss(
-        DEPTH[:1], torch.zeros_like(TRUTH[:1]), LABELS[:1]
+        DEPTH[:1], torch.zeros_like(TRUTH[:1]), labels=LABELS[:1]
     )
     torch.testing.assert_close(out.joint_gradient, windows)
+
+
+def test_a_loss_that_is_made_takes_the_options_of_those_that_are_given() -> None:
+    loss = AttentionDrivenLoss(semantic_focal=SemanticFocalLoss(ignore_index=255, reduction="per_image"))
+    assert (loss.joint_gradient.ignore_index, loss.joint_gradient.reduction) == (255, "per_image")
+    assert loss.depth_aware.reduction == "per_image"
+    loss = AttentionDrivenLoss(joint_gradient=JointGradientLoss(ignore_index=0, upsample="bilinear"))
+    assert loss.semantic_focal.ignore_index == 0
+    assert (loss.depth_aware.upsample, loss.semantic_focal.upsample) == ("bilinear", "bilinear")
+    labels = LABELS.clone()
+    labels[:, :4, :5] = 255
+    ours = AttentionDrivenLoss(semantic_focal=SemanticFocalLoss(ignore_index=255))
+    expected = F.joint_gradient_loss(DEPTH, TRUTH, labels=labels.where(labels != 255, -100))
+    torch.testing.assert_close(ours(DEPTH, LOGITS, TRUTH, labels).joint_gradient, expected)
+
+
+def test_targets_and_mask_by_keyword() -> None:
+    mask = random(2, 1, 8, 9, seed=8) < 0.8
+    loss = AttentionDrivenLoss()
+    by_keyword = loss(DEPTH, LOGITS, mask=mask, label_target=LABELS, depth_target=TRUTH)
+    assert torch.equal(by_keyword.total, loss(DEPTH, LOGITS, TRUTH, LABELS, mask).total)
+    assert torch.equal(loss(DEPTH, LOGITS, label_target=LABELS).total, loss(DEPTH, LOGITS, None, LABELS).total)
 
 
 def test_copies_and_state() -> None:
@@ -184,10 +206,22 @@ def test_compiles_whole() -> None:
         (lambda: AttentionDrivenLoss(weights=(1, 2)), "three weights"),
         (lambda: AttentionDrivenLoss(weights="auto"), "weights as one of learned, got 'auto'"),
         (lambda: AttentionDrivenLoss(weights=(1, -1, 1)), r"weights\[1\] >= 0"),
-        (lambda: AttentionDrivenLoss(DepthAwareLoss(reduction="none")), "got 'none', 'mean', 'mean'"),
+        (lambda: AttentionDrivenLoss(DepthAwareLoss(reduction="none")), "got 'none', 'none', 'none'"),
         (
-            lambda: AttentionDrivenLoss(DepthAwareLoss(reduction="per_image")),
-            "or three with \"per_image\", got 'per_image', 'mean', 'mean'",
+            lambda: AttentionDrivenLoss(DepthAwareLoss(reduction="per_image"), JointGradientLoss()),
+            "or three with \"per_image\", got 'per_image', 'mean', 'per_image'",
+        ),
+        (
+            lambda: AttentionDrivenLoss(None, JointGradientLoss(), SemanticFocalLoss(ignore_index=255)),
+            "one ignore_index in all its parts, got joint_gradient -100, semantic_focal 255",
+        ),
+        (
+            lambda: AttentionDrivenLoss(DepthAwareLoss(upsample="bilinear"), JointGradientLoss()),
+            "one upsample in all its parts, got depth_aware 'bilinear', joint_gradient None",
+        ),
+        (
+            lambda: AttentionDrivenLoss(DepthAwareLoss(align_corners=True), JointGradientLoss()),
+            "one align_corners in all its parts, got depth_aware True, joint_gradient False",
         ),
         (lambda: AttentionDrivenLoss()(DEPTH, LOGITS, None, None), "a depth_target or a label_target, got neither"),
     ],

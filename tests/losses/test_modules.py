@@ -21,21 +21,24 @@ DEPTH_OPTIONS = {"distance": "l1", "beta": 0.5, "max_depth": 10.0, "log_offset":
 GRADIENT_OPTIONS = {"semantic_weight": 0.25, "ignore_index": 3}
 FOCAL_OPTIONS = {"gamma": 1.5, "normalize_by": "weight"}
 
-MODULES: dict[str, tuple[nn.Module, Tensor, tuple[Tensor, ...]]] = {
+MODULES: dict[str, tuple[nn.Module, Tensor, tuple[Tensor, ...], dict[str, Tensor]]] = {
     "depth_aware": (
         DepthAwareLoss(**DEPTH_OPTIONS, reduction="per_image"),
         F.depth_aware_loss(PRED, TARGET, mask=MASK, **DEPTH_OPTIONS, reduction="per_image"),
         (PRED, TARGET, MASK),
+        {},
     ),
     "joint_gradient": (
         JointGradientLoss(**GRADIENT_OPTIONS, reduction="sum"),
-        F.joint_gradient_loss(PRED, TARGET, LABELS, mask=MASK, **GRADIENT_OPTIONS, reduction="sum"),
-        (PRED, TARGET, LABELS, MASK),
+        F.joint_gradient_loss(PRED, TARGET, MASK, labels=LABELS, **GRADIENT_OPTIONS, reduction="sum"),
+        (PRED, TARGET, MASK),
+        {"labels": LABELS},
     ),
     "semantic_focal": (
         SemanticFocalLoss(WEIGHT, **FOCAL_OPTIONS),
         F.semantic_focal_loss(LOGITS, CLASSES, weight=WEIGHT, **FOCAL_OPTIONS),
         (LOGITS, CLASSES),
+        {},
     ),
 }
 FUNCTIONS = {
@@ -47,10 +50,10 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_is_its_function_with_the_options_kept(name: str) -> None:
-    module, wanted, arguments = MODULES[name]
-    assert torch.equal(module(*arguments), wanted)
+    module, wanted, arguments, keywords = MODULES[name]
+    assert torch.equal(module(*arguments, **keywords), wanted)
     for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
-        assert torch.equal(twin(*arguments), wanted)
+        assert torch.equal(twin(*arguments, **keywords), wanted)
         assert repr(twin) == repr(module)
 
 
@@ -66,14 +69,14 @@ def test_names_and_defaults_are_those_of_the_function(module: type[nn.Module]) -
 def test_repr_names_every_option() -> None:
     assert repr(MODULES["depth_aware"][0]) == (
         "DepthAwareLoss(distance='l1', beta=0.5, max_depth=10.0, log_offset=0, detach_weight=True, "
-        "upsample=None, reduction='per_image')"
+        "upsample=None, align_corners=False, reduction='per_image')"
     )
     assert repr(MODULES["joint_gradient"][0]) == (
-        "JointGradientLoss(semantic_weight=0.25, ignore_index=3, upsample=None, reduction='sum')"
+        "JointGradientLoss(semantic_weight=0.25, ignore_index=3, upsample=None, align_corners=False, reduction='sum')"
     )
     assert repr(MODULES["semantic_focal"][0]) == (
         "SemanticFocalLoss(weight=(5,), gamma=1.5, ignore_index=-100, normalize_by='weight', upsample=None, "
-        "reduction='mean')"
+        "align_corners=False, reduction='mean')"
     )
 
 

@@ -21,14 +21,19 @@ PYRAMID = [torch.ones(1, 2, 3, 3), torch.ones(1, 2, 4, 4)]
 VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "sizes": (
         lambda: F.depth_aware_loss(MAP, MAP[:, 1:]),
-        r"one size, got pred.*\(2, 4, 5\) and target \(2, 3, 5\)",
+        r"one size, got pred.*\(2, 4, 5\) and target \(2, 3, 5\); upsample=\"bilinear\" resizes",
     ),
     "rank": (lambda: F.depth_aware_loss(MAP[None, None], MAP), r"pred of shape \(B,1,H,W\).*got \(1, 1, 2, 4, 5\)"),
     "channels": (lambda: F.joint_gradient_loss(LOGITS, MAP), r"joint_gradient_loss: expected pred of shape"),
     "mask size": (lambda: F.depth_aware_loss(MAP, MAP, mask=MAP[:1] > 0), r"mask of the same size"),
-    "semantics size": (lambda: F.joint_gradient_loss(MAP, MAP, TARGET[:, 1:]), r"semantics of the same size"),
+    "semantics size": (lambda: F.joint_gradient_loss(MAP, MAP, semantics=MAP[:, 1:]), r"semantics of the same size"),
+    "labels size": (lambda: F.joint_gradient_loss(MAP, MAP, labels=TARGET[:, 1:]), r"labels of the same size"),
+    "two semantic maps": (
+        lambda: F.joint_gradient_loss(MAP, MAP, labels=TARGET, semantics=MAP),
+        r"expected labels or semantics, got both",
+    ),
     "target grad": (lambda: F.depth_aware_loss(MAP, MAP.clone().requires_grad_()), r"pass target\.detach\(\)"),
-    "distance": (lambda: F.depth_aware_loss(MAP, MAP, distance="huber"), r"smooth_l1, l1, l2, got 'huber'"),
+    "distance": (lambda: F.depth_aware_loss(MAP, MAP, distance="huber"), r"smooth_l1, l1, l2, berhu, got 'huber'"),
     "beta": (lambda: F.depth_aware_loss(MAP, MAP, beta=0.0), r"finite beta > 0, got 0"),
     "max_depth": (lambda: F.depth_aware_loss(MAP, MAP, max_depth=math.inf), r"finite max_depth > 0, got inf"),
     "log_offset": (lambda: F.depth_aware_loss(MAP, MAP, log_offset=-1.0), r"log_offset >= 0, got -1"),
@@ -62,7 +67,7 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "size": (lambda: F.semi_dense_up_skip(PYRAMID, (4, 0)), r"at least one pixel each, got \(4, 0\)"),
     "size length": (lambda: F.semi_dense_up_skip(PYRAMID, (4,)), r"size as \(H, W\)"),
     "mode": (lambda: F.semi_dense_up_skip(PYRAMID, (4, 4), mode="area"), r"bilinear, nearest, got 'area'"),
-    "backend": (lambda: depthattn.use_backend("cuda").__enter__(), r"use_backend: expected one of auto, eager"),
+    "backend": (lambda: depthattn.use_backend("cuda").__enter__(), r"use_backend: expected one of auto, reference, cpu, triton"),
     "loss option": (lambda: depthattn.DepthAwareLoss(distance="huber"), r"^DepthAwareLoss: expected distance"),
     "loss reduction": (lambda: depthattn.JointGradientLoss(reduction="avg"), r"^JointGradientLoss: expected reduction"),
     "loss gamma": (lambda: depthattn.SemanticFocalLoss(gamma=-1.0), r"^SemanticFocalLoss: expected a finite gamma"),
@@ -70,12 +75,22 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
 
 TYPE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "no tensor": (lambda: F.depth_aware_loss(1.0, MAP), r"pred as a torch\.Tensor, got float"),  # type: ignore[arg-type]
-    "integer depth": (lambda: F.depth_aware_loss(MAP, MAP.long()), r"target in float16.*got torch\.int64"),
-    "float mask": (lambda: F.depth_aware_loss(MAP, MAP, mask=MAP), r"mask as a bool tensor.*got torch\.float32"),
-    "bool semantics": (
-        lambda: F.joint_gradient_loss(MAP, MAP, MAP > 0),
-        r"or a float map, got torch\.bool",
+    "integer depth": (lambda: F.depth_aware_loss(MAP, MAP.long()), r"target in float16.*got torch\.int64; pass target\.float\(\)"),
+    "float mask": (lambda: F.depth_aware_loss(MAP, MAP, mask=MAP), r"mask as a bool tensor.*got torch\.float32; pass mask\.bool\(\)"),
+    "a mask for gradients": (
+        lambda: F.joint_gradient_loss(MAP, MAP, MAP),
+        r"^joint_gradient_loss: expected mask as a bool tensor",
     ),
+    "labels as a mask": (lambda: depthattn.JointGradientLoss()(MAP, MAP, TARGET), r"mask as a bool tensor.*int64"),
+    "integer semantics": (
+        lambda: F.joint_gradient_loss(MAP, MAP, semantics=TARGET),
+        r"semantics as a float map, got torch\.int64; pass class ids as labels=",
+    ),
+    "float labels of a joint gradient": (
+        lambda: F.joint_gradient_loss(MAP, MAP, labels=MAP),
+        r"labels as integer class ids, got torch\.float32; pass labels\.long\(\), or semantics=",
+    ),
+    "several predictions": (lambda: F.depth_aware_loss([MAP, MAP], MAP), r"got list; for several predictions call"),  # type: ignore[arg-type]
     "float labels": (lambda: F.semantic_focal_loss(LOGITS, TARGET.float()), r"integer tensor, got torch\.float32"),
     "text": (lambda: F.depth_aware_loss(MAP, MAP, beta="1"), r"beta as a number, got str"),  # type: ignore[arg-type]
     "flag": (lambda: F.depth_aware_loss(MAP, MAP, detach_weight=1), r"detach_weight as a bool, got int"),  # type: ignore[arg-type]

@@ -36,6 +36,7 @@ DEPTH_OPTIONS: list[dict[str, Any]] = [
     {},
     {"distance": "l1"},
     {"distance": "l2"},
+    {"distance": "berhu"},
     {"beta": 0.3},
     {"max_depth": 10.0},
     {"max_depth": 2.0},
@@ -70,7 +71,8 @@ def test_joint_gradient_loss(kind: str, reduction: str, dtype: torch.dtype) -> N
     elif kind == "map":
         semantics = depth(*SIZE, seed=4).to(dtype)
         semantics[0, 4, 4] = torch.nan
-    ours = F.joint_gradient_loss(pred, target, semantics, mask=MASK, semantic_weight=0.7, reduction=reduction)
+    given = {"labels" if kind == "labels" else "semantics": semantics}
+    ours = F.joint_gradient_loss(pred, target, MASK, **given, semantic_weight=0.7, reduction=reduction)
     arrays = [x.numpy() if x is not None else None for x in (pred, target, semantics, MASK)]
     depth_values, depth_windows, semantic_values, semantic_windows = oracle.joint_gradient(*arrays)
     expected = oracle.reduced(depth_values, depth_windows, reduction) + 0.7 * oracle.reduced(
@@ -162,7 +164,7 @@ def test_the_gradient_of_a_prediction_of_another_size() -> None:
 def test_class_windows_do_not_depend_on_the_numbering() -> None:
     pred, target = depth(*SIZE, seed=1), TARGET
     renamed = torch.where(LABELS == 3, 38, LABELS)
-    assert torch.equal(F.joint_gradient_loss(pred, target, LABELS), F.joint_gradient_loss(pred, target, renamed))
+    assert torch.equal(F.joint_gradient_loss(pred, target, labels=LABELS), F.joint_gradient_loss(pred, target, labels=renamed))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 2), (5, 2)], ids=str)
@@ -170,7 +172,7 @@ def test_class_windows_do_not_depend_on_the_numbering() -> None:
 def test_an_image_smaller_than_the_window_has_none(shape: tuple[int, int], reduction: str) -> None:
     pred = depth(1, *shape, seed=1).requires_grad_()
     labels = blocks_of_labels(1, *shape)
-    loss = F.joint_gradient_loss(pred, depth(1, *shape, seed=2), labels, reduction=reduction)
+    loss = F.joint_gradient_loss(pred, depth(1, *shape, seed=2), labels=labels, reduction=reduction)
     assert torch.equal(loss, torch.zeros_like(loss))
     assert loss.shape == {"per_image": (1,), "none": (1, *shape)}.get(reduction, ())
     loss.sum().backward()
@@ -202,8 +204,10 @@ if GOLDEN:
             arguments = [tensor(case["logits"], dtype), tensor(case["target"], torch.int64)]
         else:
             arguments = [tensor(case["pred"], dtype), tensor(case["target"], dtype)]
-        if case.get("semantics_kind"):
-            arguments.append(tensor(case["semantics"], torch.int64 if case["semantics_kind"] == "labels" else dtype))
+        if case.get("semantics_kind") == "labels":
+            options["labels"] = tensor(case["semantics"], torch.int64)
+        elif case.get("semantics_kind"):
+            options["semantics"] = tensor(case["semantics"], dtype)
         for name, expected in case["expected"].items():
             extra = {"normalize_by": "weight"} if name == "mean_by_weight" else {}
             reduction = "mean" if name == "mean_by_weight" else name

@@ -21,8 +21,8 @@ def losses(target: Tensor, labels: Tensor) -> dict[str, Callable[[Tensor], Tenso
     return {
         "depth_aware": lambda pred: F.depth_aware_loss(pred, target, reduction="none"),
         "depth_aware-sum": lambda pred: F.depth_aware_loss(pred, target, reduction="per_image"),
-        "joint_gradient": lambda pred: F.joint_gradient_loss(pred, target, labels, reduction="none"),
-        "joint_gradient-sum": lambda pred: F.joint_gradient_loss(pred, target, labels, reduction="per_image"),
+        "joint_gradient": lambda pred: F.joint_gradient_loss(pred, target, labels=labels, reduction="none"),
+        "joint_gradient-sum": lambda pred: F.joint_gradient_loss(pred, target, labels=labels, reduction="per_image"),
     }
 
 
@@ -80,7 +80,7 @@ def test_nothing_valid_is_exactly_zero_with_zero_gradient(reduction: str, batch:
     for loss, x in (
         (F.depth_aware_loss(pred, holes, reduction=reduction), pred),
         (F.depth_aware_loss(pred, holes, max_depth=10.0, reduction=reduction), pred),
-        (F.joint_gradient_loss(pred, holes, ignored, reduction=reduction), pred),
+        (F.joint_gradient_loss(pred, holes, labels=ignored, reduction=reduction), pred),
         (F.semantic_focal_loss(logits, ignored, reduction=reduction), logits),
         (F.semantic_focal_loss(logits, ignored, normalize_by="weight", reduction=reduction), logits),
     ):
@@ -97,7 +97,7 @@ def test_a_nan_at_a_valid_pixel_shows() -> None:
     for loss in (
         F.depth_aware_loss(pred, target, reduction="per_image"),
         F.joint_gradient_loss(pred, target, reduction="per_image"),
-        F.joint_gradient_loss(pred, torch.zeros_like(target), labels, reduction="per_image"),
+        F.joint_gradient_loss(pred, torch.zeros_like(target), labels=labels, reduction="per_image"),
         F.semantic_focal_loss(pred.unsqueeze(1).expand(2, 3, 6, 6), labels, reduction="per_image"),
     ):
         assert loss[0].isnan()
@@ -107,7 +107,7 @@ def test_a_nan_at_a_valid_pixel_shows() -> None:
 def test_semantics_shape_the_depth_inside_holes() -> None:
     ramp = torch.arange(6.0).expand(1, 6, 6).clone().requires_grad_()
     labels = torch.zeros(1, 6, 6, dtype=torch.int64)
-    loss = F.joint_gradient_loss(ramp, torch.zeros(1, 6, 6), labels)
+    loss = F.joint_gradient_loss(ramp, torch.zeros(1, 6, 6), labels=labels)
     loss.backward()
     assert loss.item() == 8.0
     assert torch.equal(ramp.grad.sign(), torch.tensor([-1.0, -1, 0, 0, 1, 1]).expand(1, 6, 6))
