@@ -18,6 +18,20 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--flush-denormal", action="store_true", help="run under torch.set_flush_denormal(True)")
+
+
+@pytest.fixture(autouse=True)
+def _flush_denormal(request: pytest.FixtureRequest) -> Iterator[None]:
+    flush = request.config.getoption("--flush-denormal")
+    if flush:
+        torch.set_flush_denormal(True)
+    yield
+    if flush:
+        torch.set_flush_denormal(False)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Read when it is imported: whether Triton interprets.
     from depthattn.ops import backend
