@@ -1,7 +1,7 @@
 """Builds the C++ kernels into one library without Python in it; everything else stands in pyproject.toml.
 
 DEPTHATTN_BUILD_NATIVE=1 makes a failure fatal, 0 leaves the library out. Without it a failure is recorded in the
-package, and depthattn.show_config() tells it.
+package, and depthattn.show_config() tells it. DEPTHATTN_CXXFLAGS adds flags to every compiler and linker call.
 """
 
 from __future__ import annotations
@@ -9,22 +9,27 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import sys
 import sysconfig
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 OPS = Path("src/depthattn/ops")
 PACKAGE = "depthattn.ops.native"
 VARIABLE = "DEPTHATTN_BUILD_NATIVE"
 WINDOWS, MACOS = sys.platform == "win32", sys.platform == "darwin"
 LIBRARY = "kernels" + (".dll" if WINDOWS else ".dylib" if MACOS else ".so")
-KERNELS = [(OPS / "native/rows.cpp").as_posix(), *sorted(path.as_posix() for path in OPS.glob("*/cpu.cpp"))]
+# Compiled once; every other source once for each instruction set.
 MODULE = (OPS / "native/module.cpp").as_posix()
+SOURCES = sorted(path.as_posix() for path in OPS.glob("*/*.cpp"))
+EXTRA_FLAGS = os.environ.get("DEPTHATTN_CXXFLAGS", "").split()
 
 
 def instruction_sets() -> dict[str, list[str]]:
@@ -41,12 +46,24 @@ def instruction_sets() -> dict[str, list[str]]:
 
 def flags() -> list[str]:
     if WINDOWS:
-        return ["/std:c++17", "/O2", "/fp:precise", "/EHs-c-"]
-    # Not -ffast-math: it would flush denormals to zero for the whole process that loads the library.
+        return ["/std:c++17", "/O2", "/fp:precise", *EXTRA_FLAGS]
+    # Not -ffast-math: it would flush denormals to zero for the whole process that loads the library. Products and sums
+    # fuse on every compiler as they do on GCC by default.
     return [
-        "-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-fno-exceptions",
-        "-fno-rtti", "-Wall", "-Wextra", "-g0", *os.environ.get("DEPTHATTN_CXXFLAGS", "").split(),
+        "-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fvisibility=hidden",
+        "-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra", "-g0", *EXTRA_FLAGS,
     ]  # fmt: skip
+
+
+def take_another_compiler() -> None:
+    """Name a C++ compiler that is there, where the one that Python was built with is not."""
+    own = (sysconfig.get_config_var("CXX") or "c++").split()[0]
+    if WINDOWS or "CXX" in os.environ or shutil.which(own):
+        return
+    for name in ("c++", "g++", "clang++"):
+        if shutil.which(name):
+            os.environ["CXX"] = name
+            return
 
 
 class BuildLibrary(build_ext):
@@ -56,47 +73,60 @@ class BuildLibrary(build_ext):
         wanted = os.environ.get(VARIABLE, "")
         if wanted not in ("", "0", "1"):
             raise SystemExit(f"{VARIABLE} expected 0, 1 or nothing, got {wanted!r}")
-        if wanted == "0":
-            self.record(f"{VARIABLE}=0 left them out")
-            return
-        try:
-            super().run()
-        except Exception as error:
-            if wanted == "1":
-                raise
-            self.record(" ".join(str(error).split()) or type(error).__name__)
-        else:
-            self.record(None)
+        places = [Path(self.build_lib)]
+        if self.inplace:
+            # The base class builds into build_lib first, and copies what it finds there.
+            places.append(Path("src"))
+        failure = f"{VARIABLE}=0 left them out" if wanted == "0" else None
+        if failure is None:
+            take_another_compiler()
+            try:
+                super().run()
+            except Exception as error:
+                if wanted == "1":
+                    raise
+                failure = " ".join(str(error).split()) or type(error).__name__
+        if failure is not None:
+            self.warn(f"no C++ kernels: {failure}")
+        for place in places:
+            self.record(place.joinpath(*PACKAGE.split(".")), failure)
+
+    def record(self, folder: Path, failure: str | None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if failure is not None:
+            # A library of an earlier build would stand for this one.
+            (folder / LIBRARY).unlink(missing_ok=True)
+        text = json.dumps({"failure": failure, "platform": sysconfig.get_platform()}, indent=1)
+        (folder / "build.json").write_text(text + "\n", encoding="utf-8")
 
     def build_extension(self, ext: Extension) -> None:
+        jobs: list[tuple[str, str, list[str]]] = [(MODULE, "module", [])]
+        for source in ext.sources:
+            for name, extra in instruction_sets().items() if source != MODULE else ():
+                macro = f"{'/' if WINDOWS else '-'}DDEPTHATTN_ISA={name}"
+                jobs.append((source, f"{Path(source).parent.name}_{name}", [*extra, macro]))
+        if WINDOWS:
+            # Threads must not do it at the same time.
+            self.compiler.initialize()
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            objects = list(pool.map(lambda job: self.compile_one(ext, *job), jobs))
         target = Path(self.get_ext_fullpath(ext.name))
-        temporary = Path(self.build_temp)
-        jobs = [(MODULE, "module", [])]
-        for source in KERNELS:
-            for name, extra in instruction_sets().items():
-                jobs.append((source, f"{Path(source).parent.name}_{name}", [*extra, f"-DDEPTHATTN_ISA={name}"]))
-
-        def compile_one(job: tuple[str, str, list[str]]) -> str:
-            source, name, extra = job
-            folder = temporary / name
-            folder.mkdir(parents=True, exist_ok=True)
-            macros = [flag.replace("-D", "/D") if WINDOWS else flag for flag in extra]
-            (made,) = self.compiler.compile(
-                [source], output_dir=str(folder), extra_postargs=[*flags(), *macros], depends=ext.depends
-            )
-            return str(made)
-
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            objects = list(pool.map(compile_one, jobs))
         target.parent.mkdir(parents=True, exist_ok=True)
-        # The C++ runtime comes along where the platform allows it; sanitizers bring their own.
-        static = [] if WINDOWS or MACOS else ["-static-libstdc++", "-static-libgcc"]
+        # The kernels use nothing of the C++ runtime, so that the library asks for none.
+        linking = [] if WINDOWS or MACOS else ["-Wl,--as-needed"]
         self.compiler.link_shared_object(
-            objects,
-            str(target),
-            extra_postargs=[*static, *os.environ.get("DEPTHATTN_CXXFLAGS", "").split()],
-            target_lang="c++",
+            objects, str(target), extra_preargs=linking, extra_postargs=EXTRA_FLAGS, target_lang="c++"
         )
+
+    def compile_one(self, ext: Extension, source: str, name: str, extra: list[str]) -> str:
+        """The object file of a source, compiled where it, a header or a flag has changed."""
+        arguments = [*flags(), *extra]
+        folder = Path(self.build_temp) / f"{name}_{zlib.crc32(' '.join(arguments).encode()):08x}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (made,) = self.compiler.object_filenames([source], output_dir=str(folder))
+        if self.force or newer_group([source, *ext.depends], made):
+            self.compiler.compile([source], output_dir=str(folder), extra_postargs=arguments)
+        return str(made)
 
     def get_ext_filename(self, fullname: str) -> str:
         # No name of a Python version in it: one library serves them all.
@@ -107,22 +137,8 @@ class BuildLibrary(build_ext):
         return []
 
     def get_outputs(self) -> list[str]:
-        return [path for path in (*super().get_outputs(), str(self.place("build.json"))) if Path(path).exists()]
-
-    def place(self, name: str) -> Path:
-        root = Path("src") if self.inplace else Path(self.build_lib)
-        return root.joinpath(*PACKAGE.split("."), name)
-
-    def record(self, failure: str | None) -> None:
-        place = self.place("build.json")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if failure is not None:
-            # A library of an earlier build would stand for this one.
-            self.place(LIBRARY).unlink(missing_ok=True)
-            print(f"depthattn: no C++ kernels: {failure}")
-        compiler = sysconfig.get_config_var("CXX") or "the system's compiler"
-        record = {"failure": failure, "compiler": compiler, "platform": sysconfig.get_platform()}
-        place.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        (library,) = super().get_outputs()
+        return [path for path in (library, str(Path(library).with_name("build.json"))) if Path(path).exists()]
 
 
 class PlatformWheel(bdist_wheel):
@@ -136,8 +152,8 @@ setup(
     ext_modules=[
         Extension(
             f"{PACKAGE}.kernels",
-            sources=[MODULE, *KERNELS],
-            depends=sorted(path.as_posix() for path in OPS.glob("*/*.h")),
+            sources=SOURCES,
+            depends=["setup.py", *sorted(path.as_posix() for path in OPS.glob("*/*.h"))],
             language="c++",
         )
     ],

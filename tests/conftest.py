@@ -38,7 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     lacking = {
         "cuda": None if torch.cuda.is_available() else "no CUDA device",
-        "triton": backend._obstacle,
+        "native": backend.obstacle_of("cpu"),
+        "triton": backend.obstacle_of("triton"),
     }
     for item in items:
         for marker, reason in lacking.items():

@@ -160,5 +160,3 @@ def show_config() -> str:
     text = "\n".join(lines)
     print(text)
     return text
-
-

@@ -57,9 +57,7 @@ def _log_at(pred: Tensor, offset: float) -> Tensor:
 def state(pred: Tensor, target: Tensor, mask: Tensor | None, options: Any) -> Tensor:
     """(2,B): what normalises the target of each image, and the error at which the distance turns."""
     dtype, batch = compute_dtype(pred, target), len(pred)
-    maximum = (
-        image_maximum(target, mask) if options.max_depth is None else target.new_full((batch,), options.max_depth)
-    )
+    maximum = image_maximum(target, mask) if options.max_depth is None else target.new_full((batch,), options.max_depth)
     knee = target.new_full((batch,), options.beta, dtype=dtype)
     if options.distance == "berhu":
         valid = valid_depth(target, mask)
@@ -68,9 +66,7 @@ def state(pred: Tensor, target: Tensor, mask: Tensor | None, options: Any) -> Te
     return torch.stack((maximum.to(dtype), knee))
 
 
-def values(
-    pred: Tensor, target: Tensor, mask: Tensor | None, state: Tensor, options: Any
-) -> tuple[Tensor, Tensor]:
+def values(pred: Tensor, target: Tensor, mask: Tensor | None, state: Tensor, options: Any) -> tuple[Tensor, Tensor]:
     """(alpha + lambda) l(d, g) at valid pixels, 0 elsewhere, and which are valid; all maps (B,H,W)."""
     dtype = compute_dtype(pred, target)
     maximum, knee = state.to(dtype)[:, :, None, None]
@@ -84,9 +80,7 @@ def values(
     return torch.where(valid, weight * distance, 0), valid
 
 
-def terms(
-    pred: Tensor, target: Tensor, mask: Tensor | None, state: Tensor, options: Any
-) -> tuple[Tensor, Tensor]:
+def terms(pred: Tensor, target: Tensor, mask: Tensor | None, state: Tensor, options: Any) -> tuple[Tensor, Tensor]:
     """Sums and valid pixels of each image, (1,B)."""
     value, valid = values(pred, target, mask, state, options)
     return image_sums(value)[None], valid.sum((1, 2))[None]

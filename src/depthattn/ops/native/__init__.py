@@ -35,6 +35,10 @@ _DTYPES = {
 }  # fmt: skip
 
 
+# How PyTorch before 2.10 can be asked for its threads: three functions of its OpenMP, and at::get_num_threads().
+_OPENMP = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "_ZN2at15get_num_threadsEv")
+
+
 class View(ctypes.Structure):
     """A tensor of up to four axes; strides count elements. Without data: an absent one."""
 
@@ -51,43 +55,47 @@ class Library:
     """The loaded library: its kernels for the instruction set in use."""
 
     def __init__(self, path: Path) -> None:
-        self._library = ctypes.CDLL(os.fspath(path))
-        self._library.depthattn_abi.restype = ctypes.c_int64
-        abi = self._library.depthattn_abi()
-        if abi != ABI:
-            raise OSError(f"{path.name} has interface {abi}, and this package speaks {ABI}: install it again")
-        self.instruction_set = self._choose()
+        self.handle = ctypes.CDLL(os.fspath(path))
+        version = getattr(self.handle, "depthattn_abi", None)
+        if version is None:
+            raise OSError(f"{path.name} is no library of this package: install it again")
+        version.restype = ctypes.c_int64
+        if version() != ABI:
+            raise OSError(f"{path.name} has interface {version()}, and this package speaks {ABI}: install it again")
+        self.usable = tuple(
+            name
+            for level, name in enumerate(INSTRUCTION_SETS)
+            if self.handle.depthattn_runs(level) and hasattr(self.handle, f"checks_{name}")
+        )
+        forced = os.environ.get(FORCE)
+        if forced and forced not in self.usable:
+            raise OSError(f"{FORCE} expected one of {', '.join(self.usable)} on this processor, got {forced!r}")
+        self.instruction_set = forced or self.usable[-1]
         self.threads = self._use_torch_threads()
         self._kernels: dict[str, Any] = {}
 
-    def _choose(self) -> str:
-        usable = [
-            name
-            for level, name in enumerate(INSTRUCTION_SETS)
-            if self._library.depthattn_runs(level) and hasattr(self._library, f"depth_aware_{name}")
-        ]
-        forced = os.environ.get(FORCE)
-        if not forced:
-            return usable[-1]
-        if forced not in usable:
-            raise OSError(f"{FORCE} expected one of {', '.join(usable)} on this processor, got {forced!r}")
-        return forced
-
     def _use_torch_threads(self) -> str:
-        """Hand over the parallel loop of PyTorch, so that work runs on its threads and obeys torch.set_num_threads."""
+        """Hand over PyTorch's threads, so that work runs on them and obeys torch.set_num_threads; says which way."""
         name = {"win32": "torch_cpu.dll", "darwin": "libtorch_cpu.dylib"}.get(sys.platform, "libtorch_cpu.so")
         try:
-            address = ctypes.CDLL(os.fspath(Path(torch.__file__).parent / "lib" / name)).torch_parallel_for
-        except (OSError, AttributeError):
-            return f"1 (PyTorch {torch.__version__} does not export torch_parallel_for, 2.10 and newer do)"
-        self._library.depthattn_use_threads(address)
-        return "those of PyTorch"
+            torch_cpu = ctypes.CDLL(os.fspath(Path(torch.__file__).parent / "lib" / name))
+        except OSError as error:
+            return f"1 ({' '.join(str(error).split())})"
+        if hasattr(torch_cpu, "torch_parallel_for"):
+            self.handle.depthattn_use_threads(torch_cpu.torch_parallel_for)
+            return "those of PyTorch"
+        try:
+            # A name is looked for in a library and in those that it was linked to: in the very OpenMP of PyTorch.
+            self.handle.depthattn_use_openmp(*(getattr(torch_cpu, symbol) for symbol in _OPENMP))
+        except AttributeError:
+            return f"1 (PyTorch {torch.__version__} exports no way to its threads, 2.10 and newer do)"
+        return "those of PyTorch, by its OpenMP"
 
     def run(self, kernel: str, arguments: ctypes.Structure, *, wide: bool) -> int:
         """Call ``kernel`` of the instruction set in use, in double arithmetic if ``wide``; returns its status."""
         function = self._kernels.get(kernel)
         if function is None:
-            function = getattr(self._library, f"{kernel}_{self.instruction_set}")
+            function = getattr(self.handle, f"{kernel}_{self.instruction_set}")
             function.argtypes = (ctypes.c_void_p, ctypes.c_int32)
             self._kernels[kernel] = function
         status: int = function(ctypes.addressof(arguments), wide)

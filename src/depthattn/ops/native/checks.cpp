@@ -1,0 +1,45 @@
+// Entry points for the tests: the conversions and the elementary functions that all kernels are made of.
+#include "math.h"
+#include "rows.h"
+
+namespace DEPTHATTN_NAMESPACE {
+namespace {
+
+struct Arguments {
+    View from, to;  // (n,)
+    int64_t count;
+    int64_t function;  // 0: x itself, 1: exp, 2: log, 3: log1p
+};
+
+template <class T>
+int32_t run(const Arguments& a) {
+    for (int64_t start = 0; start < a.count; start += block) {
+        const int64_t n = a.count - start < block ? a.count - start : block;
+        T buffer[block], result[block];
+        const T* x = read(a.from, start * a.from.strides[0], a.from.strides[0], n, buffer);
+        switch (a.function) {
+            case 1:
+                for (int64_t i = 0; i < n; ++i) result[i] = exp(x[i]);
+                break;
+            case 2:
+                for (int64_t i = 0; i < n; ++i) result[i] = log(x[i]);
+                break;
+            case 3:
+                for (int64_t i = 0; i < n; ++i) result[i] = log1p(x[i]);
+                break;
+            default:
+                for (int64_t i = 0; i < n; ++i) result[i] = x[i];
+        }
+        write(a.to, start * a.to.strides[0], a.to.strides[0], n, result);
+    }
+    return ok;
+}
+
+}  // namespace
+}  // namespace DEPTHATTN_NAMESPACE
+
+DEPTHATTN_EXPORT int32_t DEPTHATTN_NAME(checks)(const void* arguments, int32_t wide) {
+    using namespace DEPTHATTN_NAMESPACE;
+    const Arguments& a = *static_cast<const Arguments*>(arguments);
+    return wide ? run<double>(a) : run<float>(a);
+}
