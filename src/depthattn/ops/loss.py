@@ -6,6 +6,7 @@ gives the sums of every image and term, (T,B), and what it divides by; the rest 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ class LossOperation:
             node=self._backward_node,
         )
 
-    @property
+    @functools.cached_property
     def _count(self) -> int:
         return self.tensors.count("Tensor")
 
@@ -94,9 +95,9 @@ class LossOperation:
 
     def _split(self, arguments: Sequence[Any]) -> tuple[tuple[Any, ...], Any, tuple[Any, ...]]:
         """Tensors, options and the rest of the arguments of the forward operator."""
-        count, fields = self._count, len(self.options.__dataclass_fields__)
-        values = [tuple(value) if isinstance(value, list) else value for value in arguments[count : count + fields]]
-        return tuple(arguments[:count]), self.options(*values), tuple(arguments[count + fields :])
+        count = self._count
+        end = count + len(self.options.__dataclass_fields__)
+        return tuple(arguments[:count]), _made(self.options, tuple(arguments[count:end])), tuple(arguments[end:])
 
     # The forward operator
 
@@ -182,6 +183,12 @@ class LossOperation:
         places = (0, *(1 + place for place in self._wanted(wanted)))
         operator = self._operator(f"{self.name}_backward")
         return list(FormulaNode.apply(operator, self._backward_formula, places, *arguments))
+
+
+@functools.lru_cache(maxsize=1024)
+def _made(options: type, values: tuple[Any, ...]) -> Any:
+    """The options of a call, which are the same in every step of a training run."""
+    return options(*values)
 
 
 class _LossNode(Function):

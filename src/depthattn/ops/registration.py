@@ -12,6 +12,7 @@ Each operator has up to four faces, and PyTorch's dispatcher picks one:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Callable
@@ -41,12 +42,10 @@ def _schema_type(hint: Any) -> str:
     return _SCHEMA_TYPES[hint]
 
 
+@functools.lru_cache(maxsize=1024)
 def values_of(options: Any) -> tuple[Any, ...]:
     """The values of a frozen dataclass, as an operator takes them."""
-    return tuple(
-        list(value) if isinstance(value, tuple) else value
-        for value in (getattr(options, field.name) for field in dataclasses.fields(options))
-    )
+    return tuple(getattr(options, field.name) for field in dataclasses.fields(options))
 
 
 def register(
@@ -73,7 +72,7 @@ def register(
     operator = getattr(torch.ops.depthattn, name).default
 
     def differentiate(*arguments: Any) -> Any:
-        tensors = [leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
+        tensors = _tensors_of(arguments)
         if _is_transformed(tensors):
             return formula(*arguments)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
@@ -92,6 +91,16 @@ def register(
     _library.impl(name, differentiate, "Autograd")
     torch.library.register_vmap(f"depthattn::{name}", batched, lib=_library)
     return operator
+
+
+def _tensors_of(arguments: tuple[Any, ...]) -> list[Tensor]:
+    tensors = []
+    for value in arguments:
+        if isinstance(value, Tensor):
+            tensors.append(value)
+        elif isinstance(value, list):
+            tensors.extend(item for item in value if isinstance(item, Tensor))
+    return tensors
 
 
 def _example(value: Any, dim: Any, index: int) -> Any:

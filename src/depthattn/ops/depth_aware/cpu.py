@@ -49,22 +49,19 @@ def keeps_gradient(pred: Tensor, *_: object) -> bool:
 
 def state_of(pred: Tensor, target: Tensor, mask: Tensor | None, options: Any) -> Tensor:
     """(2,B): what normalises the target of each image, and the error at which the distance turns."""
-    dtype = compute_dtype(pred, target)
-    state = pred.new_empty(2, pred.shape[0], dtype=torch.float64)
+    batch, dtype = pred.shape[0], compute_dtype(pred, target)
+    state = pred.new_empty(2, batch, dtype=dtype)
     maxima, knees = state
     berhu = options.distance == "berhu"
     if options.max_depth is None or berhu:
+        depths, errors = pred.new_empty(2, batch, dtype=torch.float64)
         arguments = _LargestArguments(
-            view(pred), view(target), view(mask), *pred.shape, maxima.data_ptr(), knees.data_ptr() if berhu else None
+            view(pred), view(target), view(mask), *pred.shape, depths.data_ptr(), errors.data_ptr() if berhu else None
         )
         library().run("depth_aware_largest", arguments, wide=dtype == torch.float64)
-    if options.max_depth is not None:
-        maxima.fill_(options.max_depth)
-    if berhu:
-        knees.div_(5)
-    else:
-        knees.fill_(options.beta)
-    return state.to(dtype)
+    maxima.copy_(depths) if options.max_depth is None else maxima.fill_(options.max_depth)
+    torch.div(errors, 5, out=knees) if berhu else knees.fill_(options.beta)
+    return state
 
 
 def forward(

@@ -52,12 +52,13 @@ struct DepthAwarePixels {
             target[i] = clean;
             pred[i] = depth;
             log_target[i] = logarithm<unit_offset>(clean, offset);
-            log_pred[i] = logarithm<unit_offset>(depth > T(0) ? depth : T(0), offset);
+            log_pred[i] = logarithm<unit_offset>(select(depth > T(0), depth, T(0)), offset);
         }
     }
 
     template <Distance distance>
     int64_t weigh(const T* given, int64_t n, T over_maximum, T knee, T offset, T through_factor) {
+        const T over_knee = T(1) / knee;
         typename Format<T>::Int count = 0;
         for (int64_t i = 0; i < n; ++i) {
             const bool valid = valid_depth(given[i]);
@@ -85,13 +86,13 @@ struct DepthAwarePixels {
             } else if constexpr (distance == Distance::smooth_l1) {
                 const bool near = size < knee;
                 const T inner = near ? size : knee;
-                const T inner_slope = error / knee;
-                length = inner * (size - T(0.5) * inner) / knee;
+                const T inner_slope = error * over_knee;
+                length = inner * (size - T(0.5) * inner) * over_knee;
                 direction = near ? inner_slope : past;
             } else {
                 // A knee of 0 has no error above 0.
                 const T turn = knee > T(0) ? knee : T(1);
-                const T steep = error / turn;
+                const T steep = error * (T(1) / turn);
                 const T outer = (steep * error + turn) * T(0.5);
                 const bool wrong = size > knee;
                 length = wrong ? outer : size;

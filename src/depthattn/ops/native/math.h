@@ -41,8 +41,8 @@ template <> struct Format<double> {
     static constexpr double exp_lowest = -746.0, exp_highest = 710.0;
 };
 
-// condition ? yes : no by bits: a compiler makes a branch of the operator where `yes` is a load, and scalar code of the
-// loop around it.
+// condition ? yes : no by bits. Of the operator a compiler makes a branch where `yes` is a load or what follows is simpler
+// for one of the two, and scalar code of the loop around it.
 template <class T>
 inline T select(bool condition, T yes, T no) {
     using Unsigned = typename Format<T>::Unsigned;
@@ -124,10 +124,10 @@ inline T whole(typename Format<T>::Unsigned n) {
     return bits_as<T>(static_cast<typename F::Unsigned>(bits_as<typename F::Unsigned>(base) | n)) - base;
 }
 
-// log x + correction, the second part small beside the first: x = 2^k m with m in [sqrt(1/2), sqrt 2), and
-// log m = 2 atanh(f / (2 + f)) with f = m - 1.
-template <class T>
-inline T log_corrected(T x, T correction) {
+// log(x + lost), where `lost` is less than the spacing of x: x = 2^k m with m in [sqrt(1/2), sqrt 2), and
+// log m = 2 atanh(f / (2 + f)) with f = m - 1, to which what was lost is added at its scale.
+template <bool with_lost, class T>
+inline T log_of_sum(T x, T lost) {
     using F = Format<T>;
     using Unsigned = typename F::Unsigned;
     const bool small = x < F::smallest_normal;
@@ -140,10 +140,14 @@ inline T log_corrected(T x, T correction) {
     const T m = big ? m0 * T(0.5) : m0;
     const T exponent = whole<T>(bits >> F::mantissa) - T(F::bias) - (small ? T(F::mantissa) : T(0));
     const T k = big ? exponent + T(1) : exponent;
-    const T f = m - T(1);
+    T f = m - T(1);
+    if constexpr (with_lost) {
+        const T power = bits_as<T>(static_cast<Unsigned>((Unsigned(2 * F::bias) << F::mantissa) - (bits - fraction)));
+        f += lost * (big ? power * T(0.5) : power);
+    }
     const T s = f / (T(2) + f);
     const T half_square = T(0.5) * f * f;
-    const T tail = s * (half_square + log_polynomial(s * s)) + (k * F::ln2_low + correction);
+    const T tail = s * (half_square + log_polynomial(s * s)) + k * F::ln2_low;
     const T value = k * F::ln2_high - ((half_square - tail) - f);
     const T infinity = std::numeric_limits<T>::infinity();
     // 0 gives -inf, a negative number or NaN gives NaN, and infinity itself.
@@ -153,17 +157,15 @@ inline T log_corrected(T x, T correction) {
 
 template <class T>
 inline T log(T x) {
-    return log_corrected(x, T(0));
+    return log_of_sum<false>(x, T(0));
 }
 
-// log(1 + x): what the sum rounds away, divided by it, is added to its logarithm.
+// log(1 + x): what the sum rounds away is handed on.
 template <class T>
 inline T log1p(T x) {
-    const T infinity = std::numeric_limits<T>::infinity();
     const T sum = T(1) + x;
-    const T lost = x < T(1) ? x - (sum - T(1)) : T(1) - (sum - x);
-    const T correction = (x < infinity && sum > T(0)) ? lost / sum : T(0);
-    return log_corrected(sum, correction);
+    const T of_small = x - (sum - T(1)), of_large = T(1) - (sum - x);
+    return log_of_sum<true>(sum, x < T(1) ? of_small : of_large);
 }
 
 }  // namespace DEPTHATTN_NAMESPACE
