@@ -1,4 +1,4 @@
-"""Lateral sharing as an operator on T feature maps and their gates, with first and second derivatives."""
+"""Lateral sharing as operators on T feature maps (B,C,...) and their gates."""
 
 from __future__ import annotations
 
@@ -10,78 +10,83 @@ from torch.autograd import Function
 
 from depthattn.ops.backend import load
 from depthattn.ops.lateral_sharing import reference
-from depthattn.ops.library import define, run_backward, vjp_of_vjp
+from depthattn.ops.registration import FormulaNode, below_autograd, register, vjp
 
 
-def _forward(features: list[Tensor], gates: Tensor, backend: str) -> list[Tensor]:
+def lateral_sharing(features: list[Tensor], gates: Tensor, backend: str) -> tuple[Tensor, ...]:
+    """The T mixed features; features of one shape and dtype, gates (T,T) or (T,T,C)."""
+    if backend == "reference":
+        return tuple(reference.share(features, gates))
+    return tuple(_shared(features, gates, backend))
+
+
+def _kernel(features: list[Tensor], gates: Tensor, backend: str) -> list[Tensor]:
     outputs: list[Tensor] = load("lateral_sharing", backend).forward(features, gates)
     return outputs
 
 
-def _forward_fake(features: list[Tensor], gates: Tensor, backend: str) -> list[Tensor]:
+def _fake(features: list[Tensor], gates: Tensor, backend: str) -> list[Tensor]:
     return [torch.empty_like(x) for x in features]
 
 
-def _backward(grads: list[Tensor], features: list[Tensor], gates: Tensor, backend: str) -> tuple[list[Tensor], Tensor]:
-    result: tuple[list[Tensor], Tensor] = load("lateral_sharing", backend).backward(grads, features, gates)
-    return result
+def _formula(features: list[Tensor], gates: Tensor, backend: str) -> list[Tensor]:
+    return reference.share(features, gates)
 
 
-def _backward_fake(
-    grads: list[Tensor], features: list[Tensor], gates: Tensor, backend: str
-) -> tuple[list[Tensor], Tensor]:
-    return [torch.empty_like(x) for x in features], gates.new_empty(gates.shape)
+def _backward_kernel(grads: list[Tensor], features: list[Tensor], gates: Tensor, backend: str) -> list[Tensor]:
+    to_features, to_gates = load("lateral_sharing", backend).backward(grads, features, gates)
+    return [to_gates, *to_features]
 
 
-define("lateral_sharing(Tensor[] features, Tensor gates, str backend) -> Tensor[]", _forward, _forward_fake)
-define(
-    "lateral_sharing_backward(Tensor[] grads, Tensor[] features, Tensor gates, str backend) -> (Tensor[], Tensor)",
-    _backward,
-    _backward_fake,
-)
+def _backward_fake(grads: list[Tensor], features: list[Tensor], gates: Tensor, backend: str) -> list[Tensor]:
+    return [gates.new_empty(gates.shape), *(torch.empty_like(x) for x in features)]
 
 
-class LateralSharing(Function):
-    """apply(backend, gates, *features) -> T tensors like the features; gates (T,T) or (T,T,C)."""
+def _backward_formula(grads: list[Tensor], features: list[Tensor], gates: Tensor, backend: str) -> list[Tensor]:
+    def share(gates: Tensor, *features: Tensor) -> list[Tensor]:
+        return reference.share(list(features), gates)
 
-    @staticmethod
-    def forward(backend: str, gates: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.ops.depthattn.lateral_sharing(list(features), gates, backend))
+    return list(vjp(share, [gates, *features], tuple(range(1 + len(features))), tuple(grads)))
+
+
+class _Node(Function):
+    """apply(backend, gates, *features)"""
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.backend = inputs[0]
-        ctx.save_for_backward(*inputs[1:])
+    def forward(ctx: Any, backend: str, gates: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
+        ctx.backend = backend
+        ctx.save_for_backward(gates, *features)
+        with below_autograd():
+            return tuple(_shared(list(features), gates, backend))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        to_gates, *to_features = run_backward(_LateralSharingBackward, ctx.backend, *grads, *ctx.saved_tensors)
-        return None, to_gates, *to_features
+        gates, *features = ctx.saved_tensors
+        return None, *_shared_backward(list(grads), features, gates, ctx.backend)
 
 
-class _LateralSharingBackward(Function):
-    """apply(backend, *grads, gates, *features) -> (gradient of the gates, *gradients of the features)"""
+def _backward_node(grads: list[Tensor], features: list[Tensor], gates: Tensor, backend: str) -> list[Tensor]:
+    tasks = len(grads)
 
-    @staticmethod
-    def forward(backend: str, *tensors: Tensor) -> tuple[Tensor, ...]:
-        tasks = len(tensors) // 2
-        grads, gates, features = tensors[:tasks], tensors[tasks], tensors[tasks + 1 :]
-        to_features, to_gates = torch.ops.depthattn.lateral_sharing_backward(
-            list(grads), list(features), gates, backend
-        )
-        return to_gates, *to_features
+    def flat(function: Any) -> Any:
+        return lambda gates, *maps: function(list(maps[:tasks]), list(maps[tasks:]), gates, backend)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.save_for_backward(*inputs[1:])
+    places = tuple(range(1 + 2 * tasks))
+    return list(FormulaNode.apply(flat(_shared_backward), flat(_backward_formula), places, gates, *grads, *features))
 
-    @staticmethod
-    def backward(ctx: Any, *second: Tensor) -> tuple[Tensor | None, ...]:
-        tasks = len(ctx.saved_tensors) // 2
-        grads, primals = ctx.saved_tensors[:tasks], ctx.saved_tensors[tasks:]
 
-        def share(gates: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
-            return tuple(reference.share(list(features), gates))
-
-        to_grads, to_primals = vjp_of_vjp(share, primals, grads, second)
-        return None, *to_grads, *to_primals
+_shared = register(
+    "lateral_sharing(Tensor[] features, Tensor gates, str backend) -> Tensor[]",
+    kernel=_kernel,
+    fake=_fake,
+    formula=_formula,
+    node=lambda features, gates, backend: list(_Node.apply(backend, gates, *features)),
+)
+# The gradients of the gates and of each feature.
+_shared_backward = register(
+    "lateral_sharing_backward(Tensor[] grads, Tensor[] features, Tensor gates, str backend) -> Tensor[]",
+    kernel=_backward_kernel,
+    fake=_backward_fake,
+    formula=_backward_formula,
+    node=_backward_node,
+)

@@ -51,6 +51,11 @@ def view(tensor: Tensor | None) -> View:
     return View(tensor.data_ptr(), _DTYPES[tensor.dtype], tensor.stride())
 
 
+def dtype_code(tensor: Tensor) -> int:
+    """The number by which the library knows the dtype of ``tensor``."""
+    return _DTYPES[tensor.dtype]
+
+
 class Library:
     """The loaded library: its kernels for the instruction set in use."""
 
