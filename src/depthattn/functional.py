@@ -18,10 +18,10 @@ from depthattn.ops.depth_aware import DEPTH_AWARE, DepthAwareOptions
 from depthattn.ops.depth_aware import reference as depth_aware_reference
 from depthattn.ops.joint_gradient import JOINT_GRADIENT, JointGradientOptions
 from depthattn.ops.joint_gradient import reference as joint_gradient_reference
-from depthattn.ops.lateral_sharing import LateralSharing
-from depthattn.ops.lateral_sharing import reference as lateral_sharing_reference
+from depthattn.ops.lateral_sharing import shared
 from depthattn.ops.library import run_forward
 from depthattn.ops.maps import upsampled
+from depthattn.ops.masking import promoted
 from depthattn.ops.semantic_focal import SEMANTIC_FOCAL
 from depthattn.ops.semantic_focal_upsample import SEMANTIC_FOCAL_UPSAMPLE
 from depthattn.ops.semi_dense_up_skip import SemiDenseUpSkip
@@ -280,15 +280,16 @@ def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, 
     .. math:: y_t = x_t + \sum_u G_{tu}\, x_u
 
     Args:
-        features: T tensors (B,C,...) of one shape and dtype, one per task.
+        features: T tensors (B,C,...) of one shape, one per task. Where their dtypes differ, torch.promote_types says in
+            which one they are mixed.
         gates: G, (T,T) for one gate per pair of tasks or (T,T,C) for one per pair and channel. All zeros leave the
             features unchanged.
 
     Returns:
-        T tensors with the shape and dtype of the features.
+        T tensors with the shape and dtype of the features, whatever the dtype of the gates.
 
     Raises:
-        ValueError: if the features differ in shape, dtype or device, or the gates do not fit them.
+        ValueError: if the features differ in shape or device, or the gates do not fit them.
         TypeError: if an argument is not a floating-point tensor.
 
     Gradient:
@@ -305,10 +306,7 @@ def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, 
         (tensor([[[6., 6.]]]), tensor([[[10., 10.]]]))
     """
     checks.sharing_tensors("lateral_sharing", features, gates)
-    if exporting():
-        return tuple(lateral_sharing_reference.share(list(features), gates))
-    shared: tuple[Tensor, ...] = run_forward(LateralSharing, resolve(gates.device), gates, *features)
-    return shared
+    return shared(promoted(features), gates, "reference" if exporting() else resolve(gates.device))
 
 
 def semi_dense_up_skip(features: Sequence[Tensor], size: Sequence[int], *, mode: str = "bilinear") -> Tensor:

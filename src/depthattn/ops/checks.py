@@ -23,6 +23,7 @@ _INTEGERS = (
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64,
 )  # fmt: skip
 
+
 def shape_of(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
 
@@ -266,10 +267,10 @@ def _check_alike(function: str, features: Sequence[Tensor], leading: int | None)
     first = features[0]
     for index, feature in enumerate(features):
         check_float(function, f"features[{index}]", feature)
-        if feature.dtype != first.dtype or feature.device != first.device:
+        if feature.device != first.device:
             raise ValueError(
-                f"{function}: expected features of one dtype and device, got {first.dtype} on {first.device} "
-                f"and features[{index}] {feature.dtype} on {feature.device}"
+                f"{function}: expected features on one device, got {first.device} and features[{index}] on "
+                f"{feature.device}"
             )
         if feature.ndim != first.ndim or feature.shape[:leading] != first.shape[:leading]:
             raise ValueError(

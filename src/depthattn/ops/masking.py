@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,6 +13,12 @@ def compute_dtype(*tensors: Tensor) -> torch.dtype:
     """float64 if any tensor is float64, else float32: half precision is only ever a storage format."""
     wide = any(t.dtype == torch.float64 for t in tensors)
     return torch.float64 if wide else torch.float32
+
+
+def promoted(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors in one dtype, the one that torch would add them up in."""
+    dtype = functools.reduce(torch.promote_types, (x.dtype for x in tensors))
+    return [x.to(dtype) for x in tensors]
 
 
 def valid_depth(target: Tensor, mask: Tensor | None) -> Tensor:

@@ -13,11 +13,11 @@ from depthattn.ops.lateral_sharing import reference
 from depthattn.ops.registration import FormulaNode, below_autograd, register, vjp
 
 
-def lateral_sharing(features: list[Tensor], gates: Tensor, backend: str) -> tuple[Tensor, ...]:
+def shared(features: list[Tensor], gates: Tensor, backend: str) -> tuple[Tensor, ...]:
     """The T mixed features; features of one shape and dtype, gates (T,T) or (T,T,C)."""
     if backend == "reference":
         return tuple(reference.share(features, gates))
-    return tuple(_shared(features, gates, backend))
+    return tuple(_FORWARD(features, gates, backend))
 
 
 def _kernel(features: list[Tensor], gates: Tensor, backend: str) -> list[Tensor]:
@@ -57,12 +57,12 @@ class _Node(Function):
         ctx.backend = backend
         ctx.save_for_backward(gates, *features)
         with below_autograd():
-            return tuple(_shared(list(features), gates, backend))
+            return tuple(_FORWARD(list(features), gates, backend))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gates, *features = ctx.saved_tensors
-        return None, *_shared_backward(list(grads), features, gates, ctx.backend)
+        return None, *_BACKWARD(list(grads), features, gates, ctx.backend)
 
 
 def _backward_node(grads: list[Tensor], features: list[Tensor], gates: Tensor, backend: str) -> list[Tensor]:
@@ -72,10 +72,10 @@ def _backward_node(grads: list[Tensor], features: list[Tensor], gates: Tensor, b
         return lambda gates, *maps: function(list(maps[:tasks]), list(maps[tasks:]), gates, backend)
 
     places = tuple(range(1 + 2 * tasks))
-    return list(FormulaNode.apply(flat(_shared_backward), flat(_backward_formula), places, gates, *grads, *features))
+    return list(FormulaNode.apply(flat(_BACKWARD), flat(_backward_formula), places, gates, *grads, *features))
 
 
-_shared = register(
+_FORWARD = register(
     "lateral_sharing(Tensor[] features, Tensor gates, str backend) -> Tensor[]",
     kernel=_kernel,
     fake=_fake,
@@ -83,7 +83,7 @@ _shared = register(
     node=lambda features, gates, backend: list(_Node.apply(backend, gates, *features)),
 )
 # The gradients of the gates and of each feature.
-_shared_backward = register(
+_BACKWARD = register(
     "lateral_sharing_backward(Tensor[] grads, Tensor[] features, Tensor gates, str backend) -> Tensor[]",
     kernel=_backward_kernel,
     fake=_backward_fake,
