@@ -33,6 +33,12 @@ def image_maximum(target: Tensor, mask: Tensor | None) -> Tensor:
     return depths.amax(1) if depths.shape[1] else depths.sum(1)
 
 
+def absolute(x: Tensor) -> Tensor:
+    """|x|, whose slope at NaN is NaN, so that divergence shows in a gradient: that of torch.abs is 0 there."""
+    fixed = x.detach()
+    return x * torch.where(fixed.isnan(), fixed, fixed.sign())
+
+
 def image_sums(values: Tensor) -> Tensor:
     """The sum of each image (B,...), (B,): row by row first, so that rounding does not grow with the pixels."""
     return values.flatten(2).sum(2).flatten(1).sum(1) if values.ndim > 2 else values.flatten(1).sum(1)

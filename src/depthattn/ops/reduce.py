@@ -24,5 +24,5 @@ def divisors_of(counts: Tensor, options: Any, dtype: torch.dtype) -> Tensor:
     divisors = totals.masked_fill(totals == 0, 1).to(dtype)
     if all(options.means):
         return divisors
-    rows = [row if mean else torch.ones_like(row) for row, mean in zip(divisors.unbind(), options.means, strict=True)]
+    rows = [row if mean else torch.ones_like(row) for row, mean in zip(divisors.unbind(), options.means, strict=False)]
     return torch.stack(rows)

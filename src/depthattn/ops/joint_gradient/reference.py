@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from depthattn.ops.masking import compute_dtype, valid_depth
+from depthattn.ops.masking import absolute, compute_dtype, image_sums, valid_depth
 
 
 def sobel_l1(x: Tensor, windows: Tensor) -> Tensor:
@@ -16,7 +18,7 @@ def sobel_l1(x: Tensor, windows: Tensor) -> Tensor:
     horizontal = rows[..., 2:] - rows[..., :-2]
     vertical = columns[:, 2:] - columns[:, :-2]
     # Masked before the absolute value, so that a NaN outside the windows has no way back into the gradient.
-    return torch.where(windows, horizontal, 0).abs() + torch.where(windows, vertical, 0).abs()
+    return absolute(torch.where(windows, horizontal, 0)) + absolute(torch.where(windows, vertical, 0))
 
 
 def full_windows(valid: Tensor) -> Tensor:
@@ -27,50 +29,58 @@ def full_windows(valid: Tensor) -> Tensor:
 
 def class_windows(labels: Tensor, ignore_index: int) -> Tensor:
     """True where all nine labels are one class: (B,H,W) -> (B,H-2,W-2)."""
+    # Compared as int64: uint8 wraps the usual -100 round to 156, and uint16 has no comparison on some devices.
+    labels = labels.to(torch.int64)
     rows = (labels[:, :-2] == labels[:, 1:-1]) & (labels[:, 1:-1] == labels[:, 2:])
     centre = labels[:, 1:-1]
     same = rows[..., :-2] & rows[..., 1:-1] & rows[..., 2:]
     same = same & (centre[..., :-2] == centre[..., 1:-1]) & (centre[..., 1:-1] == centre[..., 2:])
-    # Widened, as uint8 wraps the usual -100 round to 156.
-    return same & (centre[..., 1:-1].long() != ignore_index)
+    return same & (centre[..., 1:-1] != ignore_index)
 
 
-def covered(windows: Tensor) -> Tensor:
-    """True at the pixels that some window uses: (B,H-2,W-2) -> (B,H,W)."""
+def covered(windows: Tensor, shape: torch.Size) -> Tensor:
+    """True at the pixels of a map of this shape that some window uses: (B,H-2,W-2) -> (B,H,W)."""
     rows = pad(windows, (0, 0, 2, 0)) | pad(windows, (0, 0, 1, 1)) | pad(windows, (0, 0, 0, 2))
-    return pad(rows, (2, 0)) | pad(rows, (1, 1)) | pad(rows, (0, 2))
+    pixels = pad(rows, (2, 0)) | pad(rows, (1, 1)) | pad(rows, (0, 2))
+    # A map smaller than a window has no windows, but they are padded by two all the same.
+    return pixels[:, : shape[1], : shape[2]]
 
 
-def depth_term(pred: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Values and windows of L_g(d, g), both (B,H-2,W-2): Sobel of the error, as Sobel is linear."""
-    dtype = compute_dtype(pred, target)
-    windows = full_windows(valid_depth(target, mask))
-    error = torch.where(covered(windows), pred.to(dtype) - target.to(dtype), 0)
-    return sobel_l1(error, windows), windows
+def term(difference: Tensor, windows: Tensor) -> Tensor:
+    """Values of L_g for the difference of two maps, as Sobel is linear: (B,H,W) -> (B,H-2,W-2)."""
+    return sobel_l1(torch.where(covered(windows, difference.shape), difference, 0), windows)
 
 
-def semantic_term(pred: Tensor, semantics: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Values and windows of L_g(d, s): a float map is taken literally, labels count inside one class only."""
-    if semantics.is_floating_point():
-        dtype = compute_dtype(pred, semantics)
-        windows = full_windows(semantics.isfinite())
-        difference = pred.to(dtype) - semantics.to(dtype)
-    else:
-        windows = class_windows(semantics, ignore_index)
-        difference = pred.to(compute_dtype(pred))
-    return sobel_l1(torch.where(covered(windows), difference, 0), windows), windows
-
-
-def per_pixel(
-    pred: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    semantics: Tensor | None,
-    semantic_weight: float,
+def terms_of(
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, semantics: Tensor | None,
     ignore_index: int,
+) -> list[tuple[Tensor, Tensor]]:  # fmt: skip
+    """Values and windows, both (B,H-2,W-2), of L_g(d, g) and, with labels or semantics, of L_g(d, s)."""
+    dtype = compute_dtype(*(x for x in (pred, target, semantics) if x is not None))
+    p = pred.to(dtype)
+    differences = [(p - target.to(dtype), full_windows(valid_depth(target, mask)))]
+    if labels is not None:
+        differences.append((p, class_windows(labels, ignore_index)))
+    elif semantics is not None:
+        differences.append((p - semantics.to(dtype), full_windows(semantics.isfinite())))
+    return [(term(difference, windows), windows) for difference, windows in differences]
+
+
+def terms(
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, semantics: Tensor | None,
+    state: Tensor, options: Any,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Sums and windows of each image, (T,B), of the depth term and of the semantic term if there is one."""
+    each = terms_of(pred, target, mask, labels, semantics, options.ignore_index)
+    sums = torch.stack([image_sums(values) for values, _ in each])
+    return sums, torch.stack([windows.sum((1, 2)) for _, windows in each])
+
+
+def values(
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, semantics: Tensor | None, options: Any
 ) -> Tensor:
     """depth + semantic_weight * semantic, each window's value at its centre, 0 on the border: (B,H,W)."""
-    values, _ = depth_term(pred, target, mask)
-    if semantics is not None:
-        values = values + semantic_weight * semantic_term(pred, semantics, ignore_index)[0]
-    return pad(values, (1, 1, 1, 1))
+    (depth, _), *others = terms_of(pred, target, mask, labels, semantics, options.ignore_index)
+    for semantic, _ in others:
+        depth = depth + options.semantic_weight * semantic
+    return pad(depth, (1, 1, 1, 1))[:, : pred.shape[1], : pred.shape[2]]
