@@ -10,13 +10,13 @@
 
 namespace DEPTHATTN_NAMESPACE {
 
-// Wide enough that the halo of two columns on each side costs little, and the buffers of floats fill half of a
-// first-level cache.
-constexpr int64_t strip_columns = 320;
+// Whole rows of the common widths, so that memory is read in its order; two dozen such rows of floats stay in a
+// second-level cache. High enough that the halo of two rows above and below costs little.
+constexpr int64_t strip_columns = 640, strip_pixels = 32768;
 
 struct GradientMaps {
     View pred, target, mask, semantics;  // semantics: labels of an integer dtype, or a map of a float one, or absent
-    int64_t terms;                           // 1, or 2 with semantics, also where an empty map makes a view of them absent
+    int64_t terms;                           // 2 with semantics, also with those of no pixel, which look absent
     int64_t batch, height, width;
     int64_t ignore_index;
 
@@ -34,7 +34,7 @@ struct Strips {
 
     explicit Strips(const GradientMaps& maps)
         : width(maps.width), across(width > strip_columns ? (width + strip_columns - 1) / strip_columns : 1),
-          bands(maps.batch * across, maps.height, width < strip_columns ? width : strip_columns, chunk_pixels) {}
+          bands(maps.batch * across, maps.height, width < strip_columns ? width : strip_columns, strip_pixels) {}
 
     int64_t total() const { return bands.total; }
     Strip at(int64_t chunk) const {
@@ -89,11 +89,7 @@ class Marks {
 
     const Int* inside() const { return inside_; }
     // Pixels of the row in the strip whose depth counts.
-    int64_t depth_pixels() const {
-        Int count = 0;
-        for (int64_t i = halo; i < halo + columns; ++i) count += flags_[i] & depth;
-        return count;
-    }
+    int64_t depth_pixels() const { return count_marks(flags_ + halo, depth, columns); }
     // Windows of the strip, without its halo, that the last row has completed.
     int64_t depth_windows() const { return depth_windows_; }
     int64_t semantic_windows() const { return semantic_windows_; }
@@ -116,9 +112,11 @@ class Marks {
 
     void mark_depth(int64_t y, Int bit) {
         target_row = read_target(maps.target, maps.mask, strip.image, y, column(), pixels, target_buffer_);
-        const T* __restrict depth_row = target_row;
-        Int* __restrict flags = flags_;
-        for (int64_t i = 0; i < pixels; ++i) flags[i] = valid_depth(depth_row[i]) ? bit : Int(0);
+        mark_valid(target_row, bit, pixels, flags_);
+    }
+
+    static void mark_valid(const T* __restrict depths, Int bit, int64_t n, Int* __restrict flags) {
+        for (int64_t i = 0; i < n; ++i) flags[i] = valid_depth(depths[i]) ? bit : Int(0);
     }
 
     void mark_labels(int64_t y) {
@@ -127,9 +125,13 @@ class Marks {
         const int64_t* here = read_labels(map, offset_of(map, strip.image, y, column()), map.strides[2], pixels, buffer);
         const int64_t* above = labels_ == nullptr ? here : labels_;
         labels_ = here;
-        const int64_t ignored = maps.ignore_index;
-        Int* __restrict flags = flags_;
-        for (int64_t i = 0; i + 1 < pixels; ++i) {
+        mark_equal(here, above, maps.ignore_index, pixels - 1, flags_);
+    }
+
+    static void mark_equal(
+        const int64_t* __restrict here, const int64_t* __restrict above, int64_t ignored, int64_t n,
+        Int* __restrict flags) {
+        for (int64_t i = 0; i < n; ++i) {
             const bool like_right = (here[i] == here[i + 1]) & (here[i] != ignored);
             const bool like_above = here[i] == above[i];
             flags[i] |= (like_right ? right : Int(0)) | (like_above ? up : Int(0));
@@ -139,10 +141,12 @@ class Marks {
     void mark_map(int64_t y) {
         const View& map = maps.semantics;
         semantic_row = read(map, offset_of(map, strip.image, y, column()), map.strides[2], pixels, semantic_buffer_);
-        const T* __restrict values = semantic_row;
+        mark_finite(semantic_row, pixels, flags_);
+    }
+
+    static void mark_finite(const T* __restrict values, int64_t n, Int* __restrict flags) {
         const T infinity = std::numeric_limits<T>::infinity();
-        Int* __restrict flags = flags_;
-        for (int64_t i = 0; i < pixels; ++i) {
+        for (int64_t i = 0; i < n; ++i) {
             const bool finite = (values[i] > -infinity) & (values[i] < infinity);
             flags[i] |= finite ? semantic | up : Int(0);
         }
@@ -151,22 +155,28 @@ class Marks {
     void find_windows(int64_t begin, int64_t end) {
         // A label is compared with those to its right and above it: the right column and the first row have none.
         const Int last_column = maps.labels() ? right | up : up;
-        const Int* __restrict flags = flags_;
-        const Int* __restrict row_above = rows_[1 - now_];
-        Int* __restrict row = rows_[now_];
-        Int* __restrict inside = inside_;
-        Int depth_count = 0, semantic_count = 0;
-        for (int64_t i = begin; i < end; ++i) {
+        const int64_t n = end - begin;
+        join_marks(flags_ + begin, rows_[1 - now_] + begin, last_column, n, rows_[now_] + begin, inside_ + begin);
+        depth_windows_ = count_marks(inside_ + begin, depth, n);
+        semantic_windows_ = count_marks(inside_ + begin, semantic, n) / semantic;
+    }
+
+    // `row` holds the marks of three pixels each two rows above, and makes room for those of this row.
+    static void join_marks(
+        const Int* __restrict flags, const Int* __restrict row_above, Int last_column, int64_t n, Int* __restrict row,
+        Int* __restrict inside) {
+        for (int64_t i = 0; i < n; ++i) {
             const Int here = flags[i] & (flags[i + 1] | up) & (flags[i + 2] | last_column);
             const Int all = here & row_above[i] & (row[i] | up);
             row[i] = here;
-            const Int of_depth = all & depth, of_semantics = (all >> 1) & (all >> 2) & 1;
-            inside[i] = of_depth | (of_semantics << 1);
-            depth_count += of_depth;
-            semantic_count += of_semantics;
+            inside[i] = (all & depth) | (all & (all >> 1) & semantic);
         }
-        depth_windows_ = depth_count;
-        semantic_windows_ = semantic_count;
+    }
+
+    static Int count_marks(const Int* marks, Int bit, int64_t n) {
+        Int count = 0;
+        for (int64_t i = 0; i < n; ++i) count += marks[i] & bit;
+        return count;
     }
 
     Int flags_[room], rows_[2][room], inside_[room];
@@ -205,15 +215,13 @@ class Walk : public Marks<T> {
             const View& map = maps.pred;
             const int64_t offset = offset_of(map, strip.image, y, strip.left - halo);
             pred_row = read(map, offset, map.strides[2], pixels, pred_buffer_);
-            subtract(this->target_row, error_[0]);
-            if (maps.semantics && !maps.labels()) subtract(this->semantic_row, error_[1]);
+            subtract(pred_row, this->target_row, pixels, error_[0]);
+            if (maps.semantics && !maps.labels()) subtract(pred_row, this->semantic_row, pixels, error_[1]);
         }
         old_ = 1 - old_;
         row_ = (row_ + 1) % 3;
-        slopes_ ? find_edges<true>(0, error_[0]) : find_edges<false>(0, error_[0]);
-        if (!maps.semantics) return;
-        const T* x = maps.labels() ? pred_row : error_[1];
-        slopes_ ? find_edges<true>(1, x) : find_edges<false>(1, x);
+        find_edges(0, error_[0]);
+        if (maps.semantics) find_edges(1, maps.labels() ? pred_row : error_[1]);
     }
 
     // The sum over the windows of the strip, without its halo, that the last row has completed.
@@ -222,74 +230,88 @@ class Walk : public Marks<T> {
     // The slopes of both terms at the pixels of the row before the last one but one, as depth + 64 * semantic: each is
     // a whole number in [-16, 16], or NaN.
     const T* slopes() {
-        const T* __restrict h0 = horizontal_[row_];
-        const T* __restrict h1 = horizontal_[(row_ + 2) % 3];
-        const T* __restrict h2 = horizontal_[(row_ + 1) % 3];
-        const T* __restrict v0 = vertical_[row_];
-        const T* __restrict v2 = vertical_[(row_ + 1) % 3];
+        const int before = (row_ + 2) % 3, first = (row_ + 1) % 3;
         // A pixel is the right, the middle and the left one of three windows: the first has its corner 2 columns left.
-        T* __restrict y = gathered_[0] + (2 - halo);
-        T* __restrict z = gathered_[1] + (2 - halo);
-        for (int64_t i = 0; i < windows; ++i) {
-            y[i] = (h0[i] + h2[i]) + T(2) * h1[i];
-            z[i] = v2[i] - v0[i];
-        }
-        const T* __restrict across = gathered_[0];
-        const T* __restrict down = gathered_[1];
-        T* __restrict slope = slope_;
-        for (int64_t i = 0; i < columns; ++i) {
-            slope[i] = (across[i] - across[i + 2]) + ((down[i] + down[i + 2]) + T(2) * down[i + 1]);
-        }
+        gather(horizontal_[row_], horizontal_[before], horizontal_[first], vertical_[row_], vertical_[first], windows,
+               gathered_[0] + (2 - halo), gathered_[1] + (2 - halo));
+        spread(gathered_[0], gathered_[1], columns, slope_);
         return slope_;
     }
 
     const T* pred_row = pred_buffer_;
 
   private:
-    void subtract(const T* other, T* __restrict error) {
-        const T* __restrict p = pred_row;
-        const T* __restrict q = other;
-        for (int64_t i = 0; i < pixels; ++i) error[i] = p[i] - q[i];
+    static void subtract(const T* __restrict p, const T* __restrict q, int64_t n, T* __restrict error) {
+        for (int64_t i = 0; i < n; ++i) error[i] = p[i] - q[i];
     }
 
-    template <bool slopes>
     void find_edges(int64_t term, const T* row) {
         const Int bit = term == 0 ? Base::depth : Base::semantic;
-        const Int* __restrict inside = this->inside();
-        const T* __restrict x = row;
-        const T* __restrict across_above = across_[term][1 - old_];
-        // What lies two rows above makes room for this row.
-        T* __restrict across = across_[term][old_];
-        T* __restrict down = down_[term][old_];
-        T* __restrict value = value_[term];
-        T* __restrict sign_across = horizontal_[row_];
-        T* __restrict sign_down = vertical_[row_];
-        for (int64_t i = 0; i < windows; ++i) {
+        differentiate(row, this->inside(), bit, across_[term][1 - old_], windows, across_[term][old_], down_[term][old_],
+                      h_, v_, value_[term]);
+        if (!slopes_) return;
+        if (term == 0) {
+            take_signs(h_, v_, windows, horizontal_[row_], vertical_[row_]);
+        } else {
+            add_signs(h_, v_, windows, horizontal_[row_], vertical_[row_]);
+        }
+    }
+
+    // Sh and Sv of the windows that count, 0 of the others, and the sum of their sizes. `across` and `down` hold the
+    // differences and sums of three pixels each two rows above, and make room for those of this row.
+    static void differentiate(
+        const T* __restrict x, const Int* __restrict inside, Int bit, const T* __restrict across_above, int64_t n,
+        T* __restrict across, T* __restrict down, T* __restrict h, T* __restrict v, T* __restrict value) {
+        for (int64_t i = 0; i < n; ++i) {
             const T left = x[i], right = x[i + 2];
             const T difference = right - left, smoothed = (left + right) + T(2) * x[i + 1];
-            const T h = (across[i] + difference) + T(2) * across_above[i];
-            const T v = smoothed - down[i];
+            const T horizontal = (across[i] + difference) + T(2) * across_above[i];
+            const T vertical = smoothed - down[i];
             across[i] = difference;
             down[i] = smoothed;
             // Selected before anything else, so that a NaN outside of the windows goes nowhere.
             const bool counts = (inside[i] & bit) != 0;
-            const T horizontal = counts ? h : T(0), vertical = counts ? v : T(0);
-            value[i] = std::fabs(horizontal) + std::fabs(vertical);
-            if constexpr (slopes) {
-                if (term == 0) {
-                    sign_across[i] = sign(horizontal);
-                    sign_down[i] = sign(vertical);
-                } else {
-                    sign_across[i] += T(64) * sign(horizontal);
-                    sign_down[i] += T(64) * sign(vertical);
-                }
-            }
+            h[i] = counts ? horizontal : T(0);
+            v[i] = counts ? vertical : T(0);
+            value[i] = std::fabs(h[i]) + std::fabs(v[i]);
+        }
+    }
+
+    static void take_signs(
+        const T* __restrict h, const T* __restrict v, int64_t n, T* __restrict horizontal, T* __restrict vertical) {
+        for (int64_t i = 0; i < n; ++i) {
+            horizontal[i] = sign(h[i]);
+            vertical[i] = sign(v[i]);
+        }
+    }
+
+    static void add_signs(
+        const T* __restrict h, const T* __restrict v, int64_t n, T* __restrict horizontal, T* __restrict vertical) {
+        for (int64_t i = 0; i < n; ++i) {
+            horizontal[i] += T(64) * sign(h[i]);
+            vertical[i] += T(64) * sign(v[i]);
+        }
+    }
+
+    // What the windows of three rows add to their pixels, first down the columns, then along the row.
+    static void gather(
+        const T* __restrict h0, const T* __restrict h1, const T* __restrict h2, const T* __restrict v0,
+        const T* __restrict v2, int64_t n, T* __restrict across, T* __restrict down) {
+        for (int64_t i = 0; i < n; ++i) {
+            across[i] = (h0[i] + h2[i]) + T(2) * h1[i];
+            down[i] = v2[i] - v0[i];
+        }
+    }
+
+    static void spread(const T* __restrict across, const T* __restrict down, int64_t n, T* __restrict slope) {
+        for (int64_t i = 0; i < n; ++i) {
+            slope[i] = (across[i] - across[i + 2]) + ((down[i] + down[i + 2]) + T(2) * down[i + 1]);
         }
     }
 
     const bool slopes_, with_depth_;
     int old_ = 0, row_ = 0;
-    T pred_buffer_[room], error_[2][room], across_[2][2][room], down_[2][2][room], value_[2][room];
+    T pred_buffer_[room], error_[2][room], across_[2][2][room], down_[2][2][room], value_[2][room], h_[room], v_[room];
     T horizontal_[3][room], vertical_[3][room], gathered_[2][room], slope_[room];
 };
 
