@@ -21,9 +21,7 @@ class Maps(ctypes.Structure):
     )
 
     @classmethod
-    def of(
-        cls, pred: Tensor, target: Tensor, mask: Tensor | None, semantics: Tensor | None, ignore_index: int
-    ) -> Maps:
+    def of(cls, pred: Tensor, target: Tensor, mask: Tensor | None, semantics: Tensor | None, ignore_index: int) -> Maps:
         terms = 1 if semantics is None else 2
         return cls(view(pred), view(target), view(mask), view(semantics), terms, *pred.shape, ignore_index)
 
