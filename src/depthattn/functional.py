@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from depthattn.ops import checks
@@ -23,7 +22,9 @@ from depthattn.ops.library import run_forward
 from depthattn.ops.maps import upsampled
 from depthattn.ops.masking import promoted
 from depthattn.ops.semantic_focal import SEMANTIC_FOCAL
-from depthattn.ops.semantic_focal_upsample import SEMANTIC_FOCAL_UPSAMPLE
+from depthattn.ops.semantic_focal import reference as semantic_focal_reference
+from depthattn.ops.semantic_focal_upsample import SEMANTIC_FOCAL_UPSAMPLE, SemanticFocalUpsampleOptions
+from depthattn.ops.semantic_focal_upsample import reference as semantic_focal_upsample_reference
 from depthattn.ops.semi_dense_up_skip import SemiDenseUpSkip
 from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
 
@@ -200,11 +201,12 @@ def semantic_focal_loss(
     logits: Tensor,
     target: Tensor,
     *,
-    weight: Tensor | None = None,
+    weight: Tensor | Sequence[float] | None = None,
     gamma: float = 2.0,
     ignore_index: int = -100,
     normalize_by: str = "pixels",
     upsample: str | None = None,
+    align_corners: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Softmax focal loss with a weight per class.
@@ -215,18 +217,20 @@ def semantic_focal_loss(
 
     Args:
         logits: z, (B,K,...) with any number of trailing axes, as torch's cross entropy takes them.
-        target: integer class ids y, (B,...).
-        weight: :math:`w`, (K,), moved to the dtype of the arithmetic; None is 1 for every class.
+        target: integer class ids y, (B,...) or (B,1,...).
+        weight: :math:`w`, (K,), a tensor or numbers, moved to the dtype of the arithmetic; None is 1 for every class.
         gamma: how strongly well-classified pixels fade; 0 is cross entropy.
         ignore_index: the label of pixels that do not count.
         normalize_by: what ``"mean"`` and ``"per_image"`` divide by: ``"pixels"``, the number of pixels that count, or
             ``"weight"``, the sum of their class weights, as torch's cross entropy does.
-        upsample: ``"bilinear"`` takes logits (B,K,h,w) to the size (H,W) of the target first, without aligned
-            corners. They never exist at that size, but for ``reduction="none"``.
+        upsample: ``"bilinear"`` takes logits (B,K,h,w) to the size (H,W) of the target first. They never exist at
+            that size, but for ``reduction="none"``.
+        align_corners: for ``upsample``, whether the corner pixels of both sizes coincide, as in
+            :func:`torch.nn.functional.interpolate`.
         reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar; (B,) for ``"per_image"``; a map shaped like ``target``, zero at ignored pixels, for ``"none"``.
+        A scalar; (B,) for ``"per_image"``; a map (B,...), zero at ignored pixels, for ``"none"``.
         Without a labelled pixel the loss is exactly 0.
 
     Raises:
@@ -237,7 +241,9 @@ def semantic_focal_loss(
 
     Gradient:
         To ``logits`` only, exactly zero at ignored pixels whatever the logits there. Finite for saturated logits
-        and for every gamma >= 0: :math:`1 - p_y` is summed from the other classes, never by subtraction.
+        and for every gamma >= 0: :math:`1 - p_y` is summed from the other classes, never by subtraction. A logit of
+        -inf stands for a class that cannot be: where it is the label's, the loss is inf and the gradient its limit
+        :math:`w (p - e_y)`. A logit of +inf or NaN gives NaN in value and gradient of its pixel.
 
     Source:
         Jiao et al., "Look Deeper into Depth", ECCV 2018, semantic focal loss; after Lin et al., "Focal Loss for
@@ -251,27 +257,19 @@ def semantic_focal_loss(
         tensor(0.1269)
     """
     name = "semantic_focal_loss"
-    checks.check_reduction(name, reduction)
-    checks.semantic_focal_options(name, gamma, ignore_index, normalize_by, upsample)
-    checks.focal_tensors(name, logits, target, weight, upsample)
-    operation = SEMANTIC_FOCAL
-    shape = target.shape
-    if upsample is not None and logits.shape[2:] != target.shape[1:]:
-        operation = SEMANTIC_FOCAL_UPSAMPLE
-    elif logits.ndim == 2:
-        logits, target = logits.unsqueeze(2), target.unsqueeze(1)
-    else:
-        logits, target = logits.flatten(2), target.flatten(1)
-    if reduction == "none":
-        labels = torch.ops.depthattn.checked_labels(target, logits.shape[1], ignore_index)
-        return operation.per_pixel(logits, labels, weight, gamma, ignore_index).view(shape)
+    options = checks.semantic_focal_options(name, gamma, ignore_index, normalize_by, reduction)
+    checks.check_upsample(name, upsample, align_corners)
+    logits, target, weight = checks.focal_tensors(name, logits, target, weight, upsample)
     backend = resolve(logits.device)
-    differentiated = torch.is_grad_enabled() and logits.requires_grad
-    keep = operation.keep(backend, logits.dtype) if differentiated else "nothing"
-    sums, counts, weight_sums, _ = run_forward(
-        operation.function, logits, target, weight, gamma, ignore_index, keep, backend
-    )
-    return reduce_sums(sums, counts if normalize_by == "pixels" else weight_sums, reduction)
+    if upsample is not None and logits.shape[2:] != target.shape[1:]:
+        resized = SemanticFocalUpsampleOptions.of(options, align_corners)
+        if reduction == "none":
+            return semantic_focal_upsample_reference.values(logits, target, weight, resized)[0]
+        return SEMANTIC_FOCAL_UPSAMPLE((logits, target, weight), resized, backend)[0]
+    pixels = (logits.flatten(2), target.flatten(1)) if logits.ndim > 2 else (logits.unsqueeze(2), target.unsqueeze(1))
+    if reduction == "none":
+        return semantic_focal_reference.values(*pixels, weight, options)[0].view(target.shape)
+    return SEMANTIC_FOCAL((*pixels, weight), options, backend)[0]
 
 
 def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, ...]:

@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from depthattn.ops.depth_aware import DepthAwareOptions
 from depthattn.ops.joint_gradient import JointGradientOptions
+from depthattn.ops.masking import compute_dtype
 from depthattn.ops.reduce import REDUCTIONS
+from depthattn.ops.semantic_focal import SemanticFocalOptions
 
 DISTANCES = ("smooth_l1", "l1", "l2", "berhu")
 NORMALIZERS = ("pixels", "weight")
@@ -30,7 +33,8 @@ def shape_of(tensor: Tensor) -> str:
 
 def check_tensor(function: str, name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor):
-        hint = "; for several predictions call the loss on each one" if isinstance(value, (list, tuple)) else ""
+        several = isinstance(value, (list, tuple))
+        hint = "; for several predictions (deep supervision) add up the losses of each one" if several else ""
         raise TypeError(f"{function}: expected {name} as a torch.Tensor, got {type(value).__name__}{hint}")
 
 
@@ -177,12 +181,13 @@ def joint_gradient_options(
 
 
 def semantic_focal_options(
-    function: str, gamma: float, ignore_index: int, normalize_by: str, upsample: str | None
-) -> None:
+    function: str, gamma: float, ignore_index: int, normalize_by: str, reduction: str
+) -> SemanticFocalOptions:
     check_number(function, "gamma", gamma, at_least=0)
     check_index(function, "ignore_index", ignore_index)
     check_choice(function, "normalize_by", normalize_by, NORMALIZERS)
-    check_upsample(function, upsample)
+    check_reduction(function, reduction)
+    return SemanticFocalOptions(float(gamma), int(ignore_index), normalize_by, reduction)
 
 
 def semantic_maps(
@@ -223,17 +228,50 @@ def _like_target(function: str, name: str, value: Tensor, target: Tensor) -> Ten
     return value
 
 
-def focal_tensors(function: str, logits: Tensor, target: Tensor, weight: Tensor | None, upsample: str | None) -> None:
+def class_weight(function: str, weight: Tensor | Sequence[float] | None, like: Tensor | None = None) -> Tensor | None:
+    """Check the weights of the classes, and make numbers a tensor: of the arithmetic of ``like``, if that is given."""
+    if weight is None:
+        return None
+    if isinstance(weight, (Sequence, np.ndarray)):
+        dtype, device = (torch.get_default_dtype(), None) if like is None else (compute_dtype(like), like.device)
+        try:
+            weight = torch.tensor(weight, dtype=dtype, device=device)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"{function}: expected weight as a tensor or numbers, got {weight!r}") from None
+    check_float(function, "weight", weight)
+    check_constant(function, "weight", weight)
+    if weight.ndim != 1:
+        raise ValueError(f"{function}: expected weight of shape (K,), got {shape_of(weight)}")
+    return weight
+
+
+def focal_tensors(
+    function: str,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | Sequence[float] | None,
+    upsample: str | None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Check logits (B,K,...), labels (B,...) or (B,1,...) and the weights of the classes; labels as (B,...)."""
     check_float(function, "logits", logits)
     check_integer(function, "target", target)
     check_device(function, "target", target, logits.device)
     if logits.ndim < 2 or logits.shape[1] == 0:
-        raise ValueError(f"{function}: expected logits of shape (B,K,...) with K >= 1, got {shape_of(logits)}")
+        raise ValueError(f"{function}: expected logits of shape (B,K,...) with K >= 2, got {shape_of(logits)}")
+    if logits.shape[1] == 1:
+        raise ValueError(
+            f"{function}: expected logits of two classes or more, got {shape_of(logits)}; for one of two classes pass "
+            "torch.cat((torch.zeros_like(logits), logits), 1), or use "
+            "torch.nn.functional.binary_cross_entropy_with_logits"
+        )
+    if target.ndim == logits.ndim and target.shape[1] == 1:
+        target = target.squeeze(1)
     sizes = tuple(logits.shape[2:]), tuple(target.shape[1:])
     if target.ndim != logits.ndim - 1 or target.shape[0] != logits.shape[0]:
+        hint = "; pass target.argmax(1)" if target.shape[:2] == logits.shape[:2] else ""
         raise ValueError(
             f"{function}: expected target of shape (B,...) for logits (B,K,...) = {shape_of(logits)}, "
-            f"got {shape_of(target)}"
+            f"got {shape_of(target)}{hint}"
         )
     if upsample is not None and logits.ndim != 4:
         raise ValueError(
@@ -249,14 +287,14 @@ def focal_tensors(function: str, logits: Tensor, target: Tensor, weight: Tensor 
             f"{function}: expected logits and target of one size, got logits {sizes[0]} and target {sizes[1]}; "
             'upsample="bilinear" resizes the logits to the target'
         )
+    weight = class_weight(function, weight, logits)
     if weight is not None:
-        check_float(function, "weight", weight)
         check_device(function, "weight", weight, logits.device)
-        check_constant(function, "weight", weight)
         if weight.shape != logits.shape[1:2]:
             raise ValueError(
                 f"{function}: expected weight of shape (K,) = ({logits.shape[1]},), got {shape_of(weight)}"
             )
+    return logits, target, weight
 
 
 def _check_alike(function: str, features: Sequence[Tensor], leading: int | None) -> None:

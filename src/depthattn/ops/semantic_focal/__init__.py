@@ -1,24 +1,47 @@
-"""The semantic focal loss as an operator, and the look at its labels as another: logits (B,K,N), target (B,N)."""
+"""The semantic focal loss as an operator on logits (B,K,N) and labels (B,N)."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from depthattn.ops.library import define
+from depthattn.ops.loss import LossOperation
+from depthattn.ops.masking import compute_dtype
 from depthattn.ops.semantic_focal import reference
-from depthattn.ops.semantic_focal.operation import check_labels, focal_operation
+
+TENSORS = "Tensor logits, Tensor target, Tensor? weight"
 
 
-def _checked_labels(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    check_labels(target, num_classes, ignore_index)
-    return target.clone()
+@dataclass(frozen=True)
+class SemanticFocalOptions:
+    gamma: float
+    ignore_index: int
+    normalize_by: str
+    reduction: str
+
+    @property
+    def means(self) -> tuple[bool, ...]:
+        return (self.reduction != "sum",)
+
+    @property
+    def per_image(self) -> bool:
+        return self.reduction == "per_image"
 
 
-define(
-    "checked_labels(Tensor target, SymInt num_classes, int ignore_index) -> Tensor",
-    _checked_labels,
-    lambda target, num_classes, ignore_index: torch.empty_like(target),
+def dtype_of(logits: Tensor, target: Tensor, weight: Tensor | None) -> torch.dtype:
+    return compute_dtype(logits)
+
+
+SEMANTIC_FOCAL = LossOperation(
+    name="semantic_focal",
+    tensors=TENSORS,
+    options=SemanticFocalOptions,
+    differentiable=(0,),
+    state=reference.state,
+    terms=reference.terms,
+    weights=lambda tensors, options: (1.0,),
+    dtype=dtype_of,
+    fake_state=lambda logits, *_: logits.new_empty(0),
 )
-
-SEMANTIC_FOCAL = focal_operation("semantic_focal", reference.per_pixel)

@@ -1,12 +1,47 @@
-"""The semantic focal loss on bilinearly resized logits as an operator: logits (B,K,h,w), target (B,H,W)."""
+"""The semantic focal loss on bilinearly resized logits as an operator: logits (B,K,h,w), labels (B,H,W)."""
 
 from __future__ import annotations
 
-from depthattn.ops.semantic_focal.operation import focal_operation
+from dataclasses import asdict, dataclass
+
+from torch import Tensor
+
+from depthattn.ops.loss import LossOperation
+from depthattn.ops.masking import compute_dtype
+from depthattn.ops.semantic_focal import TENSORS, SemanticFocalOptions, dtype_of
 from depthattn.ops.semantic_focal_upsample import reference
 
-# What a label of the Triton kernels has: the logarithm of the sum of exponentials, the factor of the softmax of the
-# other classes, and the gradient of its own class.
+
+@dataclass(frozen=True)
+class SemanticFocalUpsampleOptions(SemanticFocalOptions):
+    align_corners: bool
+
+    @classmethod
+    def of(cls, options: SemanticFocalOptions, align_corners: bool) -> SemanticFocalUpsampleOptions:
+        return cls(**asdict(options), align_corners=align_corners)
+
+
+# Triton's state is what the backward pass reads of each label: the logarithm of the sum of exponentials, the factor of
+# the softmax of the other classes, and the gradient of its own class.
 TERMS = 3
 
-SEMANTIC_FOCAL_UPSAMPLE = focal_operation("semantic_focal_upsample", reference.per_pixel, TERMS)
+
+def _fake_state(
+    logits: Tensor, target: Tensor, weight: Tensor | None, options: SemanticFocalOptions, keep: bool, backend: str
+) -> Tensor:
+    if keep and backend == "triton":
+        return logits.new_empty(TERMS, *target.shape, dtype=compute_dtype(logits))
+    return logits.new_empty(0)
+
+
+SEMANTIC_FOCAL_UPSAMPLE = LossOperation(
+    name="semantic_focal_upsample",
+    tensors=TENSORS,
+    options=SemanticFocalUpsampleOptions,
+    differentiable=(0,),
+    state=reference.state,
+    terms=reference.terms,
+    weights=lambda tensors, options: (1.0,),
+    dtype=dtype_of,
+    fake_state=_fake_state,
+)

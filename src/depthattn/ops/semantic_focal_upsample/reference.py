@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from depthattn.ops.masking import compute_dtype
+from depthattn.ops.masking import compute_dtype, image_sums
 from depthattn.ops.semantic_focal import reference
 
+state = reference.state
 
-def per_pixel(logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, ignore_index: int) -> Tensor:
-    """The values at the size of the labels: (B,K,h,w), (B,H,W) -> (B,H,W)."""
-    resized = interpolate(logits.to(compute_dtype(logits)), target.shape[1:], mode="bilinear", align_corners=False)
-    values = reference.per_pixel(resized.flatten(2), target.flatten(1), weight, gamma, ignore_index)
-    return values.view(target.shape)
+
+def values(logits: Tensor, target: Tensor, weight: Tensor | None, options: Any) -> tuple[Tensor, Tensor]:
+    """The values at the size of the labels, and how much each pixel counts, both (B,H,W)."""
+    wide = logits.to(compute_dtype(logits))
+    resized = interpolate(wide, target.shape[1:], mode="bilinear", align_corners=options.align_corners)
+    value, counts = reference.values(resized.flatten(2), target.flatten(1), weight, options)
+    return value.view(target.shape), counts.view(target.shape)
+
+
+def terms(logits: Tensor, target: Tensor, weight: Tensor | None, state: Tensor, options: Any) -> tuple[Tensor, Tensor]:
+    """Sums of each image and what they are divided by, (1,B)."""
+    value, counts = values(logits, target, weight, options)
+    return image_sums(value)[None], counts.sum((1, 2))[None]
