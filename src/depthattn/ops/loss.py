@@ -17,7 +17,7 @@ from torch.autograd import Function
 
 from depthattn.ops.backend import load
 from depthattn.ops.reduce import divisors_of, totals_of
-from depthattn.ops.registration import FormulaNode, below_autograd, register, schema_of, values_of, vjp
+from depthattn.ops.registration import FormulaNode, below_autograd, register, schema_of, vjp
 
 Weight = float | Tensor
 
@@ -38,7 +38,7 @@ class LossOperation:
     Args:
         name: of the operator and of the folder.
         tensors: the schema of its tensors.
-        options: a frozen dataclass of all else, with properties ``means``, one bool for each term, and ``per_image``.
+        options: a NamedTuple of all else, with properties ``means``, one bool for each term, and ``per_image``.
         differentiable: which tensors the kernels differentiate.
         state: what a forward pass finds out once and every other pass needs, of tensors and options, by tensor code.
         terms: the formula: differentiable sums (T,B) and counts (T,B), of tensors, state and options.
@@ -50,7 +50,7 @@ class LossOperation:
 
     name: str
     tensors: str
-    options: type
+    options: Any
     differentiable: tuple[int, ...]
     state: Callable[..., Tensor]
     terms: Callable[..., tuple[Tensor, Tensor]]
@@ -87,7 +87,7 @@ class LossOperation:
         if backend == "reference":
             loss, terms, *_ = self._by_formula(tensors, options)
         else:
-            loss, terms, *_ = self._operator(self.name)(*tensors, *values_of(options), False, backend)
+            loss, terms, *_ = self._operator(self.name)(*tensors, *options, False, backend)
         return loss, terms
 
     def _operator(self, name: str) -> Any:
@@ -96,8 +96,8 @@ class LossOperation:
     def _split(self, arguments: Sequence[Any]) -> tuple[tuple[Any, ...], Any, tuple[Any, ...]]:
         """Tensors, options and the rest of the arguments of the forward operator."""
         count = self._count
-        end = count + len(self.options.__dataclass_fields__)
-        return tuple(arguments[:count]), _made(self.options, tuple(arguments[count:end])), tuple(arguments[end:])
+        end = count + len(self.options._fields)
+        return tuple(arguments[:count]), self.options(*arguments[count:end]), tuple(arguments[end:])
 
     # The forward operator
 
@@ -185,12 +185,6 @@ class LossOperation:
         return list(FormulaNode.apply(operator, self._backward_formula, places, *arguments))
 
 
-@functools.lru_cache(maxsize=1024)
-def _made(options: type, values: tuple[Any, ...]) -> Any:
-    """The options of a call, which are the same in every step of a training run."""
-    return options(*values)
-
-
 class _LossNode(Function):
     """apply(operation, *arguments of the forward operator)"""
 
@@ -202,7 +196,7 @@ class _LossNode(Function):
         # A gradient towards one tensor can be kept, that of the first.
         keep = asked[0] and not any(asked[1:])
         with below_autograd():
-            *outputs, kept = operation._operator(operation.name)(*tensors, *values_of(options), keep, backend)
+            *outputs, kept = operation._operator(operation.name)(*tensors, *options, keep, backend)
         _, terms, divisors, state = outputs
         ctx.save_for_backward(*tensors, terms, divisors, state)
         ctx.kept = kept if kept.numel() else None
@@ -217,7 +211,7 @@ class _LossNode(Function):
     def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         operation, options = ctx.operation, ctx.options
         *tensors, terms, divisors, state = ctx.saved_tensors
-        result: list[Tensor | None] = [None] * (operation._count + len(options.__dataclass_fields__) + 2)
+        result: list[Tensor | None] = [None] * (operation._count + len(options) + 2)
         if grad is None:
             return None, *result
         wanted = [ctx.needs_input_grad[1 + place] for place in operation.differentiable]
@@ -249,7 +243,7 @@ def _gradients(
     kept, ctx.kept = ctx.kept, None
     if kept is None or torch.is_grad_enabled():
         backward = operation._operator(f"{operation.name}_backward")
-        gradients: list[Tensor] = backward(scales, *tensors, state, *values_of(options), wanted, ctx.backend)
+        gradients: list[Tensor] = backward(scales, *tensors, state, *options, wanted, ctx.backend)
     else:
         gradients = [kept if several else _multiplied(kept, scales[0])]
     return gradients if outer is None else [_multiplied(gradient, outer) for gradient in gradients]

@@ -11,8 +11,6 @@ Each operator has up to four faces, and PyTorch's dispatcher picks one:
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import types
 import typing
 from collections.abc import Callable
@@ -30,9 +28,9 @@ _SCHEMA_TYPES = {str: "str", float: "float", int: "int", bool: "bool", tuple[boo
 
 
 def schema_of(options: type) -> str:
-    """The fields of a frozen dataclass as arguments of an operator, in their order."""
+    """The fields of a NamedTuple as arguments of an operator, in their order."""
     hints = typing.get_type_hints(options)
-    return ", ".join(f"{_schema_type(hints[field.name])} {field.name}" for field in dataclasses.fields(options))
+    return ", ".join(f"{_schema_type(hints[field])} {field}" for field in options._fields)  # type: ignore[attr-defined]
 
 
 def _schema_type(hint: Any) -> str:
@@ -40,12 +38,6 @@ def _schema_type(hint: Any) -> str:
         (inner,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
         return _SCHEMA_TYPES[inner] + "?"
     return _SCHEMA_TYPES[hint]
-
-
-@functools.lru_cache(maxsize=1024)
-def values_of(options: Any) -> tuple[Any, ...]:
-    """The values of a frozen dataclass, as an operator takes them."""
-    return tuple(getattr(options, field.name) for field in dataclasses.fields(options))
 
 
 def register(

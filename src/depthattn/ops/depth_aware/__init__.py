@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -12,8 +11,7 @@ from depthattn.ops.loss import LossOperation
 from depthattn.ops.masking import compute_dtype
 
 
-@dataclass(frozen=True)
-class DepthAwareOptions:
+class DepthAwareOptions(NamedTuple):
     distance: str
     beta: float
     max_depth: float | None
