@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from depthattn import AttentionDrivenLoss, DepthAwareLoss, SemanticFocalLoss
 from depthattn.data import Sample
-from depthattn.models.synergynet import SynergyOutput
+from depthattn.models import SynergyOutput
 
 ROW = [1.0, 1.0, 3.0, 3.0]
 

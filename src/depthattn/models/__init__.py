@@ -1,7 +1,8 @@
 """SynergyNet and its encoders."""
 
 from depthattn.models.encoders import Encoder, ModuleEncoder
+from depthattn.models.network import SynergyOutput
 from depthattn.models.resnet import ResNet
-from depthattn.models.synergynet import SynergyNet, SynergyOutput
+from depthattn.models.synergynet import SynergyNet
 
 __all__ = ["Encoder", "ModuleEncoder", "ResNet", "SynergyNet", "SynergyOutput"]
