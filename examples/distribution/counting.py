@@ -12,6 +12,7 @@ from torch import Tensor
 
 from depthattn.data import DataError, NYUDepthV2, SyntheticRooms
 from depthattn.data.images import read_depth_codes
+from depthattn.data.walk import find_files, in_words
 from depthattn.viz import DepthHistogram
 from distribution.settings import Settings
 from training.baselines import count_classes
@@ -68,9 +69,9 @@ def open_maps(settings: Settings) -> Maps:
 
 def _folder(settings: Settings) -> Maps:
     folder = settings.depths
-    files = sorted(folder.rglob("*.png")) if folder.is_dir() else []
+    files, skipped = find_files(folder, {".png"}, inside=True)
     if not files:
-        raise DataError(f"{folder}: expected a folder with depth png, got none")
+        raise DataError(f"{folder}: expected a folder with depth png, got none ({in_words(skipped) or 'empty'})")
     chosen = evenly(len(files), settings.frames or len(files))
 
     def read(index: int) -> tuple[Any, Tensor | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +16,7 @@ from depthattn.data import DataError, Sample
 from depthattn.data.hdf5 import stored_array
 from depthattn.data.images import read_depth_codes
 from depthattn.data.mat5 import read_mat5
+from depthattn.data.walk import find_files
 from evaluation.settings import PROGRAM, Settings
 from prediction.network import load_trained
 
@@ -91,7 +91,7 @@ class FilePredictor:
         self._files: list[Path] = []
         self._all: npt.NDArray[Any] | None = None
         if path.is_dir():
-            self._files = sorted((file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES), key=_counting)
+            self._files = [*find_files(path, _SUFFIXES).files]
             found = len(self._files)
         else:
             self._all = _stack(read_prediction(path), count, path)
@@ -110,11 +110,6 @@ def open_predictor(settings: Settings, count: int) -> Predictor:
     if settings.predictions is not None:
         return FilePredictor(settings.predictions, count, settings.pred_scale)
     return NetworkPredictor(settings)
-
-
-def _counting(path: Path) -> list[tuple[str, int]]:
-    """A key that puts frame2 before frame10, as whoever numbered them meant it."""
-    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", path.name)]
 
 
 def read_prediction(path: Path) -> npt.NDArray[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthattn.data.images import SUFFIXES
+from depthattn.data.walk import find_files, in_words
 from scripting.command_line import Parser
 
 PROGRAM = "predict.py"
@@ -70,9 +71,10 @@ def _photos(given: Sequence[Path]) -> tuple[Path, ...]:
     photos: list[Path] = []
     for path in given:
         if path.is_dir():
-            found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES and entry.is_file())
+            found, skipped = find_files(path, SUFFIXES)
             if not found:
-                raise ValueError(f"{path}: expected a folder with photos, got none ({', '.join(sorted(SUFFIXES))})")
+                got = in_words(skipped) or "an empty folder"
+                raise ValueError(f"{path}: expected a folder with photos, got none ({got})")
             photos += found
         elif path.is_file():
             photos.append(path)

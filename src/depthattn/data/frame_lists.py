@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from depthattn.data.errors import DataError
 from depthattn.data.images import SUFFIXES
+from depthattn.data.walk import find_files, in_words
 
 
 class FramePaths(NamedTuple):
@@ -80,10 +81,9 @@ def _is_file(path: Path) -> bool:
 def _by_stem(name: str, folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"RGBDList.from_folder: expected {name} to be a folder of pictures, got {folder}")
+    walk = find_files(folder, SUFFIXES)
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
+    for path in walk.files:
         if path.stem in found:
             raise DataError(
                 f"RGBDList.from_folder: {folder}: expected one picture of each stem, "
@@ -91,7 +91,8 @@ def _by_stem(name: str, folder: Path) -> dict[str, Path]:
             )
         found[path.stem] = path
     if not found:
-        raise DataError(f"RGBDList.from_folder: {folder}: expected {name}, got a folder with no pictures")
+        skipped = f" ({in_words(walk.skipped)})" if walk.skipped else ""
+        raise DataError(f"RGBDList.from_folder: {folder}: expected {name}, got a folder with no pictures{skipped}")
     return found
 
 
@@ -110,7 +111,4 @@ def match_folders(
         for stem, path in target_files.items():
             if stem not in image_files:
                 raise DataError(f"RGBDList.from_folder: {path}: expected an image {stem}.* in {images}, got none")
-    return [
-        FramePaths(path, depth_files.get(stem), label_files.get(stem), None)
-        for stem, path in sorted(image_files.items())
-    ]
+    return [FramePaths(path, depth_files.get(stem), label_files.get(stem), None) for stem, path in image_files.items()]
