@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from depthattn.data import DataError, NYUDepthV2, SyntheticRooms
-from depthattn.data.images import read_depth_codes
+from depthattn.data.codes import DEPTH_SUFFIXES
+from depthattn.data.depth_files import DepthCoding, read_metres
 from depthattn.data.walk import find_files, in_words
 from depthattn.viz import DepthHistogram
 from distribution.settings import Settings
@@ -69,15 +70,17 @@ def open_maps(settings: Settings) -> Maps:
 
 def _folder(settings: Settings) -> Maps:
     folder = settings.depths
-    files, skipped = find_files(folder, {".png"}, inside=True)
+    files, skipped = find_files(folder, DEPTH_SUFFIXES, inside=True)
     if not files:
-        raise DataError(f"{folder}: expected a folder with depth png, got none ({in_words(skipped) or 'empty'})")
+        raise DataError(f"{folder}: expected a folder with depth files, got none ({in_words(skipped) or 'empty'})")
+    coding = DepthCoding(settings.depth_scale, settings.depth_code)
     chosen = evenly(len(files), settings.frames or len(files))
 
     def read(index: int) -> tuple[Any, Tensor | None]:
-        return read_depth_codes(files[chosen[index]]) / np.float64(settings.depth_scale), None
+        return read_metres(files[chosen[index]], coding), None
 
-    return Maps(f"{folder}, {settings.depth_scale:g} units in a metre", (), len(chosen), read)
+    unit = f", {settings.depth_scale:g} units in a metre" if settings.depth_scale is not None else ""
+    return Maps(f"{folder}{unit}", (), len(chosen), read)
 
 
 def count_maps(maps: Maps, settings: Settings, on_frame: Callable[[], object]) -> Distribution:

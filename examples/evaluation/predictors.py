@@ -13,8 +13,8 @@ from torch.nn.functional import interpolate
 
 from depthattn._messages import reason_of
 from depthattn.data import DataError, Sample
+from depthattn.data.codes import read_depth_codes
 from depthattn.data.hdf5 import stored_array
-from depthattn.data.images import read_depth_codes
 from depthattn.data.mat5 import read_mat5
 from depthattn.data.walk import find_files
 from evaluation.settings import PROGRAM, Settings

@@ -53,7 +53,7 @@ class Settings:
     classes: int
     list: Path | None
     root: Path | None
-    depth_scale: float
+    depth_scale: float | None
     frames: int | None
     crop: Crop | None
     min_depth: float
@@ -125,7 +125,8 @@ def _parser() -> Parser:
     add("--classes", type=int, choices=(40, 13, 894), default=40, help="NYU label set of the network (40)")
     add("--list", type=Path, metavar="TXT", help="list of 'image depth [focal]' lines, as BTS has them")
     add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
-    add("--depth-scale", type=above_zero, default=1000.0, metavar="X", help="units of a depth png in one metre (1000)")
+    add("--depth-scale", type=above_zero, metavar="X",
+        help="stored units of the truth in one metre (1000 of whole numbers, 1 of floats)")
     add("--frames", type=positive, metavar="N", help="score the first N frames only (all; of SyntheticRooms 64)")
     add = parser.add_argument_group("protocol").add_argument
     add("--crop", metavar="CROP",

@@ -36,7 +36,11 @@ def open_truth(settings: Settings) -> Truth:
         title = f"NYU Depth v2, {settings.split} split, {settings.depth} depth"
     elif settings.list is not None:
         frames = RGBDList(settings.list, settings.root, depth_scale=settings.depth_scale)
-        title = f"{settings.list}, {settings.depth_scale:g} units in a metre"
+        title = (
+            str(settings.list)
+            if settings.depth_scale is None
+            else f"{settings.list}, {settings.depth_scale:g} units in a metre"
+        )
     else:
         # A seed that the training script does not use.
         frames = SyntheticRooms(settings.frames or _ROOMS, size=SYNTHETIC_SIZE, seed=2_000_003)

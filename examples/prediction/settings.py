@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from depthattn.data.images import SUFFIXES
+from depthattn.data.images import PHOTO_SUFFIXES
 from depthattn.data.walk import find_files, in_words
 from scripting.command_line import Parser
 
@@ -71,7 +71,7 @@ def _photos(given: Sequence[Path]) -> tuple[Path, ...]:
     photos: list[Path] = []
     for path in given:
         if path.is_dir():
-            found, skipped = find_files(path, SUFFIXES)
+            found, skipped = find_files(path, PHOTO_SUFFIXES)
             if not found:
                 got = in_words(skipped) or "an empty folder"
                 raise ValueError(f"{path}: expected a folder with photos, got none ({got})")

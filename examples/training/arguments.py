@@ -59,7 +59,9 @@ def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
     add("--num-classes", type=positive, metavar="K", help="number of classes in labels/")
     add("--ignore-value", type=natural, metavar="N", help="number of unlabelled pixels in labels/ (255)")
     add("--first-label", type=natural, metavar="N", help="number of the first class in labels/ (0)")
-    add("--depth-scale", type=above_zero, metavar="X", help="units of a depth png in one metre (1000)")
+    add("--depth-scale", type=above_zero, metavar="X",
+        help="stored units in one metre (1000 of whole numbers, 1 of floats)")  # fmt: skip
+    add("--depth-code", choices=("plain", "sunrgbd"), help="16-bit depth as it is, or rotated as SUN RGB-D has it")
     add("--train-frames", type=positive, metavar="N", help=f"use the first N frames only {both('train_frames')}")
     add("--val-frames", type=positive, metavar="N", help=f"use the first N frames only {both('val_frames')}")
     add("--size", type=positive, nargs=2, metavar=("H", "W"), help=f"picture size in pixels {both('size')}")

@@ -95,7 +95,8 @@ class Settings:
     num_classes: int | None = None
     ignore_value: int = 255
     first_label: int = 0
-    depth_scale: float = 1000.0
+    depth_scale: float | None = None
+    depth_code: str | None = None
     train_frames: int | None
     val_frames: int | None
     size: tuple[int, int]

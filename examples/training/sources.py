@@ -155,7 +155,14 @@ def _hold_out(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:
 
 
 def _open_list(path: Path, settings: Settings, transform: Transform) -> RGBDList:
-    return RGBDList(path, settings.root, depth_scale=settings.depth_scale, transform=transform)
+    return RGBDList(
+        path,
+        settings.root,
+        depth_scale=settings.depth_scale,
+        depth_code=settings.depth_code,
+        max_depth=settings.max_depth,
+        transform=transform,
+    )
 
 
 def _open_folder(path: Path, settings: Settings, transform: Transform) -> RGBDList:
@@ -172,6 +179,8 @@ def _open_folder(path: Path, settings: Settings, transform: Transform) -> RGBDLi
         ignore_value=settings.ignore_value,
         first_label=settings.first_label,
         depth_scale=settings.depth_scale,
+        depth_code=settings.depth_code,
+        max_depth=settings.max_depth,
         transform=transform,
     )
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from depthattn.data.codes import DEPTH_SUFFIXES, LABEL_SUFFIXES
 from depthattn.data.errors import DataError
-from depthattn.data.images import SUFFIXES
+from depthattn.data.hdf5 import FRAME_SUFFIXES
+from depthattn.data.images import PHOTO_SUFFIXES
 from depthattn.data.walk import find_files, in_words
+
+IMAGE_SUFFIXES = PHOTO_SUFFIXES | FRAME_SUFFIXES
 
 
 class FramePaths(NamedTuple):
@@ -78,10 +83,10 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _by_stem(name: str, folder: Path) -> dict[str, Path]:
+def _by_stem(name: str, folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"RGBDList.from_folder: expected {name} to be a folder of pictures, got {folder}")
-    walk = find_files(folder, SUFFIXES)
+    walk = find_files(folder, suffixes)
     found: dict[str, Path] = {}
     for path in walk.files:
         if path.stem in found:
@@ -104,9 +109,9 @@ def match_folders(
     An image may lack either. A depth or label file without its image is an error, as it shows that the names do not
     match.
     """
-    image_files = _by_stem("images", Path(images))
-    depth_files = {} if depths is None else _by_stem("depths", Path(depths))
-    label_files = {} if labels is None else _by_stem("labels", Path(labels))
+    image_files = _by_stem("images", Path(images), IMAGE_SUFFIXES)
+    depth_files = {} if depths is None else _by_stem("depths", Path(depths), DEPTH_SUFFIXES)
+    label_files = {} if labels is None else _by_stem("labels", Path(labels), LABEL_SUFFIXES)
     for target_files in (depth_files, label_files):
         for stem, path in target_files.items():
             if stem not in image_files:
