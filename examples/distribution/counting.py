@@ -12,7 +12,7 @@ from torch import Tensor
 
 from depthattn.data import DataError, NYUDepthV2, SyntheticRooms
 from depthattn.data.codes import DEPTH_SUFFIXES
-from depthattn.data.depth_files import DepthCoding, read_metres
+from depthattn.data.depth_files import DepthCoding, read_metres, scale_in_words
 from depthattn.data.walk import find_files, in_words
 from depthattn.viz import DepthHistogram
 from distribution.settings import Settings
@@ -79,8 +79,7 @@ def _folder(settings: Settings) -> Maps:
     def read(index: int) -> tuple[Any, Tensor | None]:
         return read_metres(files[chosen[index]], coding), None
 
-    unit = f", {settings.depth_scale:g} units in a metre" if settings.depth_scale is not None else ""
-    return Maps(f"{folder}{unit}", (), len(chosen), read)
+    return Maps(f"{folder}, {scale_in_words(settings.depth_scale)}", (), len(chosen), read)
 
 
 def count_maps(maps: Maps, settings: Settings, on_frame: Callable[[], object]) -> Distribution:

@@ -8,6 +8,7 @@ from typing import Any
 from torch.utils.data import Dataset, Subset
 
 from depthattn.data import NYUDepthV2, RGBDList, Sample, SyntheticRooms
+from depthattn.data.depth_files import scale_in_words
 from evaluation.settings import SYNTHETIC_SIZE, Settings
 
 _ROOMS = 64
@@ -36,11 +37,7 @@ def open_truth(settings: Settings) -> Truth:
         title = f"NYU Depth v2, {settings.split} split, {settings.depth} depth"
     elif settings.list is not None:
         frames = RGBDList(settings.list, settings.root, depth_scale=settings.depth_scale)
-        title = (
-            str(settings.list)
-            if settings.depth_scale is None
-            else f"{settings.list}, {settings.depth_scale:g} units in a metre"
-        )
+        title = f"{settings.list}, {scale_in_words(settings.depth_scale)}"
     else:
         # A seed that the training script does not use.
         frames = SyntheticRooms(settings.frames or _ROOMS, size=SYNTHETIC_SIZE, seed=2_000_003)

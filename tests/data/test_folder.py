@@ -140,7 +140,7 @@ def frame_with(tree: Path, depth: np.ndarray, **options: float) -> RGBDList:
 
 @pytest.mark.parametrize("array", [np.full((3, 4), 80, np.uint8), np.full((3, 4), True)])
 def test_depth_of_8_bits_needs_its_scale(tree: Path, array: np.ndarray) -> None:
-    with pytest.raises(DataError, match=r"depth/a\.png: expected depth of 16 bits or in floats, or depth_scale"):
+    with pytest.raises(DataError, match=r"depth/a\.png: expected 16-bit depth, floats, or depth_scale for 8-bit"):
         frame_with(tree, array)[0]
     assert (frame_with(tree, array, depth_scale=20.0)[0]["depth"] == int(array[0, 0]) / 20).all()
 

@@ -85,6 +85,13 @@ def read_metres(path: Path, coding: DepthCoding) -> npt.NDArray[np.float32]:
     return metres
 
 
+def scale_in_words(scale: float | None) -> str:
+    """What ``DepthCoding(scale)`` takes the numbers for."""
+    if scale is None:
+        return "whole numbers in millimetres, floats in metres"
+    return f"{scale:g} units in a metre"
+
+
 def _scale(path: Path, dtype: np.dtype[Any], given: float | None) -> float:
     if given is not None:
         return given
@@ -92,8 +99,8 @@ def _scale(path: Path, dtype: np.dtype[Any], given: float | None) -> float:
         return 1.0
     if dtype.itemsize == 1:
         raise DataError(
-            f"RGBDList: {path}: expected depth of 16 bits or in floats, or depth_scale for numbers of 8 bits "
-            "(25.5 where 255 is 10 m), got 8 bits and no depth_scale"
+            f"RGBDList: {path}: expected 16-bit depth, floats, or depth_scale for 8-bit numbers "
+            "(25.5 where 255 is 10 m), got 8-bit numbers and no depth_scale"
         )
     return _MILLIMETRES
 
