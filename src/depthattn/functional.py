@@ -24,12 +24,14 @@ from depthattn.ops.library import run_forward
 from depthattn.ops.maps import padded_to_window, upsampled
 from depthattn.ops.masking import compute_dtype, image_maximum
 from depthattn.ops.reduce import reduce_sums
+from depthattn.ops.scale_shift import align_scale_shift
 from depthattn.ops.semantic_focal import SEMANTIC_FOCAL
 from depthattn.ops.semantic_focal_upsample import SEMANTIC_FOCAL_UPSAMPLE
 from depthattn.ops.semi_dense_up_skip import SemiDenseUpSkip
 from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
 
 __all__ = [
+    "align_scale_shift",
     "depth_aware_loss",
     "joint_gradient_loss",
     "lateral_sharing",
