@@ -68,7 +68,7 @@ def _train(request: Request, results: Results) -> None:
 
 def _line(seed: int, variant: Variant, scores: dict[str, float], seconds: float) -> str:
     return (
-        f"seed {seed}  {variant.title:16} rms {scores['rms']:.3f} m  far {scores['rms_far']:.3f} m  "
+        f"seed {seed}  {variant.title:16} RMSE {scores['rmse']:.3f} m  far {scores['rmse_far']:.3f} m  "
         f"mIoU {scores['miou']:.1%}  rare {scores['rare_iou']:.1%}  {seconds:.0f} s"
     )
 

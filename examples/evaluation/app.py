@@ -81,12 +81,12 @@ class Evaluation:
         bins = {name: values.tolist() for name, values in self.bins.compute().items()}
         output.mkdir(parents=True, exist_ok=True)
         if self.labels is not None and self.labels.confusion.any():
-            scores |= {name: float(value) for name, value in self.labels.compute().items()}
+            scores |= {name: float(value) for name, value in self.labels.compute().items() if value.ndim == 0}
         facts = {"scores": scores, "bins": {"edges_m": list(self.edges), **bins}}
         write_json(output / "scores.json", {"protocol": protocol, **_without_nan(facts)})
         draw_errors(self.shown, output / "errors.png", max_depth=self.settings.max_depth)
         if sum(bins["pixels"]):
-            plot_depth_bins(self.edges, bins["rms"], bins["pixels"], label="rms").savefig(output / "bins.png")
+            plot_depth_bins(self.edges, bins["rmse"], bins["pixels"], label="RMSE").savefig(output / "bins.png")
         for table in (protocol_table(protocol), score_table(scores), bin_table(self.edges, bins)):
             console.print(table)
         console.print(f"scores and pictures are in {output}", markup=False, soft_wrap=True)

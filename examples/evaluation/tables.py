@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-_UNITS = {"sq_rel": " m", "rms": " m"}
+_UNITS = {"sq_rel": " m", "rmse": " m"}
 _SHARES = ("pixel_accuracy", "mean_accuracy", "miou")
 
 
@@ -37,12 +37,12 @@ def score_table(scores: Mapping[str, float]) -> Table:
 
 def bin_table(edges: Sequence[float], bins: Mapping[str, Sequence[float]]) -> Table:
     table = Table(title="By true depth", title_justify="left", title_style="bold")
-    for heading in ("range", "pixels", "rms", "rel", "bias", "delta1"):
+    for heading in ("range", "pixels", "rmse", "abs_rel", "bias", "delta1"):
         table.add_column(heading, justify="right", no_wrap=True)
     total = max(1, sum(bins["pixels"]))
     for index, (low, high) in enumerate(pairwise(edges)):
         pixels = bins["pixels"][index]
-        rms, rel, bias, delta1 = (bins[name][index] for name in ("rms", "rel", "bias", "delta1"))
-        numbers = (f"{rms:.3f} m", f"{rel:.3f}", f"{bias:+.3f} m", f"{delta1:.1%}") if pixels else ("-",) * 4
+        rmse, abs_rel, bias, delta1 = (bins[name][index] for name in ("rmse", "abs_rel", "bias", "delta1"))
+        numbers = (f"{rmse:.3f} m", f"{abs_rel:.3f}", f"{bias:+.3f} m", f"{delta1:.1%}") if pixels else ("-",) * 4
         table.add_row(f"{low:g} - {high:g} m", f"{pixels / total:.1%}", *numbers)
     return table

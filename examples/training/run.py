@@ -36,14 +36,14 @@ _COLUMNS = (
     ("epoch", "epoch", ".0f"),
     ("train/total", "loss", ".3f"),
     ("val/total", "val loss", ".3f"),
-    ("val/rms", "rms m", ".3f"),
-    ("val/rel", "rel", ".3f"),
+    ("val/rmse", "RMSE m", ".3f"),
+    ("val/abs_rel", "AbsRel", ".3f"),
     ("val/delta1", "d<1.25", ".1%"),
     ("val/miou", "mIoU", ".1%"),
     ("val/pixel_accuracy", "pix acc", ".1%"),
     ("seconds", "seconds", ".0f"),
 )
-_BEST_BY = ("val/rms", "val/miou")
+_BEST_BY = ("val/rmse", "val/miou")
 _SHOWN_LOSSES = {"total": "loss", "depth_aware": "DA", "joint_gradient": "JG", "semantic_focal": "semF"}
 
 
@@ -169,7 +169,7 @@ class Run:
                 "epoch": epoch,
                 "scores": {name: value for name, value in scores.items() if value == value},
                 "constant_depth_m": reached["depth"],
-                "constant_depth_rms": reached["rms"],
+                "constant_depth_rmse": reached["rmse"],
                 "chance_miou": reached["miou"],
             }
         )
@@ -290,9 +290,9 @@ class Run:
 
     def _error(self, row: dict[str, float]) -> float:
         """What the best epoch has least of: both tasks in one number without a unit, or the task that has truth."""
-        rms, miou = (row[name] for name in _BEST_BY)
+        rmse, miou = (row[name] for name in _BEST_BY)
         # Where a constant is right everywhere there is nothing to gain in depth.
-        parts = [rms / (self._baseline.rms or math.nan), 1.0 - miou]
+        parts = [rmse / (self._baseline.rmse or math.nan), 1.0 - miou]
         return sum(part for part in parts if math.isfinite(part))
 
     def _save(self, *, best: bool = False) -> None:

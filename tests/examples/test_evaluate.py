@@ -87,13 +87,13 @@ def test_protocols(evaluate: Evaluate, tmp_path: Path, nyu: Frames, options: lis
     np.save(tmp_path / "pred.npy", pred)
     assert evaluate("--predictions", tmp_path / "pred.npy", *data(tmp_path), *options) == 0
     found = results(tmp_path)
-    assert found["scores"]["rms"] == pytest.approx(expected_rms(pred, truth, **how), rel=1e-5)
+    assert found["scores"]["rmse"] == pytest.approx(expected_rms(pred, truth, **how), rel=1e-5)
     assert found["protocol"]["frames"] == 3
     assert found["protocol"]["pooling"] == how.get("pooling", "pixels")
     if how.get("pooling") != "images":
         bins = found["bins"]
-        squares = sum(n * r**2 for n, r in zip(bins["pixels"], bins["rms"], strict=True) if n)
-        assert np.sqrt(squares / sum(bins["pixels"])) == pytest.approx(found["scores"]["rms"], rel=1e-6)
+        squares = sum(n * r**2 for n, r in zip(bins["pixels"], bins["rmse"], strict=True) if n)
+        assert np.sqrt(squares / sum(bins["pixels"])) == pytest.approx(found["scores"]["rmse"], rel=1e-6)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bins.png", "errors.png", "scores.json"]
 
 
@@ -135,7 +135,7 @@ def test_files_of_predictions(evaluate: Evaluate, tmp_path: Path, nyu: Frames, w
     path = single if single.exists() else tmp_path / "pred"
     assert evaluate("--predictions", path, "--pred-scale", 256, "--crop", "none", *data(tmp_path)) == 0
     # Half a unit of rounding in the png.
-    assert results(tmp_path)["scores"]["rms"] == pytest.approx(expected_rms(pred, truth), abs=2e-3)
+    assert results(tmp_path)["scores"]["rmse"] == pytest.approx(expected_rms(pred, truth), abs=2e-3)
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -155,7 +155,7 @@ def test_a_checkpoint_sees_its_own_size_and_is_scored_at_that_of_the_truth(
         depth = (depth + net(seen.flip(-1)).depth.flip(-1)) / 2 if flip else depth
         pred = interpolate(depth, (48, 64), mode="bilinear", align_corners=False)[:, 0].numpy()
     found = results(tmp_path)
-    assert found["scores"]["rms"] == pytest.approx(expected_rms(pred, nyu.raw_depths[TEST]), rel=1e-4)
+    assert found["scores"]["rmse"] == pytest.approx(expected_rms(pred, nyu.raw_depths[TEST]), rel=1e-4)
     assert found["protocol"]["network_sees"] == [32, 64]
     assert found["protocol"]["flip_averaging"] is flip
 

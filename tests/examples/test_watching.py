@@ -28,7 +28,7 @@ def test_tensorboard_has_scalars_gates_and_pictures(
     (row,) = (json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines())
     shown = set(log.Tags()["scalars"])
     assert {"step/total", "step/gradient", "step/lr", "step/data_seconds"} <= shown
-    for name in ("val/rms", "val/miou", "train/total", "gate/sharing1/depth_from_semantics"):
+    for name in ("val/rmse", "val/miou", "train/total", "gate/sharing1/depth_from_semantics"):
         assert [(event.step, event.value) for event in log.Scalars(name)] == [(2, pytest.approx(row[name], rel=1e-6))]
     assert [event.step for event in log.Scalars("step/total")] == [1, 2]
     # Image and two depths of 32x48 pixels above the error and two label maps.
@@ -48,5 +48,5 @@ def test_the_record_of_a_run_and_its_model(train: Train, tmp_path: Path) -> None
     net = SynergyNet.from_pretrained(run / "model")
     assert net.image_size == (32, 48)
     assert net.class_names == tuple(config["class_names"])
-    rms = json.loads((run / "results.json").read_text())["scores"]["rms"]
-    assert f"| rms | {rms:.4g} |" in (run / "model" / "README.md").read_text()
+    rmse = json.loads((run / "results.json").read_text())["scores"]["rmse"]
+    assert f"| rmse | {rmse:.4g} |" in (run / "model" / "README.md").read_text()
