@@ -195,6 +195,8 @@ class Run:
         channels = " ".join(map(str, settings.decoder_channels))
         processes = self.accelerator.num_processes
         self._say(f"data        {self.source.title}, {settings.size[0]}x{settings.size[1]} pixels")
+        for note in self.source.notes:
+            self._say(f"            {note}", style="yellow" if note.startswith("warning") else None)
         self._say(f"network     SynergyNet({settings.encoder}, decoders {channels}), {parameters:.1f} M parameters")
         self._say(
             f"training    {settings.epochs} epoch{'s' * (settings.epochs > 1)} of {engine.steps_per_epoch} "

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from depthattn.data import DataError
-from depthattn.data.depth_files import DepthCoding, read_metres
+from depthattn.data.depth_files import DepthCoding, read_metres, too_far
 
 Array = np.ndarray[Any, Any]
 MISSING = (0.0, -1.0, np.nan, np.inf, -np.inf, 65504.0, 65535.0, float(np.finfo(np.float32).max))
@@ -116,3 +116,14 @@ def test_float_millimetres_are_no_metres(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[2400.0, 2500.0, 2600.0]]))
     with pytest.raises(DataError, match=r"got 2450 m with depth_scale=1; depth_scale=1000 would give 2\.45 m"):
         metres(tmp_path / "a.npy")
+
+
+def test_depth_that_is_mostly_too_far_is_said_with_the_scales_that_fit(tmp_path: Path) -> None:
+    path = png(tmp_path / "a.png", np.arange(10000, 15000, 100).reshape(5, 10))
+    said = too_far(path, DepthCoding(max_depth=10.0))
+    assert said is not None
+    assert "a.png: 98% of its depth is beyond 10 m and counts as missing; its median is 12.4 m" in said
+    assert "depth_scale=5000 would give 2.49 m" in said
+    assert "depth_scale=1000 " not in said
+    assert too_far(path, DepthCoding(5000.0, max_depth=10.0)) is None
+    assert too_far(path, DepthCoding()) is None

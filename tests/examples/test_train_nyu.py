@@ -120,6 +120,68 @@ def test_focal_lengths_are_those_of_the_pictures_to_score(tmp_path: Path) -> Non
     assert open_source(parse(["--folder", str(tmp_path / "frames")])).focal(0) is None
 
 
+def test_several_folders_hold_out_one_of_them(tmp_path: Path) -> None:
+    from training.settings import parse
+    from training.sources import open_source
+
+    for name, count in (("hall", 6), ("bath", 2), ("kitchen", 5)):
+        write_pictures(tmp_path / name, count)
+    source = open_source(parse(["--folder", *(str(tmp_path / name) for name in ("hall", "bath", "kitchen"))]))
+    assert (len(source.train), len(source.validation)) == (11, 2)
+    assert "(folders: images/ depths/), 11 frames to train on, 2 to score (folder bath held out)" in source.title
+
+
+def test_a_layout_brings_its_own_split_and_what_was_passed_over_is_said(tmp_path: Path) -> None:
+    from training.settings import parse
+    from training.sources import open_source
+
+    for name, count in (("train", 3), ("val", 2)):
+        write_pictures(tmp_path / name, count)
+    (tmp_path / "train" / "images" / ".DS_Store").touch()
+    source = open_source(parse(["--folder", str(tmp_path)]))
+    assert "split-outside: train/ and val/ with images/ inside), 3 frames to train on, 2 to score" in source.title
+    assert source.notes == ("skipped 1: 1 hidden",)
+
+
+def test_the_validation_list_starts_from_a_root_of_its_own(tmp_path: Path) -> None:
+    """As in the tree of BTS: sync/ and official_splits/test/."""
+    from training.settings import parse
+    from training.sources import open_source
+
+    for name, count in (("sync", 3), ("test", 2)):
+        write_list(tmp_path / name, count).rename(tmp_path / f"{name}.txt")
+    lists = ["--list", str(tmp_path / "sync.txt"), "--val-list", str(tmp_path / "test.txt")]
+    source = open_source(parse([*lists, "--root", str(tmp_path / "sync"), "--val-root", str(tmp_path / "test")]))
+    assert (len(source.train), len(source.validation)) == (3, 2)
+    assert "(a list of image, depth, focal, blank-separated)" in source.title
+
+
+def test_labels_of_a_csv_are_read_and_its_unread_column_is_said(tmp_path: Path) -> None:
+    from training.settings import parse
+    from training.sources import open_source
+
+    write_pictures(tmp_path, 4, labels=True)
+    rows = [f"images/{number}.png,depths/{number}.png,labels/{number}.png" for number in range(4)]
+    (tmp_path / "frames.csv").write_text("\n".join(rows))
+    source = open_source(parse(["--list", str(tmp_path / "frames.csv"), "--num-classes", "3"]))
+    assert source.class_names == ("0", "1", "2")
+    assert set(source.train_plain[0]["labels"].unique().tolist()) <= {0, 1, 2}
+    without = open_source(parse(["--list", str(tmp_path / "frames.csv")]))
+    assert (without.train_plain[0]["labels"] == -100).all()
+    assert "the column of labels/0.png is not read" in without.notes[0]
+
+
+def test_every_tenth_frame_and_depth_that_is_too_far_are_warned_of(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pictures(tmp_path / "frames", 4)
+    options = ["--hold-out", "tenth", "--max-depth", "1", "--output", tmp_path / "run"]
+    assert train("--folder", tmp_path / "frames", *options) == 0
+    out = capsys.readouterr().out
+    assert "warning: every tenth frame of a video is nearly one that is trained on" in out
+    assert "of its depth is beyond 1 m and counts as missing; its median is 2." in out
+
+
 def test_folder_with_labels_only(train: Train, tmp_path: Path) -> None:
     write_pictures(tmp_path / "frames", 4, depth=False, labels=True)
     run = tmp_path / "run"

@@ -18,7 +18,7 @@ from tests.files.damage import Random, pick
 from tests.files.kind import Kind, spoils
 
 from depthattn.data import RGBDList
-from depthattn.data.frame_lists import FramePaths
+from depthattn.data.frame_paths import FramePaths
 from depthattn.data.nyu import NYUDepthV2
 from depthattn.data.nyu_splits import select_frames
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,34 @@ def _look_rotated(codes: _Numbers) -> bool:
     return len(plain) >= _TELLING and int(np.gcd.reduce(plain)) == 1
 
 
+def _hint(median: float, farthest: float) -> str:
+    """The scales in use that make a stored ``median`` a plausible depth, up to ``farthest`` metres."""
+    fitting = [
+        f"depth_scale={scale} would give {median / scale:.3g} m"
+        for scale in _COMMON_SCALES
+        if _COMMON_MEDIAN_M[0] <= median / scale <= farthest
+    ]
+    return f"; {', '.join(fitting)}" if fitting else ""
+
+
+def too_far(path: Path, coding: DepthCoding) -> str | None:
+    """What to say of a file most of whose depth lies beyond ``coding.max_depth``; None of others.
+
+    Raises:
+        DataError: as :func:`read_metres`.
+    """
+    metres = read_metres(path, replace(coding, max_depth=None))
+    metres = metres[metres > 0]
+    if coding.max_depth is None or not metres.size or np.median(metres) <= coding.max_depth:
+        return None
+    median, share = float(np.median(metres)), float(np.mean(metres > coding.max_depth))
+    stored = median * _scale(path, read_depth_codes(path).dtype, coding.scale)
+    return (
+        f"{path}: {share:.0%} of its depth is beyond {coding.max_depth:g} m and counts as missing; "
+        f"its median is {median:.3g} m{_hint(stored, coding.max_depth)}"
+    )
+
+
 def _check_scale(path: Path, measured: _Numbers, scale: float) -> None:
     if not measured.size:
         return
@@ -160,12 +188,7 @@ def _check_scale(path: Path, measured: _Numbers, scale: float) -> None:
     low, high = _PLAUSIBLE_MEDIAN_M
     if low <= median / scale <= high:
         return
-    fitting = [
-        f"depth_scale={other} would give {median / other:.3g} m"
-        for other in _COMMON_SCALES
-        if _COMMON_MEDIAN_M[0] <= median / other <= _COMMON_MEDIAN_M[1]
-    ]
-    hint = f"; {', '.join(fitting)}" if fitting else ""
+    hint = _hint(median, _COMMON_MEDIAN_M[1])
     raise DataError(
         f"RGBDList: {path}: expected a median depth in {low:g}..{high:g} m, "
         f"got {median / scale:g} m with depth_scale={scale:g}{hint}"

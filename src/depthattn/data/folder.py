@@ -14,7 +14,9 @@ from torch.utils.data import Dataset
 
 from depthattn.data.depth_files import DepthCoding, read_metres
 from depthattn.data.errors import DataError
-from depthattn.data.frame_lists import FramePaths, match_folders, read_list
+from depthattn.data.frame_folders import match_folders
+from depthattn.data.frame_lists import read_list
+from depthattn.data.frame_paths import FramePaths
 from depthattn.data.images import read_rgb
 from depthattn.data.label_files import LabelCoding, read_labels
 from depthattn.data.resample import Size, nearest, same_view
@@ -26,10 +28,12 @@ _LOG = logging.getLogger("depthattn.data")
 class RGBDList(Dataset[Sample]):
     """Frames from files: those that a list names, those of folders (:meth:`from_folder`), or any (:meth:`from_frames`).
 
-    Each line of the list is ``image depth [focal]``, as in the lists of BTS for NYU and KITTI. A leading slash is
-    optional, ``None`` stands for a missing depth, and blank lines and lines that start with # are passed over. All
-    files are checked to exist when the dataset is made, and decoded when a frame is read. The losses need no focal
-    length, so samples have none; ``frames`` has it for what does, as :func:`depthattn.viz.back_project`.
+    Each line of the list is ``image depth``, with labels, a focal length or both behind them, as in the lists of BTS
+    and Marigold and in the csv files around NYU: separated by commas, tabs or blanks, names with blanks in double
+    quotes, with a header that names the columns or without one. A leading slash is optional, ``None`` stands for a
+    missing depth, and blank lines and lines that start with # are passed over. All files are checked to exist when the
+    dataset is made, and decoded when a frame is read. The losses need no focal length, so samples have none;
+    ``frames`` has it for what does, as :func:`depthattn.viz.back_project`.
 
     Depth is read from 16-bit png, pgm or tiff, from floats in tiff, pfm, npy, npz (one array, or one named ``depth``)
     or mat (``depth``), and from HDF5 with ``rgb`` (3,H,W) and ``depth`` (H,W) of one frame. Missing are zero, negative,
@@ -40,11 +44,15 @@ class RGBDList(Dataset[Sample]):
 
     Args:
         list_file: the list.
-        root: folder that the paths in the list start from. None: the folder of the list.
+        root: folder that the paths in the list start from. None: the folder of the list, or the first above it that
+            has the first image.
         depth_scale: stored units in a metre: 1000 for NYU (millimetres), 256 for KITTI. None: 1000 of whole numbers, 1
             of floats.
         depth_code: "sunrgbd" for 16-bit numbers rotated left by three bits, "plain" for numbers as they are. None:
             plain, and an error where they are plainly rotated.
+        num_classes: number of classes. None: a third column of files is not read, unless a header calls it labels.
+        ignore_value: number of unlabelled pixels in the label files, which become -100.
+        first_label: number of class 0 in the label files.
         max_depth: depth beyond it, in metres, becomes missing. None: none does.
         transform: called with each sample.
 
@@ -81,13 +89,19 @@ class RGBDList(Dataset[Sample]):
         *,
         depth_scale: float | None = None,
         depth_code: Literal["plain", "sunrgbd"] | None = None,
+        num_classes: int | None = None,
+        ignore_value: int = 255,
+        first_label: int = 0,
         max_depth: float | None = None,
         transform: Transform | None = None,
     ) -> None:
-        coding = DepthCoding(depth_scale, depth_code, max_depth=max_depth)
-        coding.check("RGBDList")
-        path = Path(list_file)
-        self._fill(read_list(path, path.parent if root is None else Path(root)), coding, None, transform)
+        depth = DepthCoding(depth_scale, depth_code, max_depth=max_depth)
+        depth.check("RGBDList")
+        labels = None if num_classes is None else LabelCoding(num_classes, ignore_value, first_label)
+        found = read_list(Path(list_file), None if root is None else Path(root), labelled=labels is not None)
+        if found.has_labels and labels is None:
+            raise DataError(f"RGBDList: {list_file}: expected num_classes for its column of labels, got none")
+        self._fill(found.frames, depth, labels if found.has_labels else None, transform)
 
     def _fill(
         self,
