@@ -20,7 +20,7 @@ from evaluation.predictors import Predictor, open_predictor
 from evaluation.settings import PROGRAM, Settings, parse
 from evaluation.tables import bin_table, protocol_table, score_table
 from evaluation.truth import Truth, open_truth
-from scripting.console import exit_status, frame_progress
+from scripting.console import exit_status, frame_progress, new_console
 from training.checkpoint import write_json
 from training.sources import evenly
 
@@ -30,7 +30,7 @@ _BINS, _SHEET_ROWS = 10, 4
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate as the command line says; returns the exit status."""
     settings = parse(argv)
-    return exit_status(PROGRAM, lambda: _evaluate(settings, Console(highlight=False)), "nothing is written")
+    return exit_status(PROGRAM, lambda: _evaluate(settings, new_console()), "nothing is written")
 
 
 def _evaluate(settings: Settings, console: Console) -> None:

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from depthattn._messages import reason_of
 from depthattn.data import DataError, Sample
 from depthattn.data.codes import read_depth_codes
-from depthattn.data.hdf5 import stored_array
+from depthattn.data.hdf5 import open_hdf5, stored_array
 from depthattn.data.mat5 import read_mat5
 from depthattn.data.walk import find_files
 from evaluation.settings import PROGRAM, Settings
@@ -143,7 +143,7 @@ def _read_mat(path: Path) -> Any:
     import h5py
 
     if h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path, f"{path}: expected predictions", PROGRAM) as file:
             # MATLAB stores columns first, so HDF5 shows its axes reversed.
             return np.asarray(stored_array(path, file, _KEY, str(path), PROGRAM)).T
     return read_mat5(path, _KEY)

@@ -10,18 +10,19 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from rich.console import Console
 from torch.utils.data import Subset
 
 import reporting
 from depthattn import SynergyNet
 from depthattn.data import DataError
+from scripting.console import new_console
 from training import checkpoint
 from training.baselines import Baselines, baselines, training_statistics
 from training.batches import own_share, plain_loader, training_loader
 from training.console import EpochTable, TrainingDisplay
 from training.engine import Engine, StepReport
 from training.facts import RecordError, expect, row_from_json, row_to_json
+from training.network import check_batch_norms
 from training.provenance import commit, versions
 from training.report import draw_contact_sheet, draw_curves, results
 from training.run_folder import RunFolder
@@ -80,8 +81,9 @@ class Run:
         self.source = source
         self.epoch = 1
         self.history: list[dict[str, float]] = []
-        self._console = Console(highlight=False, quiet=not accelerator.is_main_process)
+        self._console = new_console(quiet=not accelerator.is_main_process)
         loader = training_loader(source.train, settings, accelerator)
+        check_batch_norms(model, settings, loader.batch_sampler.batch_size)
         self._engine = Engine(settings, accelerator, model, loader, len(source.class_names))
         self._validation = plain_loader(own_share(source.validation, accelerator), settings)
         self._baseline: Baselines
@@ -100,10 +102,13 @@ class Run:
             self._baseline = self._measure_baselines()
         if not self.accelerator.is_main_process:
             return
+        config = self._config()
         if not self.folder.resumes:
-            self.folder.create(self._config(), self.settings)
+            self.folder.create(config, self.settings)
         if self.settings.tensorboard:
             self._tensorboard = TensorBoardLog(self.folder.tensorboard, step=self._engine.steps)
+            facts = {name: config[name] for name in ("command", "data", "device", "versions", "commit")}
+            self._tensorboard.settings(facts, config["settings"])
 
     def train(self) -> None:
         """All epochs that are left, each with its validation and its checkpoint.

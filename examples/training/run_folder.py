@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripting.outputs import check_output
 from training import checkpoint
 from training.settings import OPTIONS_FILE, Settings
 
@@ -38,8 +39,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, *, overwrite: bool, resume: bool = False) -> None:
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"--output {path}: expected a folder, got a file")
+        check_output("--output", path)
         present = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
         if present and _CONFIG not in present:
             raise ValueError(f"--output {path}: expected a new or empty folder, got one that holds {present[0]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -257,5 +258,5 @@ def _text(value: object) -> str:
 
 
 def command_line() -> str:
-    """How the script was called, for the record of the run."""
-    return " ".join(sys.argv)
+    """How the script was called, for the record of the run: one line of text, whatever bytes the names are made of."""
+    return shlex.join(sys.argv).replace("\n", "\\n").encode("utf-8", "backslashreplace").decode("utf-8")

@@ -21,6 +21,30 @@ MAX_EXPANSION = 1032
 _MAX_CHUNK_BYTES = 1 << 28
 
 
+def open_hdf5(path: Path, expected: str, purpose: str) -> Any:
+    """The ``h5py.File`` at ``path``, open for reading.
+
+    Args:
+        path: of the file.
+        expected: the first words of an error: who reads it, and what was expected.
+        purpose: what needs h5py.
+
+    Raises:
+        DataError: the file cannot be opened, or not be locked, which HDF5 does to every file that it opens.
+    """
+    h5py = require("h5py", extra="nyu", purpose=purpose)
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        reason = reason_of(error)
+        if "unable to lock file" in reason:
+            raise DataError(
+                f"{expected}, got a refused lock: its file system has none, or another program writes to it; "
+                f"with HDF5_USE_FILE_LOCKING=FALSE in the environment it is read without a lock ({reason})"
+            ) from error
+        raise DataError(f"{expected}, got a truncated or damaged file ({reason})") from error
+
+
 def stored_array(path: Path, file: Any, key: str, where: str, purpose: str) -> Any:
     """The h5py dataset at ``key`` of ``file``, which is open at ``path``; no number of it is read.
 

@@ -17,7 +17,7 @@ from depthattn._extras import require
 from depthattn._messages import reason_of
 from depthattn.data.classes import class_names, map_labels
 from depthattn.data.errors import DataError
-from depthattn.data.hdf5 import stored_array
+from depthattn.data.hdf5 import open_hdf5, stored_array
 from depthattn.data.nyu_splits import select_frames
 from depthattn.data.sample import Sample, Transform
 
@@ -51,11 +51,7 @@ def _open_labeled(path: Path) -> Any:
         raise DataError(f"NYUDepthV2: {path}: {wanted}, got a MATLAB v5 file (splits.mat is one: pass it as splits=)")
     if not h5py.is_hdf5(path):
         raise DataError(f"NYUDepthV2: {path}: {wanted}, got {path.stat().st_size} bytes that are not HDF5")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        reason = reason_of(error)
-        raise DataError(f"NYUDepthV2: {path}: {wanted}, got a truncated or damaged file ({reason})") from error
+    return open_hdf5(path, f"NYUDepthV2: {path}: {wanted}", "NYUDepthV2")
 
 
 def _check_array(path: Path, file: Any, key: str, layout: str, kinds: str, dtype: str) -> tuple[int, ...]:
