@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import torch
@@ -85,7 +86,9 @@ def _prepare(settings: Settings) -> Run:
     if settings.compile:
         check_compiler(accelerator.device)
     source = open_source(settings)
-    model = build_model(settings, len(source.class_names))
+    # A run that goes on has weights of its own, and the file of the first ones may be gone.
+    begun = replace(settings, encoder_weights=None) if folder.resumes else settings
+    model = build_model(begun, len(source.class_names))
     return Run(settings, accelerator, folder, source, model)
 
 

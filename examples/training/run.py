@@ -22,6 +22,7 @@ from training.batches import own_share, plain_loader, training_loader
 from training.console import EpochTable, TrainingDisplay
 from training.engine import Engine, StepReport
 from training.facts import RecordError, expect, row_from_json, row_to_json
+from training.identity import check_identity, identity
 from training.network import check_batch_norms
 from training.provenance import commit, versions
 from training.report import draw_contact_sheet, draw_curves, results
@@ -88,6 +89,7 @@ class Run:
         self._validation = plain_loader(own_share(source.validation, accelerator), settings)
         self._baseline: Baselines
         self._best: dict[str, float] = {}
+        self._data: dict[str, dict[str, Any]] = {}
         self._stop = StopRequest(announce=accelerator.is_local_main_process)
         self._tensorboard: TensorBoardLog | None = None
 
@@ -103,6 +105,7 @@ class Run:
         if not self.accelerator.is_main_process:
             return
         config = self._config()
+        self._data = identity(self.source, self.settings)
         if not self.folder.resumes:
             self.folder.create(config, self.settings)
         if self.settings.tensorboard:
@@ -230,7 +233,14 @@ class Run:
                         f"to learn from, got none in {len(sample)} frame{'s' * (len(sample) > 1)}"
                     )
                 validation = plain_loader(self.source.validation, self.settings)
-                measured = [baselines(statistics, validation, self.settings.max_depth)]
+                reached = baselines(statistics, validation, self.settings.max_depth)
+                if not (math.isfinite(reached.rms) or math.isfinite(reached.miou)):
+                    count = len(self.source.validation)
+                    raise DataError(
+                        f"{self.source.title}: expected a depth or a label to score by, of what the training frames "
+                        f"have too, got none in {count} validation frame{'s' * (count > 1)}"
+                    )
+                measured = [reached]
         (baseline,) = broadcast_object_list(measured)
         return baseline
 
@@ -243,6 +253,8 @@ class Run:
                         self._say(f"damaged     {trouble}; the checkpoint before it is used", style="yellow")
         self.accelerator.wait_for_everyone()
         saved = checkpoint.load(self.folder.last)
+        expect(saved.info, {"data": dict}, saved.path)
+        check_identity(saved.info["data"], self.source, self.settings, saved.path)
         self._engine.restore(saved)
         self._restore_scores(saved)
         self.accelerator.wait_for_everyone()
@@ -250,6 +262,7 @@ class Run:
             if self.history:
                 _best_epoch(checkpoint.load(self.folder.best))
             self.folder.write_metrics(self.history)
+            self.folder.write_settings(self.settings)
         self._say(f"resumed     after step {self._engine.steps}, from {self.folder.last}")
 
     def _restore_scores(self, saved: checkpoint.Checkpoint) -> None:
@@ -318,6 +331,7 @@ class Run:
             checkpoint.save(self.folder.best, weights, {**facts, "metrics": row_to_json(self.history[-1])})
         state = {
             "progress": progress,
+            "data": self._data,
             "history": [row_to_json(row) for row in self.history],
             "best_epoch": self._best.get("epoch"),
             "baseline": row_to_json(asdict(self._baseline)),

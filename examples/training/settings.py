@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ OPTIONS_FILE = "config.yaml"
 _SMALLEST = 32
 
 # What may differ between a run and its continuation without another result. How a step's frames are split up is
-# checked where their number is known.
+# checked where their number is known. The data are known by what they are, not by where, and the weights by the
+# checkpoint: no path is compared.
 _FREE_ON_RESUME = frozenset(
-    {"output", "overwrite", "resume", "workers", "batch_size", "accumulate", "checkpoint_every", "tensorboard"}
+    {"overwrite", "resume", "workers", "batch_size", "accumulate", "checkpoint_every", "tensorboard"}
 )
 
 # Options that say more of another.
@@ -160,6 +161,9 @@ class Settings:
         write_options(folder / OPTIONS_FILE, values, build_parser(_both), f"options of: {command_line()}")
 
 
+_PATHS = frozenset(field.name for field in fields(Settings) if "Path" in str(field.type))
+
+
 def parse(argv: Sequence[str] | None = None) -> Settings:
     """Read the command line; exits with status 2 and one line where it does not hold together."""
     parser = build_parser(_both)
@@ -190,10 +194,11 @@ def _continued(parser: Parser, saved: Mapping[str, Any], given: Mapping[str, Any
     """The options of the run that is to go on; those given now must not ask for another."""
     before, now = (asdict(_complete(parser, dict(options))) for options in (saved, {**saved, **given}))
     for name, value in now.items():
-        wanted, got = (_by_path(Path.resolve, item) for item in (before[name], value))
-        if name not in _FREE_ON_RESUME and wanted != got:
+        wanted = before[name]
+        if name not in _FREE_ON_RESUME | _PATHS and wanted != value:
             parser.error(
-                f"--resume: expected {name.replace('_', '-')} {_text(wanted)}, as the run was started, got {_text(got)}"
+                f"--resume: expected {name.replace('_', '-')} {_text(wanted)}, as the run was started, "
+                f"got {_text(value)}"
             )
     return {**saved, **given}
 
