@@ -234,7 +234,7 @@ class Run:
                     )
                 validation = plain_loader(self.source.validation, self.settings)
                 reached = baselines(statistics, validation, self.settings.max_depth)
-                if not (math.isfinite(reached.rms) or math.isfinite(reached.miou)):
+                if not (math.isfinite(reached.rmse) or math.isfinite(reached.miou)):
                     count = len(self.source.validation)
                     raise DataError(
                         f"{self.source.title}: expected a depth or a label to score by, of what the training frames "

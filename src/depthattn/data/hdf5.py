@@ -85,10 +85,9 @@ def read_hdf5(path: Path, key: str, wanted: str) -> npt.NDArray[Any]:
     Raises:
         DataError: the file does not read, or has no such array; ``wanted`` begins what is expected.
     """
-    h5py = require("h5py", extra="nyu", purpose="RGBDList")
     where = f"RGBDList: {path}"
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path, f"{where}: {wanted} in HDF5", "RGBDList") as file:
             return np.asarray(stored_array(path, file, key, where, "RGBDList"))
     except DataError:
         raise
