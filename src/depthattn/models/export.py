@@ -73,8 +73,8 @@ def _check(model: SynergyNetwork, path: Path, size: tuple[int, int] | None) -> N
     if size is not None:
         for name, side in zip(("size[0]", "size[1]"), checks.image_size(_NAME, size), strict=True):
             checks.check_number(_NAME, name, side, at_least=_SMALLEST)
-    if model.image_mean.dtype != torch.float32:
-        raise ValueError(f"{_NAME}: expected a model in float32, got {model.image_mean.dtype}")
+    if model.dtype != torch.float32:
+        raise ValueError(f"{_NAME}: expected a model in float32, got {model.dtype}")
     if path.is_dir():
         raise IsADirectoryError(f"{_NAME}: expected a file, got the folder {path}")
     if not path.parent.is_dir():

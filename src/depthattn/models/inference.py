@@ -61,7 +61,7 @@ class _Addition(nn.Module):
 def folded(model: NetworkT) -> NetworkT:
     """A copy of ``model`` for inference; see :meth:`SynergyNet.optimize_for_inference`."""
     copied = copy.deepcopy(model).eval().requires_grad_(False)
-    dtype = copied.image_mean.dtype
+    dtype = copied.dtype
     if dtype.itemsize < 4:
         # Half precision would round every folded weight and could not tell a wrong fold from a right one.
         copied.float()
@@ -131,9 +131,8 @@ def _fold_encoder(model: SynergyNetwork) -> str:
     norms = [name for name, module in encoder.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return ""
-    like = model.image_mean
     random = torch.Generator().manual_seed(0)
-    image = torch.randn(1, 3, _PROBE_SIZE, _PROBE_SIZE, generator=random).to(like)
+    image = torch.randn(1, 3, _PROBE_SIZE, _PROBE_SIZE, generator=random).to(cast(Tensor, model.neck[0].weight))
     try:
         before, pairs = _observe(encoder, image)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:

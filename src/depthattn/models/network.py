@@ -14,16 +14,17 @@ from torch import Tensor, nn
 from depthattn.layers.lateral_sharing import LateralSharingUnit
 from depthattn.layers.semi_dense_up_skip import SemiDenseUpSkip
 from depthattn.layers.up_projection import UpProjection, is_symbolic
+from depthattn.models.dilation import OutputStride
+from depthattn.models.encoders import Colour
 from depthattn.models.heads import DepthHead
 from depthattn.models.registry import build_encoder
 from depthattn.ops import checks
+from depthattn.ops.tracing import traced_quietly
 
 Sharing = Literal["scalar", "channel"]
 UpsampleSemantics = Literal["always", "eval"]
 
 _MIN_SIZE = 32
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 
 NetworkT = TypeVar("NetworkT", bound="SynergyNetwork")
 
@@ -62,9 +63,6 @@ class _Decoder(nn.Module):
 class SynergyNetwork(nn.Module):
     """What SynergyNet computes; :class:`~depthattn.SynergyNet` documents it and takes it in and out of files."""
 
-    image_mean: Tensor
-    image_std: Tensor
-
     def __init__(
         self,
         encoder: str | nn.Module = "resnet50",
@@ -74,6 +72,7 @@ class SynergyNetwork(nn.Module):
         sharing: Sharing | None = "scalar",
         up_skip: bool = True,
         upsample_semantics: UpsampleSemantics = "always",
+        output_stride: OutputStride = 32,
         encoder_weights: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
@@ -89,8 +88,9 @@ class SynergyNetwork(nn.Module):
             "sharing": sharing,
             "up_skip": up_skip,
             "upsample_semantics": upsample_semantics,
+            "output_stride": output_stride,
         }
-        self.encoder = build_encoder(encoder, encoder_weights)
+        self.encoder = build_encoder(encoder, encoder_weights, output_stride=output_stride)
         in_channels = self.encoder.channels[-1]
         neck_channels = max(1, min(in_channels // 2, 2 * widths[0]))
         projection = nn.Conv2d(in_channels, neck_channels, 1, bias=False)
@@ -109,22 +109,25 @@ class SynergyNetwork(nn.Module):
             if sharing is None
             else [LateralSharingUnit(2, channels=(width, width), gate=sharing) for width in widths[:-1]]
         )
-        self.register_buffer("image_mean", torch.tensor(_IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("image_std", torch.tensor(_IMAGENET_STD).view(3, 1, 1), persistent=False)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.neck[0].weight.dtype  # type: ignore[return-value]  # of a Module every attribute may be a Module
+
+    @traced_quietly
     def forward(self, image: Tensor) -> SynergyOutput:
         """Predict depth and semantic logits for ``image`` (B, 3, H, W), RGB in [0, 1]."""
-        _check_image(image)
+        x = _normalised(image, self.encoder.mean, self.encoder.std, self.dtype)
         size = (image.shape[-2], image.shape[-1])
-        x = (image - self.image_mean) / self.image_std
-        x = self.neck(self.encoder(x.to(self.image_mean.dtype))[-1])
+        x = self.neck(self.encoder(x)[-1])
 
         depth = labels = x
         depth_features, label_features = [x], [x]
         for level, (depth_up, label_up) in enumerate(
             zip(self.depth_decoder.up_projections, self.semantic_decoder.up_projections, strict=True)
         ):
-            level_size = self._level_size(size, level + 1, depth)
+            level_size = _level_size(size, level + 1, depth, self.encoder.reductions[-1])
             depth, labels = depth_up(depth, level_size), label_up(labels, level_size)
             depth_features.append(depth)
             label_features.append(labels)
@@ -135,18 +138,33 @@ class SynergyNetwork(nn.Module):
             semantics = _resize(semantics, size)
         return SynergyOutput(_resize(self.depth_decoder.finish(depth_features, depth), size), semantics)
 
-    def _level_size(self, image_size: tuple[int, int], level: int, x: Tensor) -> tuple[int, int]:
-        # An encoder that rounds up covers more than the image. Each level drops what lies outside, or the final
-        # resize would squeeze features against the image by up to a stride.
-        stride = self.encoder.reductions[-1]
-        full = (2 * x.shape[-2], 2 * x.shape[-1])
-        if stride is None:
-            return full
-        # Rounded up without a negative number: ONNX divides towards zero, Python downwards.
-        inside = tuple((side * 2**level + stride - 1) // stride for side in image_size)
-        return min(full[0], inside[0]), min(full[1], inside[1])
+
+# torch.fx cannot follow the conditions on values and shapes in these; they are one step each of a graph that it draws.
+@torch.fx.wrap
+def _normalised(image: Tensor, mean: Colour, std: Colour, dtype: torch.dtype) -> Tensor:
+    _check_image(image)
+    wide = image.to(torch.promote_types(image.dtype, dtype))
+    # Made where the image is, as a copy from the CPU would wait for the device; in float32, as others round them.
+    centre, scale = (
+        torch.cat([wide.new_full((1, 1, 1), value, dtype=torch.float32) for value in values]) for values in (mean, std)
+    )
+    return ((wide - centre) / scale).to(dtype)
 
 
+@torch.fx.wrap
+def _level_size(image_size: tuple[int, int], level: int, x: Tensor, stride: int | None) -> tuple[int, int]:
+    # An encoder that rounds up covers more than the image. Each level drops what lies outside, or the final
+    # resize would squeeze features against the image by up to a stride.
+    full = (2 * x.shape[-2], 2 * x.shape[-1])
+    if stride is None:
+        return full
+    # Rounded up without a negative number: ONNX divides towards zero, Python downwards.
+    inside = tuple((side * 2**level + stride - 1) // stride for side in image_size)
+    # Inside comes first: torch.jit.trace keeps the answer, and at a multiple of the stride the two are equal.
+    return min(inside[0], full[0]), min(inside[1], full[1])
+
+
+@torch.fx.wrap
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     # Of sizes that torch.export leaves open, no comparison may be asked: its answer would become a condition.
     if not is_symbolic(size) and x.shape[-2:] == size:

@@ -28,7 +28,11 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _SAVE, _LOAD = "SynergyNet.save_pretrained", "SynergyNet.from_pretrained"
 _FORMAT = "depthattn.SynergyNet/1"
 _KEYS = {"format", "depthattn_version", "model", "class_names", "image_size", "weights"}
-_MODEL_KEYS = {"encoder", "num_classes", "decoder_channels", "sharing", "up_skip", "upsample_semantics"}
+_MODEL_KEYS = {
+    "encoder", "num_classes", "decoder_channels", "sharing", "up_skip", "upsample_semantics", "output_stride"
+}  # fmt: skip
+# What folders of before there was an output_stride mean by its absence.
+_MODEL_DEFAULTS = {"output_stride": 32}
 # A plain name: what timm would look for in a folder or on a server has a colon in it.
 _ENCODER = re.compile(r"(timm:)?[\w.-]+")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -200,6 +204,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{_LOAD}: expected format {_FORMAT} in {path}, got {config['format']!r}; this is depthattn {__version__}"
         )
+    if isinstance(config["model"], dict):
+        config["model"] = {**_MODEL_DEFAULTS, **config["model"]}
     model = config["model"]
     _check_keys(path, model, _MODEL_KEYS, "model: ")
     encoder, widths = model["encoder"], model["decoder_channels"]

@@ -23,8 +23,9 @@ class SynergyNet(SynergyNetwork):
     to the size of the image.
 
     Args:
-        encoder: ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"timm:NAME"``, or a module that returns feature maps,
-            fine to coarse: a timm ``features_only`` model, a transformers backbone, any other.
+        encoder: ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"efficientnet_lite0"`` (or 1, 2), ``"timm:NAME"``, or
+            a module that returns feature maps, fine to coarse: a timm ``features_only`` model, a transformers backbone,
+            any other.
         num_classes: number of semantic classes K.
         decoder_channels: output channels of each up-projection. The 1x1 convolution before them has half of the
             encoder's channels, and at most twice ``decoder_channels[0]``.
@@ -34,8 +35,13 @@ class SynergyNet(SynergyNetwork):
         upsample_semantics: when the logits are resized to the image's size: ``"always"``, or in ``"eval"`` mode only.
             In training mode they then have the decoder's size, for ``SemanticFocalLoss(upsample="bilinear")``, which
             takes the same loss without full-size logits.
-        encoder_weights: file with the encoder's pretrained weights in the naming of torchvision and timm, ``.pth``
-            (read with ``weights_only=True``) or ``.safetensors``; None starts from random weights.
+        output_stride: stride of the encoder's coarsest map, on which the decoders live: 32, or 16 or 8 with dilations
+            in the place of the last halvings, as DeepLab has them. For the encoders of this library; the weights are
+            the same.
+        encoder_weights: file with the encoder's published weights, named as torchvision, timm and
+            efficientnet-lite-pytorch name them, ``.pth`` (read with ``weights_only=True``) or ``.safetensors``;
+            ``"auto"`` for the file that the extra ``pretrained`` installs (EfficientNet-Lite); None starts from random
+            weights.
 
     Attributes:
         num_classes: K.
@@ -46,15 +52,16 @@ class SynergyNet(SynergyNetwork):
             in a model that :meth:`from_pretrained` did not build.
 
     Shape:
-        Input (B, 3, H, W), RGB in [0, 1], H and W >= 32; the ImageNet normalisation happens inside. Output
+        Input (B, 3, H, W), RGB in [0, 1], H and W >= 32; the encoder's normalisation happens inside. Output
         :class:`~depthattn.models.SynergyOutput`.
 
     Raises:
         ValueError, TypeError: if an argument or the image does not fit.
+        ImportError: if timm, or the package of ``encoder_weights="auto"``, is not installed.
 
     Source:
         Jiao et al., "Look Deeper into Depth: Monocular Depth Estimation with Semantic Booster and Attention-Driven
-        Loss", ECCV 2018, doi 10.1007/978-3-030-01267-0_4. Normalisation, neck and depth head are choices of ours.
+        Loss", ECCV 2018, doi 10.1007/978-3-030-01267-0_4. Neck and depth head are choices of ours.
 
     Example:
         >>> import torch
