@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 
-from depthattn.data import NYUDepthV2, RGBDList, Sample, SyntheticRooms
+from depthattn.data import DataError, NYUDepthV2, RGBDList, Sample, SyntheticRooms
 from depthattn.data.depth_files import scale_in_words
+from evaluation.pairing import FrameName
 from evaluation.settings import SYNTHETIC_SIZE, Settings
 
 _ROOMS = 64
@@ -16,11 +18,21 @@ _ROOMS = 64
 
 @dataclass(frozen=True)
 class Truth:
-    """Frames with true depth at their full size, what they are, for the reader, and the names of their classes."""
+    """Frames with true depth at their full size.
+
+    Args:
+        title: what they are, for the reader.
+        frames: all of the data.
+        count: how many of them, from the first on, are scored.
+        class_names: the names of the classes.
+        names: of each frame.
+    """
 
     title: str
     frames: Dataset[Sample]
+    count: int
     class_names: tuple[str, ...]
+    names: Sequence[FrameName]
 
 
 def open_truth(settings: Settings) -> Truth:
@@ -35,15 +47,41 @@ def open_truth(settings: Settings) -> Truth:
             settings.nyu, settings.split, splits=settings.splits, num_classes=settings.classes, depth=settings.depth
         )
         title = f"NYU Depth v2, {settings.split} split, {settings.depth} depth"
-    elif settings.list is not None:
-        frames = RGBDList(settings.list, settings.root, depth_scale=settings.depth_scale)
-        title = f"{settings.list}, {scale_in_words(settings.depth_scale)}"
+        names = [FrameName(f"frame {number}", number=number) for number in frames.frames]
+    elif settings.list is not None or settings.folder is not None:
+        frames = _list(settings) if settings.list is not None else _folder(settings)
+        title = f"{settings.list or settings.folder}, {scale_in_words(settings.depth_scale)}"
+        names = [
+            FrameName(str(frame.image), tuple(file for file in (frame.image, frame.depth) if file is not None))
+            for frame in frames.frames
+        ]
     else:
         # A seed that the training script does not use.
         frames = SyntheticRooms(settings.frames or _ROOMS, size=SYNTHETIC_SIZE, seed=2_000_003)
         title = "SyntheticRooms"
-    names = tuple(frames.class_names)
-    if settings.frames is not None and settings.frames < len(frames):
-        frames = Subset(frames, range(settings.frames))
-        title += f", the first {settings.frames} frames"
-    return Truth(title, frames, names)
+        names = [FrameName(f"room {number}", number=number) for number in range(len(frames))]
+    count = min(len(frames), settings.frames or len(frames))
+    if count < len(frames):
+        title += f", the first {count} of {len(frames)} frames"
+    return Truth(title, frames, count, tuple(frames.class_names), names)
+
+
+def _list(settings: Settings) -> RGBDList:
+    return RGBDList(settings.list, settings.root, depth_scale=settings.depth_scale)
+
+
+def _folder(settings: Settings) -> RGBDList:
+    folder = settings.folder
+    depths, labels = (found if (found := folder / name).is_dir() else None for name in ("depths", "labels"))
+    if depths is None:
+        raise DataError(f"{folder}: expected a folder depths/ beside images/, got none")
+    # Labels can be scored only where it is known how many classes they have.
+    return RGBDList.from_folder(
+        folder / "images",
+        depths,
+        labels if settings.num_classes is not None else None,
+        num_classes=settings.num_classes if labels is not None else None,
+        ignore_value=settings.ignore_value,
+        first_label=settings.first_label,
+        depth_scale=settings.depth_scale,
+    )
