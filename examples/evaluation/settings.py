@@ -6,7 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from depthattn.data.depth_files import DEPTH_CODES
+from depthattn.data.layouts import LAYOUTS
 from depthattn.metrics.alignment import SPACES
 from scripting.command_line import Parser, above_zero, natural, positive
 
@@ -59,10 +62,12 @@ class Settings:
     list: Path | None
     root: Path | None
     folder: Path | None
+    layout: str | None
     num_classes: int | None
-    ignore_value: int
-    first_label: int
+    ignore_value: int | None
+    first_label: int | None
     depth_scale: float | None
+    depth_code: Literal["plain", "sunrgbd"] | None
     frames: int | None
     crop: str
     spans: Crop | None
@@ -86,9 +91,10 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     sources = [name for name in ("nyu", "list", "folder") if given[name] is not None]
     if len(sources) > 1:
         parser.error(f"expected one data source, got {' and '.join(f'--{name}' for name in sources)}")
-    for option, source in (("splits", "nyu"), ("root", "list"), ("num_classes", "folder")):
-        if given[option] is not None and given[source] is None:
-            parser.error(f"--{option.replace('_', '-')} goes with --{source}, which is not given")
+    for option, *its in (("splits", "nyu"), ("root", "list"), ("layout", "folder"), ("num_classes", "list", "folder")):
+        if given[option] is not None and not set(its) & set(sources):
+            wanted = " or ".join(f"--{source}" for source in its)
+            parser.error(f"--{option.replace('_', '-')} goes with {wanted}, which is not given")
     if given["predictions"] is not None and (given["flip"] or given["size"] is not None):
         parser.error("--flip and --size go with a CHECKPOINT, got them with --predictions")
     if given["checkpoint"] is not None and (given["pred_space"] != "depth" or given["in_order"]):
@@ -143,12 +149,14 @@ def _parser() -> Parser:
     add("--classes", type=int, choices=(40, 13, 894), default=40, help="NYU label set of the network (40)")
     add("--list", type=Path, metavar="TXT", help="list of 'image depth [focal]' lines, as BTS has them")
     add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
-    add("--folder", type=Path, metavar="DIR", help="folder with images/, depths/ and maybe labels/")
-    add("--num-classes", type=positive, metavar="K", help="number of classes in labels/")
-    add("--ignore-value", type=natural, default=255, metavar="N", help="number of unlabelled pixels in labels/ (255)")
-    add("--first-label", type=natural, default=0, metavar="N", help="number of the first class in labels/ (0)")
+    add("--folder", type=Path, metavar="DIR", help="folder of frames; of one with a split those for validation")
+    add("--layout", choices=LAYOUTS, help="how the folder is laid out (as it looks)")
+    add("--num-classes", type=positive, metavar="K", help="number of classes in label files; they are scored then")
+    add("--ignore-value", type=natural, metavar="N", help="number of unlabelled pixels in label files (255)")
+    add("--first-label", type=natural, metavar="N", help="number of the first class in label files (0)")
     add("--depth-scale", type=above_zero, metavar="X",
         help="stored units of the truth in one metre (1000 of whole numbers, 1 of floats)")
+    add("--depth-code", choices=DEPTH_CODES, help="16-bit truth as it is, or rotated as SUN RGB-D has it")
     add("--frames", type=positive, metavar="N", help="score the first N frames only (all; of SyntheticRooms 64)")
     add = parser.add_argument_group("protocol").add_argument
     add("--crop", metavar="CROP",

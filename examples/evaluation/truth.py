@@ -8,8 +8,10 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from depthattn.data import DataError, NYUDepthV2, RGBDList, Sample, SyntheticRooms
-from depthattn.data.depth_files import scale_in_words
+from depthattn.data import NYUDepthV2, RGBDList, Sample, SyntheticRooms
+from depthattn.data.depth_files import DepthCoding, scale_in_words
+from depthattn.data.label_files import LabelCoding
+from depthattn.data.layouts import find_layout
 from evaluation.pairing import FrameName
 from evaluation.settings import SYNTHETIC_SIZE, Settings
 
@@ -49,8 +51,8 @@ def open_truth(settings: Settings) -> Truth:
         title = f"NYU Depth v2, {settings.split} split, {settings.depth} depth"
         names = [FrameName(f"frame {number}", number=number) for number in frames.frames]
     elif settings.list is not None or settings.folder is not None:
-        frames = _list(settings) if settings.list is not None else _folder(settings)
-        title = f"{settings.list or settings.folder}, {scale_in_words(settings.depth_scale)}"
+        frames, title = _list(settings) if settings.list is not None else _folder(settings)
+        title += f", {scale_in_words(settings.depth_scale)}"
         names = [
             FrameName(str(frame.image), tuple(file for file in (frame.image, frame.depth) if file is not None))
             for frame in frames.frames
@@ -66,22 +68,35 @@ def open_truth(settings: Settings) -> Truth:
     return Truth(title, frames, count, tuple(frames.class_names), names)
 
 
-def _list(settings: Settings) -> RGBDList:
-    return RGBDList(settings.list, settings.root, depth_scale=settings.depth_scale)
-
-
-def _folder(settings: Settings) -> RGBDList:
-    folder = settings.folder
-    depths, labels = (found if (found := folder / name).is_dir() else None for name in ("depths", "labels"))
-    if depths is None:
-        raise DataError(f"{folder}: expected a folder depths/ beside images/, got none")
-    # Labels can be scored only where it is known how many classes they have.
-    return RGBDList.from_folder(
-        folder / "images",
-        depths,
-        labels if settings.num_classes is not None else None,
-        num_classes=settings.num_classes if labels is not None else None,
-        ignore_value=settings.ignore_value,
-        first_label=settings.first_label,
+def _list(settings: Settings) -> tuple[RGBDList, str]:
+    frames = RGBDList(
+        settings.list,
+        settings.root,
         depth_scale=settings.depth_scale,
+        depth_code=settings.depth_code,
+        num_classes=settings.num_classes,
+        ignore_value=_or(settings.ignore_value, 255),
+        first_label=_or(settings.first_label, 0),
     )
+    return frames, str(settings.list)
+
+
+def _folder(settings: Settings) -> tuple[RGBDList, str]:
+    """The frames for validation, where the layout tells them apart, else all."""
+    layout = find_layout(settings.folder, settings.layout)
+    usual = layout.labels
+    number = settings.num_classes or (usual.num_classes if usual else None)
+    labels = None
+    # Labels can be scored only where it is known how many classes they have.
+    if layout.has_labels and number is not None:
+        usual = usual or LabelCoding(number)
+        labels = LabelCoding(
+            number, _or(settings.ignore_value, usual.ignore_value), _or(settings.first_label, usual.first_label)
+        )
+    depth = DepthCoding(settings.depth_scale, settings.depth_code, layout.missing_depth)
+    frames = RGBDList.from_frames(layout.validation or layout.train, depth, labels)
+    return frames, f"{settings.folder} ({layout.words})"
+
+
+def _or(given: int | None, usual: int) -> int:
+    return usual if given is None else given

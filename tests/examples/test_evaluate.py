@@ -75,10 +75,7 @@ def expected_rmse(pred: np.ndarray, truth: np.ndarray, *, low: float = 1e-3, hig
     [
         (["--crop", "none"], {}),
         (["--crop", "5:40,8:60", "--pooling", "pixels"], {"crop": np.s_[5:40, 8:60], "pooling": "pixels"}),
-        (
-            ["--crop", "garg"],
-            {"crop": np.s_[int(0.40810811 * 48) : int(0.99189189 * 48), int(0.03594771 * 64) : int(0.96405229 * 64)]},
-        ),
+        (["--crop", "garg"], {"crop": np.s_[19:47, 2:61]}),
         (["--crop", "none", "--min-depth", 2, "--max-depth", 4], {"low": 2.0, "high": 4.0}),
         (["--crop", "none", "--align", "median"], {"align": "median"}),
         (["--crop", "5:40,8:60", "--align", "least-squares"], {"crop": np.s_[5:40, 8:60], "align": "least-squares"}),
@@ -228,7 +225,8 @@ def test_without_data_it_scores_synthetic_rooms(
         (["{0}/none", "--pred-space", "log"], "--pred-space and --in-order go with --predictions"),
         (["--predictions", "{0}/three.npy", "--align-space", "log"], "--align-space goes with --align"),
         (["--predictions", "{0}/three.npy", "--folder", "{0}"], "expected one data source, got --nyu and --folder"),
-        (["--predictions", "{0}/three.npy", "--num-classes", "3"], "--num-classes goes with --folder"),
+        (["--predictions", "{0}/three.npy", "--layout", "folders"], "--layout goes with --folder"),
+        (["--predictions", "{0}/three.npy", "--num-classes", "3"], "--num-classes goes with --list or --folder"),
         (
             ["--predictions", "{0}/three.npy", "--crop", "none", "--min-depth", "9"],
             "expected a pixel with a true depth",
@@ -342,12 +340,10 @@ def test_files_in_order_only_where_it_is_asked_for(
 @pytest.mark.parametrize(
     ("factor", "options", "said"),
     [
-        (1000.0, [], "predictions are 1e+03 times the truth"),
-        (1000.0, [], "--pred-scale 1e+03 would make it 1"),
-        (1000.0, ["--pred-scale", 1000], None),
-        (1000.0, ["--align", "median"], None),
+        (1000.0, [], "predictions are 1e+03 times the truth (median), which is no plausible scale; --pred-scale 1e+03"),
         (0.1, [], "--pred-scale 0.1 would make it 1"),
-        (1.5, [], None),
+        (1000.0, ["--align", "median"], None),
+        (1500.0, ["--pred-scale", 1000], None),
     ],
 )
 def test_an_implausible_scale_is_said(
