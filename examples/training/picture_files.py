@@ -67,9 +67,9 @@ def open_pictures(settings: Settings) -> Pictures:
     if warning is not None:
         notes.append(f"warning: {warning}")
     title = f"{found.name} ({found.words}), {len(train)} frames to train on, {len(validation)} to score"
-    depth = DepthCoding(settings.depth_scale, settings.depth_code, found.missing_depth, settings.max_depth)
+    depth = DepthCoding(settings.depth_scale, settings.depth_code, found.missing_depth)
     labels = _label_coding(settings, found)
-    far = next((too_far(frame.depth, depth) for frame in train if frame.depth is not None), None)
+    far = next((too_far(frame.depth, depth, settings.max_depth) for frame in train if frame.depth is not None), None)
     if far is not None:
         notes.append(f"warning: {far}")
     return Pictures(

@@ -14,7 +14,7 @@ from depthattn.data import NYUDepthV2, Sample, SyntheticRooms, Transform
 from depthattn.data.frame_paths import FramePaths
 from depthattn.data.images import FORMATS
 from depthattn.data.rooms.raycast import focal_length
-from depthattn.data.transforms import eval_transform, train_transform
+from depthattn.data.transforms import Compose, eval_transform, train_transform
 from training.picture_files import open_pictures
 from training.settings import Settings
 
@@ -49,8 +49,12 @@ def open_source(settings: Settings) -> Source:
         DataError: a file, a line, a key or a value that does not fit, named in the message.
         ValueError: an option of the augmentation that is out of range.
     """
-    plain = eval_transform(settings.size)
-    augmented = train_transform(settings.size, scale=(1.0, settings.max_scale), jitter=settings.jitter)
+    # Before any zoom, which would bring what is too far nearer.
+    within = WithinRange(settings.max_depth)
+    plain = Compose([within, eval_transform(settings.size)])
+    augmented = Compose(
+        [within, train_transform(settings.size, scale=(1.0, settings.max_scale), jitter=settings.jitter)]
+    )
     if settings.nyu is not None:
         source = _nyu(settings, augmented, plain)
     elif settings.list is not None or settings.folder is not None:
@@ -60,6 +64,17 @@ def open_source(settings: Settings) -> Source:
     for frames in (source.train, source.validation):
         frames[0]
     return source
+
+
+class WithinRange:
+    """Makes depth missing that is farther than ``max_depth`` metres: neither loss nor score is to see it."""
+
+    def __init__(self, max_depth: float) -> None:
+        self.max_depth = max_depth
+
+    def __call__(self, sample: Sample) -> Sample:
+        depth = sample["depth"]
+        return {**sample, "depth": depth.where(depth <= self.max_depth, 0.0)}
 
 
 class Transformed(Dataset[Sample]):
@@ -105,7 +120,12 @@ def _rooms(settings: Settings, augmented: Transform, plain: Transform) -> Source
     title = f"SyntheticRooms, {counts[0]} rooms to train on, {counts[1]} others to score"
     names = SyntheticRooms(1).class_names
     return Source(
-        title, Transformed(train, augmented), train, Transformed(validation, plain), tuple(names), _kinect(settings)
+        title,
+        Transformed(train, augmented),
+        Transformed(train, plain),
+        Transformed(validation, plain),
+        tuple(names),
+        _kinect(settings),
     )
 
 

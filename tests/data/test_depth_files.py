@@ -120,10 +120,9 @@ def test_float_millimetres_are_no_metres(tmp_path: Path) -> None:
 
 def test_depth_that_is_mostly_too_far_is_said_with_the_scales_that_fit(tmp_path: Path) -> None:
     path = png(tmp_path / "a.png", np.arange(10000, 15000, 100).reshape(5, 10))
-    said = too_far(path, DepthCoding(max_depth=10.0))
+    said = too_far(path, DepthCoding(), 10.0)
     assert said is not None
     assert "a.png: 98% of its depth is beyond 10 m and counts as missing; its median is 12.4 m" in said
     assert "depth_scale=5000 would give 2.49 m" in said
     assert "depth_scale=1000 " not in said
-    assert too_far(path, DepthCoding(5000.0, max_depth=10.0)) is None
-    assert too_far(path, DepthCoding()) is None
+    assert too_far(path, DepthCoding(5000.0), 10.0) is None

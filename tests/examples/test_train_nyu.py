@@ -182,6 +182,29 @@ def test_every_tenth_frame_and_depth_that_is_too_far_are_warned_of(
     assert "of its depth is beyond 1 m and counts as missing; its median is 2." in out
 
 
+@pytest.mark.parametrize("source", ["rooms", "nyu", "folder"])
+def test_depth_beyond_the_range_is_missing_in_every_part(source: str, tmp_path: Path) -> None:
+    from training.settings import parse
+    from training.sources import open_source
+
+    if source == "nyu":
+        write_labeled_mat(tmp_path / "nyu.mat")
+        write_splits_mat(tmp_path / "splits.mat", [1, 2, 3, 4], [5, 6])
+        data = ["--nyu", str(tmp_path / "nyu.mat"), "--splits", str(tmp_path / "splits.mat")]
+    elif source == "folder":
+        write_pictures(tmp_path, 4)
+        data = ["--folder", str(tmp_path)]
+    else:
+        data = ["--train-frames", "3", "--val-frames", "2"]
+    far, near = (open_source(parse([*data, *TINY, *limit])) for limit in ([], ["--max-depth", "3"]))
+    for part in ("train_plain", "validation"):
+        wanted = getattr(far, part)[0]["depth"]
+        assert wanted.max() > 3
+        assert getattr(near, part)[0]["depth"].equal(wanted.where(wanted <= 3, 0))
+    # The augmented frames, too.
+    assert all(near.train[index]["depth"].max() <= 3 for index in range(len(near.train)))
+
+
 def test_folder_with_labels_only(train: Train, tmp_path: Path) -> None:
     write_pictures(tmp_path / "frames", 4, depth=False, labels=True)
     run = tmp_path / "run"

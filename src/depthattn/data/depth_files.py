@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -160,21 +160,21 @@ def _hint(median: float, farthest: float) -> str:
     return f"; {', '.join(fitting)}" if fitting else ""
 
 
-def too_far(path: Path, coding: DepthCoding) -> str | None:
-    """What to say of a file most of whose depth lies beyond ``coding.max_depth``; None of others.
+def too_far(path: Path, coding: DepthCoding, max_depth: float) -> str | None:
+    """What to say of a file most of whose depth lies beyond ``max_depth`` metres; None of others.
 
     Raises:
         DataError: as :func:`read_metres`.
     """
-    metres = read_metres(path, replace(coding, max_depth=None))
+    metres = read_metres(path, coding)
     metres = metres[metres > 0]
-    if coding.max_depth is None or not metres.size or np.median(metres) <= coding.max_depth:
+    if not metres.size or np.median(metres) <= max_depth:
         return None
-    median, share = float(np.median(metres)), float(np.mean(metres > coding.max_depth))
+    median, share = float(np.median(metres)), float(np.mean(metres > max_depth))
     stored = median * _scale(path, read_depth_codes(path).dtype, coding.scale)
     return (
-        f"{path}: {share:.0%} of its depth is beyond {coding.max_depth:g} m and counts as missing; "
-        f"its median is {median:.3g} m{_hint(stored, coding.max_depth)}"
+        f"{path}: {share:.0%} of its depth is beyond {max_depth:g} m and counts as missing; "
+        f"its median is {median:.3g} m{_hint(stored, max_depth)}"
     )
 
 
