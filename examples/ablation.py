@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
+from scripting.entry import run
+
 if __name__ == "__main__":
     # On cores shared with other work, threads that wait by spinning make a step five to ten times longer. OpenMP reads
-    # this as torch is loaded, hence the import below.
+    # this as torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from ablating.app import main
-
-    sys.exit(main())
+    sys.exit(run("ablation.py", "ablating.app"))

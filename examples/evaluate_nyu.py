@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from evaluation.app import main
+from scripting.entry import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("evaluate_nyu.py", "evaluation.app"))

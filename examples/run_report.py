@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
+from scripting.entry import run
+
 if __name__ == "__main__":
     # As in train_nyu.py: read by OpenMP as torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from reporting.app import main
-
-    sys.exit(main())
+    sys.exit(run("run_report.py", "reporting.app"))

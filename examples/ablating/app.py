@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ablating.frames import open_frames
@@ -16,7 +15,7 @@ from ablating.table import markdown, write_into
 from ablating.trial import run_trial
 from ablating.variants import LADDER, Variant
 from depthattn._extras import require
-from scripting.console import exit_status
+from scripting.console import exit_status, new_console
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +39,7 @@ def _train(request: Request, results: Results) -> None:
         for seed in request.seeds
         if (variants := [variant for variant in LADDER if results.load(variant, seed) is None])
     }
-    console = Console(highlight=False)
+    console = new_console()
     columns = (
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
         TextColumn("ETA"), TimeRemainingColumn(),
@@ -68,7 +67,7 @@ def _train(request: Request, results: Results) -> None:
 
 def _line(seed: int, variant: Variant, scores: dict[str, float], seconds: float) -> str:
     return (
-        f"seed {seed}  {variant.title:16} rms {scores['rms']:.3f} m  far {scores['rms_far']:.3f} m  "
+        f"seed {seed}  {variant.title:16} RMSE {scores['rmse']:.3f} m  far {scores['rmse_far']:.3f} m  "
         f"mIoU {scores['miou']:.1%}  rare {scores['rare_iou']:.1%}  {seconds:.0f} s"
     )
 

@@ -10,7 +10,7 @@ from ablating.settings import Settings
 from ablating.variants import Variant
 from depthattn import DepthAwareLoss, JointGradientLoss, SemanticFocalLoss
 from depthattn.data import Sample
-from depthattn.models.synergynet import SynergyOutput
+from depthattn.models import SynergyOutput
 
 
 class SmoothL1Loss(nn.Module):

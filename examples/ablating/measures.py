@@ -34,11 +34,11 @@ class Measure:
 
 
 MEASURES = (
-    Measure("rel", "rel", False),
-    Measure("rms", "rms", False, unit="m"),
-    Measure("rms_near", "rms, near third", False, unit="m"),
-    Measure("rms_middle", "rms, middle third", False, unit="m"),
-    Measure("rms_far", "rms, far third", False, unit="m"),
+    Measure("abs_rel", "AbsRel", False),
+    Measure("rmse", "RMSE", False, unit="m"),
+    Measure("rmse_near", "RMSE, near third", False, unit="m"),
+    Measure("rmse_middle", "RMSE, middle third", False, unit="m"),
+    Measure("rmse_far", "RMSE, far third", False, unit="m"),
     Measure("delta1", "delta 1", True, 100.0, "%", 1),
     Measure("edge_sharpness", "edge sharpness", True, 100.0, "%", 1),
     Measure("miou", "mIoU", True, 100.0, "%", 1),

@@ -32,7 +32,7 @@ class EdgeSharpness:
 
     def update(self, pred: Tensor, target: Tensor) -> None:
         """Add a batch: predicted and true depth (B,1,H,W), metres; 0 in ``target`` where it is missing."""
-        pred, target = pred.double(), target.double()
+        pred, target = pred.float(), target.float()
         for axis in (-1, -2):
             first, second = (_shifted(target, axis, start) for start in (0, 1))
             step = second - first
@@ -65,7 +65,7 @@ class Scores:
     """
 
     def __init__(self, num_classes: int, rare: list[int], max_depth: float, device: torch.device) -> None:
-        self._depth = DepthMetrics(max_depth=max_depth).to(device)
+        self._depth = DepthMetrics(max_depth=max_depth, pooling="pixels").to(device)
         self._thirds = DepthBinnedMetrics(torch.linspace(0.0, max_depth, 4)).to(device)
         self._edges = EdgeSharpness()
         self._labels = SegmentationMetrics(num_classes).to(device)
@@ -79,27 +79,20 @@ class Scores:
 
     def compute(self) -> dict[str, float]:
         depth, thirds, labels = self._depth.compute(), self._thirds.compute(), self._labels.compute()
-        near, middle, far = thirds["rms"].tolist()
+        near, middle, far = thirds["rmse"].tolist()
         return {
-            "rel": float(depth["rel"]),
-            "rms": float(depth["rms"]),
-            "rms_near": near,
-            "rms_middle": middle,
-            "rms_far": far,
+            "abs_rel": float(depth["abs_rel"]),
+            "rmse": float(depth["rmse"]),
+            "rmse_near": near,
+            "rmse_middle": middle,
+            "rmse_far": far,
             "bias_far": float(thirds["bias"][-1]),
             "delta1": float(depth["delta1"]),
             "edge_sharpness": self._edges.compute(),
             "pixel_accuracy": float(labels["pixel_accuracy"]),
             "miou": float(labels["miou"]),
-            "rare_iou": float(class_iou(self._labels.confusion)[self._rare].nanmean()),
+            "rare_iou": float(labels["iou"][self._rare].nanmean()),
         }
-
-
-def class_iou(confusion: Tensor) -> Tensor:
-    """IoU of each class (K,) from true by predicted classes (K,K); NaN for a class in neither."""
-    confusion = confusion.double()
-    hits = confusion.diagonal()
-    return hits / (confusion.sum(0) + confusion.sum(1) - hits)
 
 
 def _shifted(x: Tensor, axis: int, start: int) -> Tensor:

@@ -10,13 +10,13 @@ from depthattn.viz import plot_depth_histogram
 from distribution.counting import Distribution, Maps, count_maps, open_maps
 from distribution.pictures import draw_classes, draw_cumulative
 from distribution.settings import PROGRAM, Settings, parse
-from scripting.console import exit_status, frame_progress
+from scripting.console import exit_status, frame_progress, new_console
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Count and draw as the command line says; returns the exit status."""
     settings = parse(argv)
-    return exit_status(PROGRAM, lambda: _distribute(settings, Console(highlight=False)), "nothing is drawn")
+    return exit_status(PROGRAM, lambda: _distribute(settings, new_console()), "nothing is drawn")
 
 
 def _distribute(settings: Settings, console: Console) -> None:

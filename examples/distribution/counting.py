@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from depthattn.data import DataError, NYUDepthV2, SyntheticRooms
-from depthattn.data.images import read_depth_codes
+from depthattn.data.codes import DEPTH_SUFFIXES
+from depthattn.data.depth_files import DepthCoding, read_metres, scale_in_words
+from depthattn.data.walk import find_files, in_words
 from depthattn.viz import DepthHistogram
 from distribution.settings import Settings
 from training.baselines import count_classes
@@ -68,15 +70,16 @@ def open_maps(settings: Settings) -> Maps:
 
 def _folder(settings: Settings) -> Maps:
     folder = settings.depths
-    files = sorted(folder.rglob("*.png")) if folder.is_dir() else []
+    files, skipped = find_files(folder, DEPTH_SUFFIXES, inside=True)
     if not files:
-        raise DataError(f"{folder}: expected a folder with depth png, got none")
+        raise DataError(f"{folder}: expected a folder with depth files, got none ({in_words(skipped) or 'empty'})")
+    coding = DepthCoding(settings.depth_scale, settings.depth_code)
     chosen = evenly(len(files), settings.frames or len(files))
 
     def read(index: int) -> tuple[Any, Tensor | None]:
-        return read_depth_codes(files[chosen[index]]) / np.float64(settings.depth_scale), None
+        return read_metres(files[chosen[index]], coding), None
 
-    return Maps(f"{folder}, {settings.depth_scale:g} units in a metre", (), len(chosen), read)
+    return Maps(f"{folder}, {scale_in_words(settings.depth_scale)}", (), len(chosen), read)
 
 
 def count_maps(maps: Maps, settings: Settings, on_frame: Callable[[], object]) -> Distribution:

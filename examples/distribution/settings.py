@@ -34,7 +34,8 @@ class Settings:
     depth: str
     classes: int
     depths: Path | None
-    depth_scale: float
+    depth_scale: float | None
+    depth_code: str | None
     frames: int | None
     max_depth: float
     bins: int
@@ -51,9 +52,10 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add("--split", choices=("train", "test", "all"), default="train", help="frames of NYU (train)")
     add("--depth", choices=("raw", "inpainted"), default="raw", help="NYU depth: as measured, or filled (raw)")
     add("--classes", type=int, choices=(40, 13, 894), default=40, help="NYU label set (40)")
-    add("--depths", type=Path, metavar="DIR", help="folder of 16-bit depth png, folders inside it too")
-    add("--depth-scale", type=above_zero, default=1000.0, metavar="X",
-        help="units of a depth png in one metre: 256 for KITTI (1000)")  # fmt: skip
+    add("--depths", type=Path, metavar="DIR", help="folder of depth files of any kind, folders inside it too")
+    add("--depth-scale", type=above_zero, metavar="X",
+        help="stored units in one metre: 256 for KITTI (1000 of whole numbers, 1 of floats)")  # fmt: skip
+    add("--depth-code", choices=("plain", "sunrgbd"), help="16-bit depth as it is, or rotated as SUN RGB-D has it")
     add("--frames", type=positive, metavar="N", help="count N frames, evenly spaced (all; of SyntheticRooms 64)")
     add("--max-depth", type=above_zero, default=10.0, metavar="M", help="metres where the last bin ends (10)")
     add("--bins", type=positive, default=100, metavar="N", help="bins of equal width (100)")

@@ -3,42 +3,62 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 import depthattn
 from depthattn.data import DataError, Sample
-from depthattn.metrics import DepthBinnedMetrics, DepthMetrics, SegmentationMetrics, align_depth, crop_mask
+from depthattn.metrics import BoundaryF1, DepthBinnedMetrics, DepthMetrics, SegmentationMetrics
 from depthattn.viz import plot_depth_bins
 from evaluation.pictures import Scored, draw_errors
 from evaluation.predictors import Predictor, open_predictor
+from evaluation.protocol import Protocol
 from evaluation.settings import PROGRAM, Settings, parse
-from evaluation.tables import bin_table, protocol_table, score_table
+from evaluation.tables import bin_table, class_table, protocol_table, score_table
 from evaluation.truth import Truth, open_truth
-from scripting.console import exit_status, frame_progress
+from scripting.console import exit_status, frame_progress, new_console
+from scripting.outputs import check_output
 from training.checkpoint import write_json
 from training.sources import evenly
 
 _BINS, _SHEET_ROWS = 10, 4
+_SCORES = "scores.json"
+# No model is off by such a factor everywhere; a unit that was taken for another is.
+_IMPLAUSIBLE = 3.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate as the command line says; returns the exit status."""
     settings = parse(argv)
-    return exit_status(PROGRAM, lambda: _evaluate(settings, Console(highlight=False)), "nothing is written")
+    return exit_status(PROGRAM, lambda: _evaluate(settings, new_console()), "nothing is written")
 
 
 def _evaluate(settings: Settings, console: Console) -> None:
+    check_free(settings.output, overwrite=settings.overwrite)
     truth = open_truth(settings)
-    predictor = open_predictor(settings, len(truth.frames))
+    predictor = open_predictor(settings, truth)
     evaluation = Evaluation(settings, truth, predictor)
     evaluation.run(console)
     evaluation.report(console)
+
+
+def check_free(output: Path, *, overwrite: bool) -> None:
+    """Whether results can be written there, before anything is scored.
+
+    Raises:
+        ValueError: they cannot, or there are results already.
+    """
+    check_output("--output", output)
+    if (output / _SCORES).exists() and not overwrite:
+        raise ValueError(
+            f"--output {output}: expected a folder without results, got earlier ones; --overwrite replaces them"
+        )
 
 
 class Evaluation:
@@ -54,88 +74,134 @@ class Evaluation:
         self.settings = settings
         self.truth = truth
         self.predictor = predictor
+        self.protocol = Protocol(settings)
         self.edges = settings.edges or tuple(settings.max_depth * part / _BINS for part in range(_BINS + 1))
-        self.scores = DepthMetrics(settings.min_depth, settings.max_depth, pooling=settings.pooling)
+        self.scores = {
+            pooling: DepthMetrics(settings.min_depth, settings.max_depth, pooling=pooling)
+            for pooling in ("images", "pixels")
+        }
+        self.boundaries = BoundaryF1()
         self.bins = DepthBinnedMetrics(self.edges)
         # Labels are scored where network and truth tell the same classes apart.
         names = truth.class_names
         self.labels = SegmentationMetrics(len(names)) if names and names == predictor.class_names else None
         self.shown: list[Scored] = []
+        self._ratios: list[float] = []
 
     def run(self, console: Console) -> None:
         """Score every frame; a bar shows how far it is."""
-        count = len(self.truth.frames)
-        kept = set(evenly(count, _SHEET_ROWS))
+        kept = set(evenly(self.truth.count, _SHEET_ROWS))
         with frame_progress(console) as progress:
-            for index in progress.track(range(count), description="scoring"):
+            for index in progress.track(range(self.truth.count), description="scoring"):
                 scored = self._score(index, self.truth.frames[index])
                 if index in kept:
                     self.shown.append(scored)
-        if not self.bins.pixels.any() and not self.scores.count:
+        if not self.scores["images"].count:
             raise DataError(f"{self.truth.title}: expected a pixel with a true depth inside crop and range, got none")
 
     def report(self, console: Console) -> None:
         """Print the numbers under their protocol, and write both with the pictures."""
-        protocol, output = self.protocol(), self.settings.output
-        scores = {name: float(value) for name, value in self.scores.compute().items()}
-        bins = {name: values.tolist() for name, values in self.bins.compute().items()}
+        facts, output = self.facts(), self.settings.output
+        bins = facts["bins"]
         output.mkdir(parents=True, exist_ok=True)
-        if self.labels is not None and self.labels.confusion.any():
-            scores |= {name: float(value) for name, value in self.labels.compute().items()}
-        facts = {"scores": scores, "bins": {"edges_m": list(self.edges), **bins}}
-        write_json(output / "scores.json", {"protocol": protocol, **_without_nan(facts)})
+        write_json(output / _SCORES, _without_nan(facts))
         draw_errors(self.shown, output / "errors.png", max_depth=self.settings.max_depth)
         if sum(bins["pixels"]):
-            plot_depth_bins(self.edges, bins["rms"], bins["pixels"], label="rms").savefig(output / "bins.png")
-        for table in (protocol_table(protocol), score_table(scores), bin_table(self.edges, bins)):
+            plot_depth_bins(self.edges, bins["rmse"], bins["pixels"], label="RMSE").savefig(output / "bins.png")
+        tables = [protocol_table(facts["protocol"]), score_table(facts, self.settings.pooling)]
+        if facts["iou"]:
+            tables.append(class_table(facts["iou"]))
+        for table in (*tables, bin_table(self.edges, bins)):
             console.print(table)
+        if (warning := self.scale_warning()) is not None:
+            console.print(f"warning: {warning}", markup=False, soft_wrap=True)
         console.print(f"scores and pictures are in {output}", markup=False, soft_wrap=True)
 
-    def protocol(self) -> dict[str, Any]:
-        """All that the numbers depend on."""
+    def facts(self) -> dict[str, Any]:
+        """All that is known of the predictions, the headline under ``scores``."""
+        per_image, per_pixel = (_numbers(self.scores[pooling].compute()) for pooling in ("images", "pixels"))
+        # Of these there is one average only.
+        per_image["boundary_f1"] = float(self.boundaries.compute())
+        iou: dict[str, float] = {}
+        if self.labels is not None and self.labels.confusion.any():
+            labels = self.labels.compute()
+            iou = dict(zip(self.truth.class_names, labels.pop("iou").tolist(), strict=True))
+            per_pixel |= _numbers(labels)
+        headline = per_image if self.settings.pooling == "images" else per_pixel
+        bins = {name: values.tolist() for name, values in self.bins.compute().items()}
+        return {
+            "protocol": self.described(),
+            "scores": {**per_image, **per_pixel, **headline},
+            "per_image": per_image,
+            "per_pixel": per_pixel,
+            "median_ratio_to_truth": self.median_ratio(),
+            "iou": iou,
+            "bins": {"edges_m": list(self.edges), **bins},
+        }
+
+    def described(self) -> dict[str, Any]:
+        """The protocol: all that the numbers depend on."""
         settings = self.settings
         size = getattr(self.predictor, "size", None)
         return {
             "predictions": str(settings.predictions or settings.checkpoint),
             "prediction_units_in_a_metre": settings.pred_scale if settings.predictions else None,
+            "prediction_space": settings.pred_space,
             "network_sees": list(size) if size else None,
             "flip_averaging": settings.flip,
             "truth": self.truth.title,
-            "frames": len(self.truth.frames),
-            "crop": "none" if settings.crop is None else ",".join(f"{low}:{high}" for low, high in settings.crop),
+            "frames": self.truth.count,
+            "crop": settings.crop,
             "min_depth_m": settings.min_depth,
             "max_depth_m": settings.max_depth,
             "pooling": settings.pooling,
-            "alignment": settings.align or "none",
+            "alignment": "none" if settings.align is None else f"{settings.align} in {settings.align_space}",
             "resized_to": "the truth's size, bilinear",
             "clamped_to_range": True,
             "depthattn": depthattn.__version__,
         }
 
+    def median_ratio(self) -> float | None:
+        """Prediction by truth, the median of the medians of the frames; None after alignment, which sets it."""
+        return statistics.median(self._ratios) if self._ratios else None
+
+    def scale_warning(self) -> str | None:
+        """What to say where the unit of the predictions is plainly another one."""
+        ratio = self.median_ratio()
+        if ratio is None or 1 / _IMPLAUSIBLE <= ratio <= _IMPLAUSIBLE:
+            return None
+        advice = "--align median takes out a factor"
+        if self.settings.predictions is not None and self.settings.pred_space != "log" and 0 < ratio < math.inf:
+            factor = ratio if self.settings.pred_space == "depth" else 1 / ratio
+            advice = f"--pred-scale {self.settings.pred_scale * factor:.3g} would make it 1, {advice}"
+        return f"predictions are {ratio:.3g} times the truth (median), which is no plausible scale; {advice}"
+
     def _score(self, index: int, frame: Sample) -> Scored:
         settings, target = self.settings, frame["depth"]
         size = (target.shape[-2], target.shape[-1])
+        mask = self.protocol.mask(size)
         predicted = self.predictor(index, frame)
-        pred = interpolate(predicted.depth[None, None], size, mode="bilinear", align_corners=False)[0]
-        mask = torch.ones(size, dtype=torch.bool) if settings.crop is None else crop_mask(size, settings.crop)
-        mask = mask.unsqueeze(0)
-        if settings.align is not None:
-            pred = align_depth(
-                pred, target, mask, method=settings.align, min_depth=settings.min_depth, max_depth=settings.max_depth
-            ).float()
-        # As the metrics do; the pictures show what is scored.
-        pred = pred.clamp(settings.min_depth, settings.max_depth)
+        depth = self.protocol.depth(self.protocol.at_size(predicted.values, size), target, mask)
         if self.labels is not None:
             classes = interpolate(predicted.classes[None], size, mode="bilinear", align_corners=False)
             self.labels.update(classes, frame["labels"][None].where(mask, -100))
-        self.scores.update(pred, target, mask)
-        inside = (target >= settings.min_depth) & (target <= settings.max_depth)
-        self.bins.update(pred, target, mask & inside)
-        return Scored(frame["image"], target, pred, mask & inside & (target > 0), _rms(pred, target, mask & inside))
+        counted = mask & (target > 0) & (target >= settings.min_depth) & (target <= settings.max_depth)
+        if settings.align is None and counted.any():
+            self._ratios.append(float((depth[counted] / target[counted]).median()))
+        self.boundaries.update(depth, target, counted)
+        # As the metrics do; the pictures show what is scored.
+        depth = depth.clamp(settings.min_depth, settings.max_depth)
+        for metric in (*self.scores.values(), self.bins):
+            metric.update(depth, target, counted)
+        return Scored(frame["image"], target, depth, counted, _rmse(depth, target, counted))
 
 
-def _rms(pred: Tensor, target: Tensor, valid: Tensor) -> float:
-    return float((pred - target)[valid].square().mean().sqrt())
+def _numbers(scores: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(score) for name, score in scores.items()}
+
+
+def _rmse(pred: Tensor, target: Tensor, counted: Tensor) -> float:
+    return float((pred - target)[counted].square().mean().sqrt())
 
 
 def _without_nan(value: Any) -> Any:

@@ -29,7 +29,7 @@ class Scored:
     target: Tensor
     pred: Tensor
     counted: Tensor
-    rms: float
+    rmse: float
 
 
 def draw_errors(frames: Sequence[Scored], path: Path, *, max_depth: float) -> None:
@@ -55,7 +55,7 @@ def draw_errors(frames: Sequence[Scored], path: Path, *, max_depth: float) -> No
             axes.set_axis_off()
             if row == 0:
                 axes.set_title(_TITLES[column], fontsize=9, pad=4)
-        note = f"rms {frame.rms:.2f} m" if np.isfinite(frame.rms) else "no truth"
+        note = f"RMSE {frame.rmse:.2f} m" if np.isfinite(frame.rmse) else "no truth"
         plate = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
         axes.text(0.98, 0.04, note, fontsize=8, ha="right", transform=axes.transAxes, bbox=plate)
     ticks = [tick for tick in _TICKS if min_depth <= tick <= max_depth]

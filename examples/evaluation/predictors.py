@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -14,17 +13,20 @@ from torch.nn.functional import interpolate
 
 from depthattn._messages import reason_of
 from depthattn.data import DataError, Sample
-from depthattn.data.hdf5 import stored_array
-from depthattn.data.images import read_depth_codes
+from depthattn.data.codes import read_depth_codes
+from depthattn.data.hdf5 import open_hdf5, stored_array
 from depthattn.data.mat5 import read_mat5
+from depthattn.data.walk import find_files
+from evaluation.pairing import pair
 from evaluation.settings import PROGRAM, Settings
+from evaluation.truth import Truth
 from prediction.network import load_trained
 
 
 class Predicted(NamedTuple):
-    """Depth (h, w) in metres, of any size, and the classes' probabilities (K, h, w) or None."""
+    """Values (h, w) in the model's space, of any size, and the classes' probabilities (K, h, w) or None."""
 
-    depth: Tensor
+    values: Tensor
     classes: Tensor | None
 
 
@@ -63,7 +65,7 @@ class NetworkPredictor:
         depth, classes = self._predict(image)
         if self.flip:
             mirrored = self._predict(image.flip(-1))
-            depth = (depth + mirrored.depth.flip(-1)) / 2
+            depth = (depth + mirrored.values.flip(-1)) / 2
             classes = (classes + mirrored.classes.flip(-1)) / 2
         return Predicted(depth.cpu(), classes.cpu())
 
@@ -73,48 +75,48 @@ class NetworkPredictor:
 
 
 class FilePredictor:
-    """Depth from files: one for each frame, or all in one.
+    """Predictions from files: one for each frame, or all in one.
 
     Args:
-        path: a folder with a png, npy or mat for each frame, taken in the order of their names; or one npy or mat.
-        count: number of frames.
+        path: a folder with a png, npy or mat for each frame, named after it; or one npy or mat, in the frames' order.
+        truth: the frames.
         scale: stored units in a metre.
+        in_order: take the files in natural order, whatever their names.
 
     Raises:
-        DataError: another number of predictions than frames, or a file that does not hold depth.
+        DataError: predictions and frames that do not pair, or a file that does not hold depth.
     """
 
     class_names = ()
 
-    def __init__(self, path: Path, count: int, scale: float) -> None:
+    def __init__(self, path: Path, truth: Truth, scale: float, *, in_order: bool) -> None:
         self.scale = scale
         self._files: list[Path] = []
         self._all: npt.NDArray[Any] | None = None
         if path.is_dir():
-            self._files = sorted((file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES), key=_counting)
+            files = find_files(path, _SUFFIXES, inside=True).files
+            if not files:
+                raise DataError(f"{path}: expected predictions ({', '.join(_SUFFIXES)}), got a folder without any")
+            self._files = [*files] if in_order else pair(path, files, truth.names, truth.count)
             found = len(self._files)
         else:
-            self._all = _stack(read_prediction(path), count, path)
+            self._all = _stack(read_prediction(path), {truth.count, len(truth.names)}, path)
             found = len(self._all)
-        if found != count:
-            raise DataError(f"{path}: expected {count} predictions, one for each frame, got {found}")
+        # All frames may have been predicted where only the first are scored.
+        if found not in (truth.count, len(truth.names)):
+            raise DataError(f"{path}: expected {truth.count} predictions, one for each frame, got {found}")
 
     def __call__(self, index: int, frame: Sample) -> Predicted:
         depth = self._all[index] if self._all is not None else np.squeeze(read_prediction(self._files[index]))
         if depth.ndim != 2:
-            raise DataError(f"{self._files[index]}: expected depth of shape (H, W), got {depth.shape}")
+            raise DataError(f"{self._files[index]}: expected a prediction of shape (H, W), got {depth.shape}")
         return Predicted(torch.from_numpy(depth.astype(np.float32) / np.float32(self.scale)), None)
 
 
-def open_predictor(settings: Settings, count: int) -> Predictor:
+def open_predictor(settings: Settings, truth: Truth) -> Predictor:
     if settings.predictions is not None:
-        return FilePredictor(settings.predictions, count, settings.pred_scale)
+        return FilePredictor(settings.predictions, truth, settings.pred_scale, in_order=settings.in_order)
     return NetworkPredictor(settings)
-
-
-def _counting(path: Path) -> list[tuple[str, int]]:
-    """A key that puts frame2 before frame10, as whoever numbered them meant it."""
-    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", path.name)]
 
 
 def read_prediction(path: Path) -> npt.NDArray[Any]:
@@ -148,18 +150,18 @@ def _read_mat(path: Path) -> Any:
     import h5py
 
     if h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path, f"{path}: expected predictions", PROGRAM) as file:
             # MATLAB stores columns first, so HDF5 shows its axes reversed.
             return np.asarray(stored_array(path, file, _KEY, str(path), PROGRAM)).T
     return read_mat5(path, _KEY)
 
 
-def _stack(values: npt.NDArray[Any], count: int, path: Path) -> npt.NDArray[Any]:
+def _stack(values: npt.NDArray[Any], counts: set[int], path: Path) -> npt.NDArray[Any]:
     """Predictions as (N, H, W): MATLAB users have the frames last."""
     if values.ndim == 4 and 1 in values.shape[1:]:
         values = values.squeeze(values.shape.index(1, 1))
-    if values.ndim == 2 and count == 1:
+    if values.ndim == 2 and 1 in counts:
         return values[None]
     if values.ndim != 3:
         raise DataError(f"{path}: expected predictions of shape (N,H,W) or (H,W,N), got {values.shape}")
-    return np.moveaxis(values, 2, 0) if values.shape[0] != count and values.shape[2] == count else values
+    return np.moveaxis(values, 2, 0) if values.shape[0] not in counts and values.shape[2] in counts else values

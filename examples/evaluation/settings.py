@@ -6,14 +6,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from depthattn.metrics import EIGEN_CROP
-from scripting.command_line import Parser, above_zero, positive
+from depthattn.data.depth_files import DEPTH_CODES
+from depthattn.data.layouts import LAYOUTS
+from depthattn.metrics.alignment import SPACES
+from scripting.command_line import Parser, above_zero, natural, positive
 
 PROGRAM = "evaluate_nyu.py"
 SYNTHETIC_SIZE = (240, 320)
 
 Crop = tuple[tuple[int, int], tuple[int, int]]
+
+CROPS = ("eigen", "garg", "kitti-eigen", "none")
 
 _SMALLEST = 32
 _DESCRIPTION = """\
@@ -21,8 +26,8 @@ Score predicted depth, and print the protocol with the numbers: without it they
 compare with nothing.
 
 The predictions are those of a checkpoint, or of any other model with
---predictions. The truth is NYU Depth v2 (--nyu), a BTS-style list (--list), or
-without any data SyntheticRooms.
+--predictions. The truth is NYU Depth v2 (--nyu), a list (--list), a folder
+(--folder), or without any data SyntheticRooms.
 """
 _EPILOG = """\
 examples:
@@ -32,8 +37,9 @@ examples:
       --depth inpainted --flip
   evaluate_nyu.py --predictions depths/ --pred-scale 1000 --list test.txt \\
       --root data
-  evaluate_nyu.py --predictions pred.mat --nyu nyu_depth_v2_labeled.mat \\
-      --align median
+  evaluate_nyu.py --predictions disparities/ --pred-space disparity \\
+      --align least-squares --list kitti.txt --root data --crop garg \\
+      --max-depth 80
 """
 
 
@@ -44,6 +50,8 @@ class Settings:
     checkpoint: Path | None
     predictions: Path | None
     pred_scale: float
+    pred_space: str
+    in_order: bool
     size: tuple[int, int] | None
     flip: bool
     nyu: Path | None
@@ -53,15 +61,24 @@ class Settings:
     classes: int
     list: Path | None
     root: Path | None
-    depth_scale: float
+    folder: Path | None
+    layout: str | None
+    num_classes: int | None
+    ignore_value: int | None
+    first_label: int | None
+    depth_scale: float | None
+    depth_code: Literal["plain", "sunrgbd"] | None
     frames: int | None
-    crop: Crop | None
+    crop: str
+    spans: Crop | None
     min_depth: float
     max_depth: float
     pooling: str
     align: str | None
+    align_space: str
     edges: tuple[float, ...] | None
     output: Path
+    overwrite: bool
 
 
 def parse(argv: Sequence[str] | None = None) -> Settings:
@@ -71,34 +88,39 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     if (given["checkpoint"] is None) == (given["predictions"] is None):
         got = "neither" if given["checkpoint"] is None else "both"
         parser.error(f"expected a CHECKPOINT or --predictions, got {got}")
-    if given["nyu"] is not None and given["list"] is not None:
-        parser.error("expected one data source, got --nyu and --list")
-    for option, source in (("splits", "nyu"), ("root", "list")):
-        if given[option] is not None and given[source] is None:
-            parser.error(f"--{option} goes with --{source}, which is not given")
+    sources = [name for name in ("nyu", "list", "folder") if given[name] is not None]
+    if len(sources) > 1:
+        parser.error(f"expected one data source, got {' and '.join(f'--{name}' for name in sources)}")
+    for option, *its in (("splits", "nyu"), ("root", "list"), ("layout", "folder"), ("num_classes", "list", "folder")):
+        if given[option] is not None and not set(its) & set(sources):
+            wanted = " or ".join(f"--{source}" for source in its)
+            parser.error(f"--{option.replace('_', '-')} goes with {wanted}, which is not given")
     if given["predictions"] is not None and (given["flip"] or given["size"] is not None):
         parser.error("--flip and --size go with a CHECKPOINT, got them with --predictions")
+    if given["checkpoint"] is not None and (given["pred_space"] != "depth" or given["in_order"]):
+        parser.error("--pred-space and --in-order go with --predictions, got them with a CHECKPOINT")
+    if given["align"] == "none" and given["align_space"] is not None:
+        parser.error("--align-space goes with --align, which is not given")
     if given["size"] is not None and min(given["size"]) < _SMALLEST:
         parser.error(f"--size: expected at least {_SMALLEST} pixels each way, got {' '.join(map(str, given['size']))}")
     if not 0 < given["min_depth"] < given["max_depth"] < float("inf"):
         parser.error(f"expected 0 < --min-depth < --max-depth, got {given['min_depth']:g} and {given['max_depth']:g}")
-    if given["crop"] is None:
-        given["crop"] = "none" if given["nyu"] is None and given["list"] is None else "eigen"
-    given["crop"] = _crop(parser, given["crop"])
+    given["crop"] = given["crop"] or ("eigen" if sources else "none")
+    given["spans"] = _spans(parser, given["crop"])
+    given["align_space"] = given["align_space"] or given["pred_space"]
     given["align"] = {"none": None, "median": "median", "least-squares": "least_squares"}[given["align"]]
     for name in ("size", "edges"):
         given[name] = None if given[name] is None else tuple(given[name])
     return Settings(**given)
 
 
-def _crop(parser: Parser, word: str) -> Crop | None:
-    if word == "none":
+def _spans(parser: Parser, word: str) -> Crop | None:
+    """Those of a crop that is written out."""
+    if word in CROPS:
         return None
-    if word == "eigen":
-        return EIGEN_CROP
     found = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+)", word)
     if found is None:
-        parser.error(f"--crop: expected eigen, none or ROW:ROW,COLUMN:COLUMN, got {word!r}")
+        parser.error(f"--crop: expected {', '.join(CROPS)} or ROW:ROW,COLUMN:COLUMN, got {word!r}")
     top, bottom, left, right = map(int, found.groups())
     return (top, bottom), (left, right)
 
@@ -111,10 +133,12 @@ def _parser() -> Parser:
     add("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT",
         help="folder of SynergyNet.save_pretrained, run of train_nyu.py, one of its checkpoints, or .safetensors")
     add("--predictions", type=Path, metavar="PATH",
-        help="depth of any model: a folder with a png, npy or mat for each frame, in the order of their names; or "
-        "one npy (N,H,W) or mat with key 'pred' for all")
+        help="of any model: a folder with a png, npy or mat for each frame, named after it (or after the number of a "
+        "frame of NYU); or one npy (N,H,W) or mat with key 'pred' for all, in the order of the frames")
+    add("--in-order", action="store_true", help="take the files in natural order, whatever their names")
     add("--pred-scale", type=above_zero, default=1.0, metavar="X",
-        help="units of the predictions in one metre: 1000 for png in millimetres, 256 for KITTI's (1)")
+        help="stored units in one metre: 1000 for png in millimetres, 256 for KITTI's (1)")
+    add("--pred-space", choices=SPACES, default="depth", help="what they are; disparity is 1 / depth (depth)")
     add("--size", type=int, nargs=2, metavar=("H", "W"), help="pixels that the network sees (those of its training)")
     add("--flip", action="store_true", help="average with the prediction of the mirrored image")
     add = parser.add_argument_group("truth (SyntheticRooms if none is given)").add_argument
@@ -125,20 +149,29 @@ def _parser() -> Parser:
     add("--classes", type=int, choices=(40, 13, 894), default=40, help="NYU label set of the network (40)")
     add("--list", type=Path, metavar="TXT", help="list of 'image depth [focal]' lines, as BTS has them")
     add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
-    add("--depth-scale", type=above_zero, default=1000.0, metavar="X", help="units of a depth png in one metre (1000)")
+    add("--folder", type=Path, metavar="DIR", help="folder of frames; of one with a split those for validation")
+    add("--layout", choices=LAYOUTS, help="how the folder is laid out (as it looks)")
+    add("--num-classes", type=positive, metavar="K", help="number of classes in label files; they are scored then")
+    add("--ignore-value", type=natural, metavar="N", help="number of unlabelled pixels in label files (255)")
+    add("--first-label", type=natural, metavar="N", help="number of the first class in label files (0)")
+    add("--depth-scale", type=above_zero, metavar="X",
+        help="stored units of the truth in one metre (1000 of whole numbers, 1 of floats)")
+    add("--depth-code", choices=DEPTH_CODES, help="16-bit truth as it is, or rotated as SUN RGB-D has it")
     add("--frames", type=positive, metavar="N", help="score the first N frames only (all; of SyntheticRooms 64)")
     add = parser.add_argument_group("protocol").add_argument
     add("--crop", metavar="CROP",
-        help="eigen (45:471,41:601), none, or rows and columns: 20:459,24:615 and 21:461,25:617 are in use too "
-        "(eigen; none for SyntheticRooms)")
+        help="eigen (45:471,41:601 of NYU's 480x640), garg or kitti-eigen (KITTI of any size), none, or rows and "
+        "columns: 20:459,24:615 and 21:461,25:617 are in use for NYU too (eigen; none for SyntheticRooms)")
     add("--min-depth", type=above_zero, default=1e-3, metavar="M", help="smallest true depth that counts (0.001)")
     add("--max-depth", type=above_zero, default=10.0, metavar="M", help="largest true depth that counts (10)")
-    add("--pooling", choices=("pixels", "images"), default="pixels",
-        help="mean over all pixels, or over the scores of each image (pixels)")
+    add("--pooling", choices=("images", "pixels"), default="images",
+        help="headline: mean of the scores of the images, or scores over all pixels; both are printed (images)")
     add("--align", choices=("none", "median", "least-squares"), default="none",
-        help="of each prediction to its truth, for models without a scale (none)")
+        help="of each prediction to its truth: a factor, or a factor and a shift (none)")
+    add("--align-space", choices=SPACES, help="where to align (that of the predictions)")
     add("--edges", type=float, nargs="+", metavar="M", help="ends of the depth ranges (ten equal ones)")
     add("-o", "--output", type=Path, default=Path("runs/evaluation"), metavar="DIR",
         help="folder of the results (runs/evaluation)")
+    add("--overwrite", action="store_true", help="replace the results that the folder holds")
     # fmt: on
     return parser

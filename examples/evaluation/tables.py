@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from rich.table import Table
 
-_UNITS = {"sq_rel": " m", "rms": " m"}
+# As papers write them.
+_TITLES = {
+    "abs_rel": "AbsRel",
+    "sq_rel": "SqRel",
+    "rmse": "RMSE",
+    "rmse_log": "RMSElog",
+    "silog": "SILog",
+    "mae": "MAE",
+    "irmse": "iRMSE",
+    "delta05": "delta < 1.25^0.5",
+    "delta1": "delta1 (< 1.25)",
+    "delta2": "delta2 (< 1.25^2)",
+    "delta3": "delta3 (< 1.25^3)",
+    "boundary_f1": "boundary F1",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+    "miou": "mIoU",
+}
+_UNITS = {"sq_rel": " m", "rmse": " m", "mae": " m", "irmse": " /km"}
 _SHARES = ("pixel_accuracy", "mean_accuracy", "miou")
+_AVERAGES = {
+    "per_image": "per image: BTS, AdaBins, ZoeDepth, Depth Anything, UniDepth, the benchmark of KITTI",
+    "per_pixel": "per pixel: Eigen et al., Laina et al.",
+}
 
 
 def protocol_table(protocol: Mapping[str, Any]) -> Table:
@@ -25,24 +48,45 @@ def protocol_table(protocol: Mapping[str, Any]) -> Table:
     return table
 
 
-def score_table(scores: Mapping[str, float]) -> Table:
-    table = Table(title="Scores", title_justify="left", title_style="bold")
+def score_table(facts: Mapping[str, Any], pooling: str) -> Table:
+    """Both averages of the scores, the headline first; some have only one."""
+    first, second = ("per_image", "per_pixel") if pooling == "images" else ("per_pixel", "per_image")
+    caption = "\n".join(_AVERAGES[average] for average in (first, second))
+    table = Table(
+        title="Scores", title_justify="left", title_style="bold", caption=caption, caption_justify="left",
+        caption_style="",
+    )  # fmt: skip
     table.add_column("score")
-    table.add_column("value", justify="right")
-    for name, value in scores.items():
-        share = name.startswith("delta") or name in _SHARES
-        table.add_row(name, f"{value:.2%}" if share else f"{value:.4f}{_UNITS.get(name, '')}")
+    table.add_column(first.replace("_", " "), justify="right", style="bold")
+    table.add_column(second.replace("_", " "), justify="right")
+    for name in facts["scores"]:
+        cells = (_text(name, facts[average][name]) if name in facts[average] else "" for average in (first, second))
+        table.add_row(_TITLES.get(name, name), *cells)
+    return table
+
+
+def class_table(iou: Mapping[str, float]) -> Table:
+    table = Table(title="By class", title_justify="left", title_style="bold")
+    table.add_column("class")
+    table.add_column("IoU", justify="right")
+    for name, value in iou.items():
+        table.add_row(name, "-" if math.isnan(value) else f"{value:.2%}")
     return table
 
 
 def bin_table(edges: Sequence[float], bins: Mapping[str, Sequence[float]]) -> Table:
-    table = Table(title="By true depth", title_justify="left", title_style="bold")
-    for heading in ("range", "pixels", "rms", "rel", "bias", "delta1"):
+    table = Table(title="By true depth, per pixel", title_justify="left", title_style="bold")
+    for heading in ("range", "pixels", "RMSE", "AbsRel", "bias", "delta1"):
         table.add_column(heading, justify="right", no_wrap=True)
     total = max(1, sum(bins["pixels"]))
     for index, (low, high) in enumerate(pairwise(edges)):
         pixels = bins["pixels"][index]
-        rms, rel, bias, delta1 = (bins[name][index] for name in ("rms", "rel", "bias", "delta1"))
-        numbers = (f"{rms:.3f} m", f"{rel:.3f}", f"{bias:+.3f} m", f"{delta1:.1%}") if pixels else ("-",) * 4
+        rmse, abs_rel, bias, delta1 = (bins[name][index] for name in ("rmse", "abs_rel", "bias", "delta1"))
+        numbers = (f"{rmse:.3f} m", f"{abs_rel:.3f}", f"{bias:+.3f} m", f"{delta1:.1%}") if pixels else ("-",) * 4
         table.add_row(f"{low:g} - {high:g} m", f"{pixels / total:.1%}", *numbers)
     return table
+
+
+def _text(name: str, value: float) -> str:
+    share = name.startswith("delta") or name in _SHARES
+    return f"{value:.2%}" if share else f"{value:.4f}{_UNITS.get(name, '')}"

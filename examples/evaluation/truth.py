@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 
 from depthattn.data import NYUDepthV2, RGBDList, Sample, SyntheticRooms
+from depthattn.data.depth_files import DepthCoding, scale_in_words
+from depthattn.data.label_files import LabelCoding
+from depthattn.data.layouts import find_layout
+from evaluation.pairing import FrameName
 from evaluation.settings import SYNTHETIC_SIZE, Settings
 
 _ROOMS = 64
@@ -15,11 +20,21 @@ _ROOMS = 64
 
 @dataclass(frozen=True)
 class Truth:
-    """Frames with true depth at their full size, what they are, for the reader, and the names of their classes."""
+    """Frames with true depth at their full size.
+
+    Args:
+        title: what they are, for the reader.
+        frames: all of the data.
+        count: how many of them, from the first on, are scored.
+        class_names: the names of the classes.
+        names: of each frame.
+    """
 
     title: str
     frames: Dataset[Sample]
+    count: int
     class_names: tuple[str, ...]
+    names: Sequence[FrameName]
 
 
 def open_truth(settings: Settings) -> Truth:
@@ -34,15 +49,54 @@ def open_truth(settings: Settings) -> Truth:
             settings.nyu, settings.split, splits=settings.splits, num_classes=settings.classes, depth=settings.depth
         )
         title = f"NYU Depth v2, {settings.split} split, {settings.depth} depth"
-    elif settings.list is not None:
-        frames = RGBDList(settings.list, settings.root, depth_scale=settings.depth_scale)
-        title = f"{settings.list}, {settings.depth_scale:g} units in a metre"
+        names = [FrameName(f"frame {number}", number=number) for number in frames.frames]
+    elif settings.list is not None or settings.folder is not None:
+        frames, title = _list(settings) if settings.list is not None else _folder(settings)
+        title += f", {scale_in_words(settings.depth_scale)}"
+        names = [
+            FrameName(str(frame.image), tuple(file for file in (frame.image, frame.depth) if file is not None))
+            for frame in frames.frames
+        ]
     else:
         # A seed that the training script does not use.
         frames = SyntheticRooms(settings.frames or _ROOMS, size=SYNTHETIC_SIZE, seed=2_000_003)
         title = "SyntheticRooms"
-    names = tuple(frames.class_names)
-    if settings.frames is not None and settings.frames < len(frames):
-        frames = Subset(frames, range(settings.frames))
-        title += f", the first {settings.frames} frames"
-    return Truth(title, frames, names)
+        names = [FrameName(f"room {number}", number=number) for number in range(len(frames))]
+    count = min(len(frames), settings.frames or len(frames))
+    if count < len(frames):
+        title += f", the first {count} of {len(frames)} frames"
+    return Truth(title, frames, count, tuple(frames.class_names), names)
+
+
+def _list(settings: Settings) -> tuple[RGBDList, str]:
+    frames = RGBDList(
+        settings.list,
+        settings.root,
+        depth_scale=settings.depth_scale,
+        depth_code=settings.depth_code,
+        num_classes=settings.num_classes,
+        ignore_value=_or(settings.ignore_value, 255),
+        first_label=_or(settings.first_label, 0),
+    )
+    return frames, str(settings.list)
+
+
+def _folder(settings: Settings) -> tuple[RGBDList, str]:
+    """The frames for validation, where the layout tells them apart, else all."""
+    layout = find_layout(settings.folder, settings.layout)
+    usual = layout.labels
+    number = settings.num_classes or (usual.num_classes if usual else None)
+    labels = None
+    # Labels can be scored only where it is known how many classes they have.
+    if layout.has_labels and number is not None:
+        usual = usual or LabelCoding(number)
+        labels = LabelCoding(
+            number, _or(settings.ignore_value, usual.ignore_value), _or(settings.first_label, usual.first_label)
+        )
+    depth = DepthCoding(settings.depth_scale, settings.depth_code, layout.missing_depth)
+    frames = RGBDList.from_frames(layout.validation or layout.train, depth, labels)
+    return frames, f"{settings.folder} ({layout.words})"
+
+
+def _or(given: int | None, usual: int) -> int:
+    return usual if given is None else given

@@ -2,82 +2,104 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
 from rich.console import Console
 from torch.nn.functional import interpolate
 
-from depthattn._messages import reason_of
-from depthattn.data import DataError
-from depthattn.data.images import DECODE_ERRORS, FORMATS
-from prediction.network import load_trained
-from prediction.pictures import write_depth, write_depth_colours, write_labels
+from prediction.network import Trained, load_trained
+from prediction.photos import read_photo
+from prediction.pictures import write_pictures
 from prediction.settings import PROGRAM, Settings, parse
-from scripting.console import BAD_INPUT, exit_status, frame_progress
+from scripting.console import exit_status, frame_progress, new_console
+from scripting.failures import FAILED, explain
+from scripting.messages import say_alone
+from scripting.outputs import check_output
 
 _MULTIPLE = 32
+_SMALLER = "a smaller --size or photo"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict as the command line says; returns the exit status."""
-    try:
-        settings = parse(argv)
-    except ValueError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    return exit_status(PROGRAM, lambda: _predict(settings), f"the finished photos are in {settings.output}")
+    return exit_status(PROGRAM, lambda: _predict(parse(argv)), "the pictures of finished photos are kept", _SMALLER)
 
 
-def _predict(settings: Settings) -> None:
-    predictor = Predictor(settings)
+def _predict(settings: Settings) -> int:
+    check_output("--output", settings.output)
+    predictor = Predictor(load_trained(settings.checkpoint), settings.size)
     made = not settings.output.exists()
     settings.output.mkdir(parents=True, exist_ok=True)
     try:
-        predictor.run()
+        return _predict_all(predictor, settings, new_console())
     finally:
         if made and not any(settings.output.iterdir()):
             settings.output.rmdir()
 
 
+def _predict_all(predictor: Predictor, settings: Settings, console: Console) -> int:
+    """Write the pictures of every photo that can be read; returns the exit status."""
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    refused: dict[Path, str] = {}
+    files = 0
+    with frame_progress(console) as progress:
+        for text in predictor.trained.summary():
+            line(text)
+        task = progress.add_task("", total=len(settings.photos))
+        for photo in settings.photos:
+            progress.update(task, description=photo.name)
+            try:
+                pixels = read_photo(photo)
+                depth, labels = predictor.predict(pixels)
+            except Exception as error:
+                explained = explain(error, _SMALLER)
+                if explained is None:
+                    raise
+                refused[photo] = explained[0].removeprefix(f"{photo}: ")
+            else:
+                names = write_pictures(
+                    photo.stem,
+                    pixels,
+                    depth,
+                    labels,
+                    folder=settings.output,
+                    class_names=predictor.trained.class_names,
+                    max_depth=settings.max_depth,
+                )
+                files += len(names)
+                line(f"{photo.name}: {', '.join(names)}")
+            progress.advance(task)
+    count = len(settings.photos)
+    done = f"{count - len(refused)} of {count}" if refused else str(count)
+    line(f"{done} photo{'s' * (count > 1)}, {files} pictures in {settings.output}")
+    if not refused:
+        return 0
+    say_alone(f"{PROGRAM}: {len(refused)} of {count} photo{'s' * (count > 1)} could not be predicted:")
+    for photo, reason in refused.items():
+        say_alone(f"  {photo}: {reason}")
+    return FAILED
+
+
 class Predictor:
-    """A network from a checkpoint, ready for photos.
+    """A trained network, ready for photos.
 
     Args:
-        settings: from the command line.
+        trained: the network.
+        size: of the pictures that it sees; None for that of its training.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        trained = load_trained(settings.checkpoint)
-        self.class_names = trained.class_names
-        self.size = settings.size or trained.size
+    def __init__(self, trained: Trained, size: tuple[int, int] | None) -> None:
+        self.trained = trained
+        self.size = size or trained.size
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = trained.net.optimize_for_inference().to(self.device)
-
-    def run(self) -> None:
-        """Write the pictures of every photo; a bar shows how far it is."""
-        settings = self.settings
-        console = Console(highlight=False)
-        with frame_progress(console) as progress:
-            task = progress.add_task("", total=len(settings.photos))
-            for photo in settings.photos:
-                progress.update(task, description=photo.name)
-                depth, labels = self.predict(read_photo(photo))
-                write_depth(depth, settings.output / f"{photo.stem}_depth.png")
-                write_depth_colours(
-                    depth, settings.output / f"{photo.stem}_depth_colour.png", max_depth=settings.max_depth
-                )
-                if self.class_names:
-                    write_labels(labels, settings.output / f"{photo.stem}_labels.png", class_names=self.class_names)
-                progress.advance(task)
-        count = len(settings.photos)
-        console.print(f"{count} photo{'s' * (count > 1)}, pictures in {settings.output}", markup=False, soft_wrap=True)
 
     @torch.inference_mode()
     def predict(self, photo: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
@@ -94,18 +116,3 @@ class Predictor:
             return self.size
         height, width = (max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE) for side in image.shape[-2:])
         return height, width
-
-
-def read_photo(path: Path) -> npt.NDArray[np.uint8]:
-    """RGB pixels (H, W, 3), upright as the camera's orientation tag says.
-
-    Raises:
-        DataError: the file is no picture that Pillow reads.
-    """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            # A copy: torch takes no array that it may not write to.
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
-    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
-        reason = reason_of(error)
-        raise DataError(f"{path}: expected a photo, got a file that does not decode ({reason})") from error

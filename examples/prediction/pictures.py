@@ -1,11 +1,11 @@
-"""What predict.py leaves of a photo: three files, each complete or not there."""
+"""What predict.py leaves of a photo: pictures that carry its name, each complete or not there."""
 
 from __future__ import annotations
 
 import io
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +15,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from depthattn.data.images import DECODE_ERRORS
 from depthattn.viz import colour_depth, colour_labels, label_palette
 from depthattn.viz.colours import DEPTH_COLOURMAP, depth_norm
 
@@ -31,21 +33,126 @@ _BELOW_BAR = 0.5
 _ROW = 0.21
 _COLUMN = 1.28
 _DPI = 130
+# A picture taller than this is drawn narrower: matplotlib draws no more than 65535 pixels.
+_TALLEST = 40.0
+_PANEL = 4.2
+_TITLE = 0.25
+
+# Every picture carries it, so that none is ever taken for a photo.
+_MARK = ("Software", "depthattn predict.py")
+
+
+def write_pictures(
+    name: str,
+    photo: npt.NDArray[np.uint8],
+    depth: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    *,
+    folder: Path,
+    class_names: Sequence[str],
+    max_depth: float,
+) -> list[str]:
+    """Write all pictures of a photo; without classes, none of labels.
+
+    Args:
+        name: begins the names of the files.
+        photo: RGB pixels (H, W, 3).
+        depth: metres (H, W).
+        labels: classes (H, W).
+        folder: where they go.
+        class_names: a name for each class.
+        max_depth: metres of the brightest colour.
+
+    Returns:
+        The names of the files.
+    """
+    panels = {"photo": photo, "depth": colour_depth(depth, min_depth=_MIN_DEPTH, max_depth=max_depth)}
+    written = [f"{name}_depth.png", f"{name}_depth_colour.png"]
+    write_depth(depth, folder / written[0])
+    write_depth_colours(panels["depth"], folder / written[1], max_depth=max_depth)
+    if class_names:
+        panels["labels"] = colour_labels(labels, len(class_names))
+        written.append(f"{name}_labels.png")
+        write_labels(panels["labels"], labels, folder / written[-1], class_names=class_names)
+    written.append(f"{name}_overview.png")
+    write_overview(panels, labels, folder / written[-1], class_names=class_names, max_depth=max_depth)
+    return written
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a picture that :func:`write_pictures` wrote."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            return image.info.get(_MARK[0]) == _MARK[1]
+    except (*DECODE_ERRORS, Image.DecompressionBombError):
+        return False
 
 
 def write_depth(depth: npt.NDArray[np.float32], path: Path) -> None:
     """Metres as whole millimetres in a 16-bit png, as RGB-D datasets store them; 65.535 m is the farthest."""
     millimetres = np.clip(np.rint(depth * 1000.0), 1, _LARGEST_CODE).astype(np.uint16)
-    _write(path, lambda file: Image.fromarray(millimetres).save(file, format="png"))
+    mark = PngInfo()
+    mark.add_text(*_MARK)
+    _write(path, lambda file: Image.fromarray(millimetres).save(file, format="png", pnginfo=mark))
 
 
-def write_depth_colours(depth: npt.NDArray[np.float32], path: Path, *, max_depth: float) -> None:
+def write_depth_colours(pixels: npt.NDArray[np.uint8], path: Path, *, max_depth: float) -> None:
     """Depth as colour, with the colour bar below."""
-    pixels = colour_depth(depth, min_depth=_MIN_DEPTH, max_depth=max_depth)
     figure, place = _page(pixels, _BAR + _BELOW_BAR)
+    _depth_bar(figure, place(_MARGIN, _BELOW_BAR, figure.get_figwidth() - 2 * _MARGIN, _BAR), max_depth)
+    _save(figure, path)
+
+
+def write_labels(
+    pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], path: Path, *, class_names: Sequence[str]
+) -> None:
+    """Classes as colour, with the names of those that occur below, the largest first."""
+    columns = int(_WIDTH // _COLUMN)
+    rows = math.ceil(len(np.unique(labels)) / columns)
+    figure, _ = _page(pixels, _ROW * rows)
+    _legend(figure, labels, class_names, columns, left=_MARGIN, bottom=_MARGIN)
+    _save(figure, path)
+
+
+def write_overview(
+    panels: Mapping[str, npt.NDArray[np.uint8]],
+    labels: npt.NDArray[np.int64],
+    path: Path,
+    *,
+    class_names: Sequence[str],
+    max_depth: float,
+) -> None:
+    """The ``panels`` side by side, each under its name, the colours of depth and classes explained below."""
+    height, width, _ = next(iter(panels.values())).shape
+    tall = _PANEL * height / width
+    wide = _PANEL * min(1.0, _TALLEST / tall)
+    tall = min(tall, _TALLEST)
+    step = max(wide, 2.5) + _MARGIN
+    columns = max(1, int(step // _COLUMN))
+    rows = math.ceil(len(np.unique(labels)) / columns) if class_names else 0
+    below = max(_BAR + _BELOW_BAR, _ROW * rows)
+    size = step * len(panels) + _MARGIN, tall + below + _TITLE + 3 * _MARGIN
+    figure = Figure(figsize=size, dpi=_DPI, facecolor="white")
+    for index, (name, pixels) in enumerate(panels.items()):
+        left = _MARGIN + index * step
+        axes = figure.add_axes((left / size[0], (below + 2 * _MARGIN) / size[1], wide / size[0], tall / size[1]))
+        axes.imshow(pixels, aspect="auto", interpolation="nearest")
+        axes.set_axis_off()
+        axes.set_title(name, fontsize=10, loc="left", pad=3)
+        if name == "depth":
+            bottom = (below + _MARGIN - _BAR) / size[1]
+            bar = figure.add_axes((left / size[0], bottom, (step - 2 * _MARGIN) / size[0], _BAR / size[1]))
+            _depth_bar(figure, bar, max_depth)
+        elif name == "labels":
+            _legend(figure, labels, class_names, columns, left=left, bottom=_MARGIN + below - _ROW * rows)
+    _save(figure, path)
+
+
+def _depth_bar(figure: Figure, axes: Any, max_depth: float) -> None:
     norm = depth_norm(_MIN_DEPTH, max_depth)
+    # Whatever is beyond has the colour of the end.
     bar = figure.colorbar(
-        ScalarMappable(norm, DEPTH_COLOURMAP), cax=place(_MARGIN, _BELOW_BAR, _WIDTH, _BAR), orientation="horizontal"
+        ScalarMappable(norm, DEPTH_COLOURMAP), cax=axes, orientation="horizontal", extend="both", extendfrac=0.02
     )
     bar.minorticks_off()
     bar.set_ticks([tick for tick in _TICKS if tick <= max_depth])
@@ -53,23 +160,27 @@ def write_depth_colours(depth: npt.NDArray[np.float32], path: Path, *, max_depth
     bar.ax.tick_params(labelsize=8, length=2, pad=1)
     bar.set_label("depth in m", fontsize=8, labelpad=1)
     bar.outline.set_linewidth(0.4)
-    _write(path, lambda file: figure.savefig(file, format="png"))
 
 
-def write_labels(labels: npt.NDArray[np.int64], path: Path, *, class_names: Sequence[str]) -> None:
-    """Classes as colour, with the names of those that occur below, the largest first."""
-    pixels = colour_labels(labels, len(class_names))
+def _legend(
+    figure: Figure,
+    labels: npt.NDArray[np.int64],
+    class_names: Sequence[str],
+    columns: int,
+    *,
+    left: float,
+    bottom: float,
+) -> None:
+    """The names of the classes that occur, the largest first, from ``left`` and ``bottom`` inches on."""
     present, counts = np.unique(labels, return_counts=True)
     present = present[np.argsort(-counts, kind="stable")]
-    columns = int(_WIDTH // _COLUMN)
-    figure, _ = _page(pixels, _ROW * math.ceil(len(present) / columns))
     # A legend fills its columns one after the other; the names are to read along the rows.
     present = np.concatenate([present[column::columns] for column in range(columns)])
     palette = label_palette(len(class_names)) / 255.0
     legend = figure.legend(
-        handles=[Patch(color=palette[label], label=class_names[label]) for label in present],
+        handles=[Patch(color=palette[label], label=class_names[label].replace("$", r"\$")) for label in present],
         loc="lower left",
-        bbox_to_anchor=(_MARGIN / figure.get_figwidth(), _MARGIN / figure.get_figheight()),
+        bbox_to_anchor=(left / figure.get_figwidth(), bottom / figure.get_figheight()),
         ncols=columns,
         fontsize=8,
         frameon=False,
@@ -80,22 +191,27 @@ def write_labels(labels: npt.NDArray[np.int64], path: Path, *, class_names: Sequ
         borderpad=0.0,
     )
     legend.set_in_layout(False)
-    _write(path, lambda file: figure.savefig(file, format="png"))
 
 
 def _page(pixels: npt.NDArray[np.uint8], below: float) -> tuple[Figure, Callable[[float, float, float, float], Any]]:
     """A figure that holds the picture and ``below`` inches beneath it, and a way to place axes in inches."""
     tall = _WIDTH * pixels.shape[0] / pixels.shape[1]
+    wide = _WIDTH * min(1.0, _TALLEST / tall)
+    tall = min(tall, _TALLEST)
     width, height = _WIDTH + 2 * _MARGIN, tall + below + 3 * _MARGIN
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
 
     def place(left: float, bottom: float, wide: float, high: float) -> Any:
         return figure.add_axes((left / width, bottom / height, wide / width, high / height))
 
-    axes = place(_MARGIN, height - _MARGIN - tall, _WIDTH, tall)
+    axes = place(_MARGIN, height - _MARGIN - tall, wide, tall)
     axes.imshow(pixels, aspect="auto", interpolation="nearest")
     axes.set_axis_off()
     return figure, place
+
+
+def _save(figure: Figure, path: Path) -> None:
+    _write(path, lambda file: figure.savefig(file, format="png", metadata=dict([_MARK])))
 
 
 def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:

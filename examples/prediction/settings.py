@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from depthattn.data.images import SUFFIXES
+from prediction.photos import find_photos
 from scripting.command_line import Parser
 
 PROGRAM = "predict.py"
@@ -21,6 +21,10 @@ gets
   PHOTO_depth.png          depth in millimetres, 16 bit
   PHOTO_depth_colour.png   depth as a coloured picture with its colour bar
   PHOTO_labels.png         the classes as a coloured picture with their names
+  PHOTO_overview.png       photo, depth and classes side by side
+
+What cannot be predicted is passed over, and named at the end; the exit status
+is then 1.
 """
 
 
@@ -58,29 +62,9 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     if not 0.5 < arguments.max_depth < float("inf"):
         parser.error(f"--max-depth: expected more than 0.5 metres, got {arguments.max_depth:g}")
     return Settings(
-        photos=_photos(arguments.images),
+        photos=find_photos(arguments.images),
         checkpoint=arguments.checkpoint,
         output=arguments.output,
         size=None if arguments.size is None else tuple(arguments.size),
         max_depth=arguments.max_depth,
     )
-
-
-def _photos(given: Sequence[Path]) -> tuple[Path, ...]:
-    photos: list[Path] = []
-    for path in given:
-        if path.is_dir():
-            found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES and entry.is_file())
-            if not found:
-                raise ValueError(f"{path}: expected a folder with photos, got none ({', '.join(sorted(SUFFIXES))})")
-            photos += found
-        elif path.is_file():
-            photos.append(path)
-        else:
-            raise ValueError(f"{path}: expected a photo or a folder of photos, got neither")
-    by_name: dict[str, Path] = {}
-    for photo in photos:
-        other = by_name.setdefault(photo.stem.casefold(), photo)
-        if other is not photo:
-            raise ValueError(f"{photo}: expected photos of different names, got {other} as well")
-    return tuple(photos)

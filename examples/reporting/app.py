@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from prediction.network import load_trained
@@ -14,7 +13,7 @@ from reporting.measure import Predict
 from reporting.record import BEST, read_record
 from reporting.report import REPORT, write_report
 from scripting.command_line import Parser
-from scripting.console import exit_status
+from scripting.console import exit_status, new_console
 from training.sources import open_source
 
 PROGRAM = "run_report.py"
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(folder: Path) -> None:
     settings = read_record(folder).settings
     predict = _best_weights(folder)
-    print(write_report(folder, open_source(settings), settings, predict, Console(highlight=False)))
+    print(write_report(folder, open_source(settings), settings, predict, new_console()))
 
 
 def _best_weights(folder: Path) -> Predict:

@@ -179,7 +179,9 @@ class FramePages:
         score, classes = frame.score, len(self._names)
         tiles = [picture(photo_uri(frame.sample["image"]), "image", f"frame {score.index}")]
         if self._measured.has_depth:
-            note = f"rms {score.rms:.2f} m, rel {score.rel:.3f}" if math.isfinite(score.rms) else "no true depth"
+            note = (
+                f"RMSE {score.rmse:.2f} m, AbsRel {score.abs_rel:.3f}" if math.isfinite(score.rmse) else "no true depth"
+            )
             tiles += [
                 picture(depth_uri(frame.truth, low, high), "true depth"),
                 picture(depth_uri(frame.depth, low, high), "predicted depth", note),
@@ -202,9 +204,9 @@ class FramePages:
         ]
 
     def _error_top(self) -> float:
-        """Metres of the brightest error: twice the rms of the validation set, to one digit."""
-        rms = self._measured.scores["rms"]
-        return float(f"{2 * rms:.1g}") if math.isfinite(rms) and rms > 0 else 1.0
+        """Metres of the brightest error: twice the RMSE of the validation set, to one digit."""
+        rmse = self._measured.scores["rmse"]
+        return float(f"{2 * rmse:.1g}") if math.isfinite(rmse) and rmse > 0 else 1.0
 
     def _legend(self) -> str:
         frames = [frame for group in self._groups.values() for frame in group]
@@ -219,7 +221,7 @@ class FramePages:
         """The frame of median depth error."""
         frames = next((self._groups[name] for name in ("median", "all") if name in self._groups), [])
         frame = frames[len(frames) // 2] if frames else None
-        return frame if frame is not None and math.isfinite(frame.score.rms) else None
+        return frame if frame is not None and math.isfinite(frame.score.rmse) else None
 
 
 def _shown_range(histogram: DepthHistogram) -> tuple[float, float]:

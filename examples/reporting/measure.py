@@ -34,14 +34,14 @@ class FrameScore:
     """Errors of one validation frame; NaN where it has no truth."""
 
     index: int
-    rms: float
-    rel: float
+    rmse: float
+    abs_rel: float
     right: float
 
     @property
     def error(self) -> float:
         """What frames are ranked by: the depth error in metres, or the share of wrong labels without true depth."""
-        return self.rms if math.isfinite(self.rms) else 1.0 - self.right
+        return self.rmse if math.isfinite(self.rmse) else 1.0 - self.right
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Measured:
         scores: of the best weights on the validation set, by name.
         edges: ends of the depth ranges in metres.
         bins: scores by name, and ``pixels``, for each range.
-        constant_bins: rms of the best constant depth for each range, metres.
+        constant_bins: RMSE of the best constant depth for each range, metres.
         confusion: pixels by true class and predicted class, (K, K).
         frames: errors of each validation frame.
     """
@@ -72,7 +72,7 @@ class Measured:
 
     @property
     def has_depth(self) -> bool:
-        return math.isfinite(self.scores["rms"])
+        return math.isfinite(self.scores["rmse"])
 
     @property
     def has_labels(self) -> bool:
@@ -141,16 +141,16 @@ class _Scorer:
     def _frame(self, truth: Tensor, depth: Tensor, labels: Tensor, classes: Tensor) -> FrameScore:
         metrics = DepthMetrics(max_depth=self.max_depth, **_ALONE)
         metrics.update(depth, truth)
-        scores = metrics.compute() if metrics.count > 0 else {"rms": math.nan, "rel": math.nan}
+        scores = metrics.compute() if metrics.count > 0 else {"rmse": math.nan, "abs_rel": math.nan}
         named = labels >= 0
         right = float((classes == labels)[named].double().mean()) if named.any() else math.nan
-        return FrameScore(len(self.frames), float(scores["rms"]), float(scores["rel"]), right)
+        return FrameScore(len(self.frames), float(scores["rmse"]), float(scores["abs_rel"]), right)
 
     def finish(self, histogram: DepthHistogram, statistics: TrainingStatistics, baseline: Baselines) -> Measured:
         scores = _computed(self._depth, float(self._depth.count))
         scores |= _computed(self._labels, float(self._labels.confusion.sum()))
         bins = {name: values.tolist() for name, values in self._bins.compute().items()}
-        constant = self._constant_bins.compute()["rms"].tolist()
+        constant = self._constant_bins.compute()["rmse"].tolist()
         return Measured(
             histogram,
             statistics,
@@ -167,9 +167,9 @@ class _Scorer:
 def _computed(metrics: DepthMetrics | SegmentationMetrics, count: float) -> dict[str, float]:
     # torchmetrics warns of a metric that was never updated; without truth its scores are NaN all the same.
     if metrics.update_count == 0 or count == 0:
-        names = ("rms", "rel", "delta1") if isinstance(metrics, DepthMetrics) else ("miou", "pixel_accuracy")
+        names = ("rmse", "abs_rel", "delta1") if isinstance(metrics, DepthMetrics) else ("miou", "pixel_accuracy")
         return dict.fromkeys(names, math.nan)
-    return {name: float(score) for name, score in metrics.compute().items()}
+    return {name: float(score) for name, score in metrics.compute().items() if score.ndim == 0}
 
 
 def ranked(frames: Sequence[FrameScore]) -> tuple[list[FrameScore], int]:
@@ -177,7 +177,7 @@ def ranked(frames: Sequence[FrameScore]) -> tuple[list[FrameScore], int]:
 
     Where some have true depth, those without are left out, as metres and shares of labels do not compare.
     """
-    with_depth = [frame for frame in frames if math.isfinite(frame.rms)]
+    with_depth = [frame for frame in frames if math.isfinite(frame.rmse)]
     usable = with_depth or [frame for frame in frames if math.isfinite(frame.error)]
     return sorted(usable, key=lambda frame: frame.error), len(frames) - len(usable)
 

@@ -42,9 +42,10 @@ class RunRecord:
         known = {field.name: str(field.type) for field in fields(Settings)}
         values: dict[str, Any] = {}
         for name, value in given.items():
+            is_path = "Path" in known.get(name, "")
             if isinstance(value, list):
-                value = tuple(value)
-            elif isinstance(value, str) and "Path" in known.get(name, ""):
+                value = tuple(Path(item) if is_path and isinstance(item, str) else item for item in value)
+            elif isinstance(value, str) and is_path:
                 value = Path(value)
             values[name] = value
         try:

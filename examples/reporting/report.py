@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from reporting import scores
 from reporting.charts import page_colours
@@ -13,6 +13,7 @@ from reporting.frames import FramePages
 from reporting.measure import Predict, measure
 from reporting.page import page
 from reporting.record import read_record
+from scripting.console import live_progress
 from training.checkpoint import write_text
 from training.settings import Settings
 from training.sources import Source
@@ -39,7 +40,7 @@ def write_report(folder: Path, source: Source, settings: Settings, predict: Pred
     record = read_record(folder)
     names = source.class_names
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with live_progress(console, *columns) as progress:
         task = progress.add_task("report")
         measured = measure(
             source,

@@ -13,18 +13,18 @@ from reporting.record import RunRecord
 
 TAIL = 0.1
 _CLASSES_SHOWN = 40
-_BIN_COLUMNS = (("rms", ".3f"), ("bias", "+.3f"), ("rel", ".3f"), ("delta1", ".1%"))
+_BIN_COLUMNS = (("rmse", ".3f"), ("bias", "+.3f"), ("abs_rel", ".3f"), ("delta1", ".1%"))
 _LOSSES = {"total": "total", "depth_aware": "depth-aware", "joint_gradient": "joint gradient",
            "semantic_focal": "semantic focal"}  # fmt: skip
 
 
 def summary(record: RunRecord, measured: Measured) -> Section:
     scores, baseline = measured.scores, measured.baseline
-    constant = f"best constant, {baseline.depth:.2f} m: {baseline.rms:.3f} m"
+    constant = f"best constant, {baseline.depth:.2f} m: {baseline.rmse:.3f} m"
     chance = f"by chance: {baseline.miou:.1%}"
     tiles = [
-        _tile("depth rms", scores["rms"], "{:.3f} m", constant if math.isfinite(baseline.rms) else ""),
-        _tile("depth rel", scores["rel"], "{:.3f}", "mean of |error| / true depth"),
+        _tile("depth RMSE", scores["rmse"], "{:.3f} m", constant if math.isfinite(baseline.rmse) else ""),
+        _tile("depth AbsRel", scores["abs_rel"], "{:.3f}", "mean of |error| / true depth"),
         _tile("δ < 1.25", scores["delta1"], "{:.1%}", "of pixels, within a factor of 1.25"),
         _tile("mIoU", scores["miou"], "{:.1%}", chance if math.isfinite(baseline.miou) else ""),
         _tile("pixel accuracy", scores["pixel_accuracy"], "{:.1%}", "of labelled pixels"),
@@ -58,8 +58,8 @@ def curves(record: RunRecord, measured: Measured) -> Section:
     panels = [
         Panel("training loss", {f"train/{key}": name for key, name in _LOSSES.items()}, log=True),
         Panel("validation loss", {f"val/{key}": name for key, name in _LOSSES.items()}, log=True),
-        Panel("validation depth", {"val/rms": "rms"}, "rms in m", {"best constant": baseline.rms}),
-        Panel("validation depth", {"val/rel": "rel", "val/delta1": "δ < 1.25"}),
+        Panel("validation depth", {"val/rmse": "RMSE"}, "RMSE in m", {"best constant": baseline.rmse}),
+        Panel("validation depth", {"val/abs_rel": "AbsRel", "val/delta1": "δ < 1.25"}),
         Panel(
             "validation labels",
             {"val/pixel_accuracy": "pixel accuracy", "val/miou": "mIoU"},
@@ -118,9 +118,9 @@ def depth_bins(measured: Measured) -> Section:
     constant = f" Dashed: the best constant depth, {measured.baseline.depth:.2f} m." if has_constant else ""
     reference = measured.constant_bins if has_constant else ()
     chart = inline_svg(
-        plot_depth_bins(edges, bins["rms"], pixels, reference=reference, size=(CHART[0], 3.8)),
+        plot_depth_bins(edges, bins["rmse"], pixels, reference=reference, size=(CHART[0], 3.8)),
         "bins",
-        "Depth rms in metres and share of pixels by range of true depth",
+        "Depth RMSE in metres and share of pixels by range of true depth",
     )
     caption = (
         f"Root of the mean squared error in metres in {len(pixels)} ranges of true depth, and the share of pixels of "
@@ -137,7 +137,16 @@ def depth_bins(measured: Measured) -> Section:
         ]
         for row, (low, high, pixel) in enumerate(zip(edges[:-1], edges[1:], pixels, strict=True))
     ]
-    headings = ("true depth in m", "pixels", "share", "rms in m", "bias in m", "rel", "δ < 1.25", "constant: rms in m")
+    headings = (
+        "true depth in m",
+        "pixels",
+        "share",
+        "RMSE in m",
+        "bias in m",
+        "AbsRel",
+        "δ < 1.25",
+        "constant: RMSE in m",
+    )
     return Section("bins", title, figure(f'<div class="beside">{chart}{table(headings, rows)}</div>', caption))
 
 

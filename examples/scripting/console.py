@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-BAD_INPUT, INTERRUPTED = 2, 130
+from scripting.failures import INTERRUPTED, OUTPUT_CLOSED, explain
+from scripting.messages import prepare_process, say_alone
+
+
+def new_console(*, quiet: bool = False) -> Console:
+    """Standard output as rich has it, also where ``COLUMNS`` or ``LINES`` is 0, which stands for a size not known."""
+    known = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES") or value.strip("0")}
+    return Console(highlight=False, quiet=quiet, _environ=known)
+
+
+def live_progress(console: Console, *columns: ProgressColumn) -> Progress:
+    """A bar that is redrawn in place; nothing where the output is no terminal, or one that cannot move its cursor."""
+    return Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
 
 
 def frame_progress(console: Console) -> Progress:
-    """A bar with the count and the time that remains; nothing where the output is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    """A bar with the count and the time that remains."""
+    return live_progress(
+        console, TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )
 
 
-def exit_status(program: str, work: Callable[[], object], interrupted: str) -> int:
+def exit_status(
+    program: str,
+    work: Callable[[], int | None],
+    interrupted: str,
+    smaller: str = "a smaller picture or batch",
+) -> int:
     """Do ``work``; where it cannot be done, say so in one line on standard error.
 
     Args:
         program: begins the line.
-        work: what the script is for.
+        work: what the script is for; may return a status of its own.
         interrupted: what there is after Ctrl-C.
+        smaller: what takes less memory, for the line about having none left.
     """
+    prepare_process()
     try:
-        work()
+        return work() or 0
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; {interrupted}", file=sys.stderr)
+        say_alone(f"{program}: interrupted; {interrupted}")
         return INTERRUPTED
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f"{program}: error: {one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
-    return 0
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, without line breaks."""
-    # A DataLoader worker sends its traceback as the message; the error's own text is the end of it.
-    return " ".join(str(error).strip().rsplit("DataError: ", 1)[-1].split())
+    except BrokenPipeError:
+        # Whoever read the output has gone. Python would complain once more when it ends and flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUTPUT_CLOSED
+    except Exception as error:
+        explained = explain(error, smaller)
+        if explained is None:
+            raise
+        line, status = explained
+        say_alone(f"{program}: error: {line}")
+        return status

@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from depthattn.data.layouts import LAYOUTS
 from scripting.command_line import Parser, above_zero, natural, positive
+from training.hold_out import WAYS
 
 PROGRAM = "train_nyu.py"
 
@@ -35,7 +37,7 @@ examples:
 
 def build_parser(both: Callable[[str], str]) -> Parser:
     """The parser; ``both(name)`` is the text of a default that depends on the data."""
-    usage = f"{PROGRAM} [--nyu MAT | --list TXT | --folder DIR] [options]"
+    usage = f"{PROGRAM} [--nyu MAT | --list FILE | --folder DIR ...] [options]"
     parser = Parser(PROGRAM, _DESCRIPTION, _EPILOG, usage, argument_default=argparse.SUPPRESS)
     _add_data(parser, both)
     _add_model(parser, both)
@@ -51,15 +53,23 @@ def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
     add("--splits", type=Path, metavar="MAT", help="splits.mat of NYU (the official split, built in)")
     add("--classes", type=int, choices=(40, 13, 894), help="NYU label set (40)")
     add("--depth", choices=("raw", "inpainted"), help="NYU depth: as measured, with holes, or filled (raw)")
-    add("--list", type=Path, metavar="TXT", help="list of 'image depth [focal]' lines, as BTS has them")
-    add("--val-list", type=Path, metavar="TXT", help="the same for validation; else every tenth frame")
+    add("--list", type=Path, metavar="FILE", help="txt or csv: image, depth, and labels or a focal length")
+    add("--val-list", type=Path, metavar="FILE", help="the same for validation; else --hold-out")
     add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
-    add("--folder", type=Path, metavar="DIR", help="folder with images/ and depths/ and/or labels/")
-    add("--val-folder", type=Path, metavar="DIR", help="the same for validation; else every tenth frame")
-    add("--num-classes", type=positive, metavar="K", help="number of classes in labels/")
-    add("--ignore-value", type=natural, metavar="N", help="number of unlabelled pixels in labels/ (255)")
-    add("--first-label", type=natural, metavar="N", help="number of the first class in labels/ (0)")
-    add("--depth-scale", type=above_zero, metavar="X", help="units of a depth png in one metre (1000)")
+    add("--val-root", type=Path, metavar="DIR", help="the same of the validation list (--root)")
+    add("--folder", type=Path, nargs="+", metavar=("DIR", "DIR"), help="folders with images/, depths/, labels/ ...")
+    add("--val-folder", type=Path, nargs="+", metavar=("DIR", "DIR"),
+        help="the same for validation; else the folder's own split, or --hold-out")  # fmt: skip
+    add("--layout", choices=LAYOUTS, help="how folders are laid out (as they look)")
+    add("--hold-out", choices=WAYS,
+        help="what is scored of data without a split: a tenth, in blocks of neighbours or whole folders, or every "
+        "tenth frame (folders where there are several, else blocks)")  # fmt: skip
+    add("--num-classes", type=positive, metavar="K", help="number of classes in the labels")
+    add("--ignore-value", type=natural, metavar="N", help="number of unlabelled pixels in the labels (255)")
+    add("--first-label", type=natural, metavar="N", help="number of the first class in the labels (0)")
+    add("--depth-scale", type=above_zero, metavar="X",
+        help="stored units in one metre (1000 of whole numbers, 1 of floats)")  # fmt: skip
+    add("--depth-code", choices=("plain", "sunrgbd"), help="16-bit depth as it is, or rotated as SUN RGB-D has it")
     add("--train-frames", type=positive, metavar="N", help=f"use the first N frames only {both('train_frames')}")
     add("--val-frames", type=positive, metavar="N", help=f"use the first N frames only {both('val_frames')}")
     add("--size", type=positive, nargs=2, metavar=("H", "W"), help=f"picture size in pixels {both('size')}")

@@ -26,7 +26,7 @@ class Baselines:
     """Scores on the validation set of predictors that were fitted to the training set alone; NaN without truth."""
 
     depth: float
-    rms: float
+    rmse: float
     miou: float
 
 
@@ -51,8 +51,8 @@ def baselines(statistics: TrainingStatistics, batches: Iterable[Sample], max_dep
     for batch in batches:
         scores.update(torch.full_like(batch["depth"], statistics.depth), batch["depth"])
         counts += count_classes(batch["labels"], num_classes)
-    rms = float(scores.compute()["rms"]) if scores.count > 0 else float("nan")
-    return Baselines(statistics.depth, rms, chance_miou(counts, statistics.class_counts))
+    rmse = float(scores.compute()["rmse"]) if scores.count > 0 else float("nan")
+    return Baselines(statistics.depth, rmse, chance_miou(counts, statistics.class_counts))
 
 
 def count_classes(labels: Tensor, num_classes: int) -> Tensor:

@@ -7,6 +7,7 @@ the SHA-256 of every tensor file, so damage is found at load. Nothing in a check
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,13 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save_file
 from torch import Tensor
 
 from depthattn._messages import reason_of
+from scripting.messages import warn_once
 from training.facts import RecordError
 
 INFO = "info.json"
+
+# What means that the data themselves did not arrive. Any other error is of a file system that does not sync.
+_LOST = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class CheckpointError(RecordError):
@@ -131,11 +137,13 @@ def load(folder: Path) -> Checkpoint:
     tensors = {}
     for name, facts in files.items():
         path = folder / name
-        if not path.is_file() or path.stat().st_size != facts["bytes"] or _sha256(path) != facts["sha256"]:
-            found = f"{path.stat().st_size} bytes of other content" if path.is_file() else "no such file"
+        content = path.read_bytes() if path.is_file() else None
+        if content is None or len(content) != facts["bytes"] or hashlib.sha256(content).hexdigest() != facts["sha256"]:
+            found = "no such file" if content is None else f"{len(content)} bytes of other content"
             raise CheckpointError(f"{path}: expected the {facts['bytes']} bytes that {INFO} lists, got {found}")
         try:
-            tensors[path.stem] = load_file(path)
+            # Not by its path, which safetensors takes as UTF-8 only.
+            tensors[path.stem] = load_tensors(content)
         except SafetensorError as error:
             raise CheckpointError(f"{path}: expected safetensors, got {reason_of(error)}") from error
     return Checkpoint(folder / INFO, tensors, info)
@@ -155,7 +163,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file, whole or not at all."""
     temporary = _sibling(path, "writing")
-    temporary.write_text(text, encoding="utf-8")
+    # A file name may hold bytes that are no text in any encoding.
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     _flush(temporary)
     os.replace(temporary, path)
 
@@ -165,12 +174,21 @@ def _sibling(path: Path, suffix: str) -> Path:
 
 
 def _flush(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk itself before going on."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Have a file, or the names in a folder, on the disk itself before going on, where its file system can do that."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in _LOST:
+            raise
+        warn_once(
+            "sync",
+            f"{path} cannot be synced to its disk ({error.strerror or error}): the run goes on, but a loss of power "
+            "may take the last checkpoint with it",
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -42,6 +42,57 @@ def _check_size(model: SynergyNet, settings: Settings) -> None:
     model.train()
 
 
+def check_batch_norms(model: SynergyNet, settings: Settings, batch_size: int) -> None:
+    """Find the batch norms that would take a mean and a variance of a single value.
+
+    Args:
+        model: the network.
+        settings: of the run.
+        batch_size: frames of one forward pass.
+
+    Raises:
+        ValueError: there is one; its map has one pixel, and there is one frame.
+    """
+    if batch_size > 1 or settings.batch_norm != "local":
+        return
+    sizes: list[torch.Size] = []
+    hooks = [
+        part.register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape[2:]))
+        for part in model.modules()
+        if isinstance(part, _BatchNorm)
+    ]
+    model.eval()
+    with torch.no_grad():
+        model(torch.zeros(1, 3, *settings.size))
+    model.train()
+    for hook in hooks:
+        hook.remove()
+    if any(size.numel() == 1 for size in sizes):
+        height, width = settings.size
+        raise ValueError(
+            f"--batch-norm local: expected more than one value per channel in a batch, got one: pictures of "
+            f"{height}x{width} end as a map of 1x1, and a batch has one frame; a larger --size or --batch-size, or "
+            "--batch-norm frozen"
+        )
+
+
+def check_compiler(device: torch.device) -> None:
+    """Compile a function of one line, so that a machine that lacks a compiler says so before a run begins.
+
+    Raises:
+        ValueError: torch.compile does not work here.
+    """
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
+    except Exception as error:
+        # Whatever is missing: a compiler, Python's headers, Triton, a writable folder for what it makes.
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"--compile: expected a compiler that torch.compile can use, got: {reason or type(error).__name__}; "
+            "leave out --compile, or install one (on a CPU, g++ or clang)"
+        ) from error
+
+
 def join_batch_norms(model: SynergyNet, settings: Settings, accelerator: Accelerator) -> SynergyNet:
     """With ``--batch-norm sync``, let every batch norm see the images of all processes.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from depthattn import AttentionDrivenLoss, DepthAwareLoss, JointGradientLoss, SemanticFocalLoss, SynergyNet
 from depthattn.losses.attention_driven import AttentionDrivenLosses
-from depthattn.models.synergynet import SynergyOutput
+from depthattn.models import SynergyOutput
 from training.settings import Settings
 
 

@@ -24,12 +24,12 @@ _LOSS_NAMES = ("total", "depth-aware", "joint gradient", "semantic focal")
 
 def results(title: str, scores: Mapping[str, float], baseline: Baselines) -> Table:
     """The scores of the model beside those of predictors that never look at the image."""
-    rms, miou = scores["rms"], scores["miou"]
+    rmse, miou = scores["rmse"], scores["miou"]
     constant = f"best constant: the mean training depth, {baseline.depth:.2f} m"
     chance = "chance: labels drawn at their training frequencies"
     rows = [
-        ("depth rms", f"{rms:.3f} m", f"{baseline.rms:.3f} m", _times(rms, baseline.rms), constant),
-        ("depth rel", f"{scores['rel']:.3f}", "", "", ""),
+        ("depth RMSE", f"{rmse:.3f} m", f"{baseline.rmse:.3f} m", _times(rmse, baseline.rmse), constant),
+        ("depth AbsRel", f"{scores['abs_rel']:.3f}", "", "", ""),
         ("delta < 1.25", f"{scores['delta1']:.1%}", "", "", ""),
         ("mIoU", f"{miou:.1%}", f"{baseline.miou:.1%}", _times(miou, baseline.miou), chance),
         ("pixel accuracy", f"{scores['pixel_accuracy']:.1%}", "", "", ""),
@@ -48,7 +48,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], baseline: Baselines, pat
     panels = [
         Panel("training loss", {f"train/{key}": name for key, name in losses.items()}, log=True),
         Panel("validation loss", {f"val/{key}": name for key, name in losses.items()}, log=True),
-        Panel("validation depth", {"val/rms": "rms"}, "m", {"best constant": baseline.rms}),
+        Panel("validation depth", {"val/rmse": "RMSE"}, "m", {"best constant": baseline.rmse}),
         Panel(
             "validation labels",
             {"val/pixel_accuracy": "pixel accuracy", "val/miou": "mIoU"},

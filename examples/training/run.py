@@ -10,18 +10,20 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from rich.console import Console
 from torch.utils.data import Subset
 
 import reporting
 from depthattn import SynergyNet
 from depthattn.data import DataError
+from scripting.console import new_console
 from training import checkpoint
 from training.baselines import Baselines, baselines, training_statistics
 from training.batches import own_share, plain_loader, training_loader
 from training.console import EpochTable, TrainingDisplay
 from training.engine import Engine, StepReport
 from training.facts import RecordError, expect, row_from_json, row_to_json
+from training.identity import check_identity, identity
+from training.network import check_batch_norms
 from training.provenance import commit, versions
 from training.report import draw_contact_sheet, draw_curves, results
 from training.run_folder import RunFolder
@@ -36,14 +38,14 @@ _COLUMNS = (
     ("epoch", "epoch", ".0f"),
     ("train/total", "loss", ".3f"),
     ("val/total", "val loss", ".3f"),
-    ("val/rms", "rms m", ".3f"),
-    ("val/rel", "rel", ".3f"),
+    ("val/rmse", "RMSE m", ".3f"),
+    ("val/abs_rel", "AbsRel", ".3f"),
     ("val/delta1", "d<1.25", ".1%"),
     ("val/miou", "mIoU", ".1%"),
     ("val/pixel_accuracy", "pix acc", ".1%"),
     ("seconds", "seconds", ".0f"),
 )
-_BEST_BY = ("val/rms", "val/miou")
+_BEST_BY = ("val/rmse", "val/miou")
 _SHOWN_LOSSES = {"total": "loss", "depth_aware": "DA", "joint_gradient": "JG", "semantic_focal": "semF"}
 
 
@@ -80,12 +82,14 @@ class Run:
         self.source = source
         self.epoch = 1
         self.history: list[dict[str, float]] = []
-        self._console = Console(highlight=False, quiet=not accelerator.is_main_process)
+        self._console = new_console(quiet=not accelerator.is_main_process)
         loader = training_loader(source.train, settings, accelerator)
+        check_batch_norms(model, settings, loader.batch_sampler.batch_size)
         self._engine = Engine(settings, accelerator, model, loader, len(source.class_names))
         self._validation = plain_loader(own_share(source.validation, accelerator), settings)
         self._baseline: Baselines
         self._best: dict[str, float] = {}
+        self._data: dict[str, dict[str, Any]] = {}
         self._stop = StopRequest(announce=accelerator.is_local_main_process)
         self._tensorboard: TensorBoardLog | None = None
 
@@ -100,10 +104,14 @@ class Run:
             self._baseline = self._measure_baselines()
         if not self.accelerator.is_main_process:
             return
+        config = self._config()
+        self._data = identity(self.source, self.settings)
         if not self.folder.resumes:
-            self.folder.create(self._config(), self.settings)
+            self.folder.create(config, self.settings)
         if self.settings.tensorboard:
             self._tensorboard = TensorBoardLog(self.folder.tensorboard, step=self._engine.steps)
+            facts = {name: config[name] for name in ("command", "data", "device", "versions", "commit")}
+            self._tensorboard.settings(facts, config["settings"])
 
     def train(self) -> None:
         """All epochs that are left, each with its validation and its checkpoint.
@@ -169,7 +177,7 @@ class Run:
                 "epoch": epoch,
                 "scores": {name: value for name, value in scores.items() if value == value},
                 "constant_depth_m": reached["depth"],
-                "constant_depth_rms": reached["rms"],
+                "constant_depth_rmse": reached["rmse"],
                 "chance_miou": reached["miou"],
             }
         )
@@ -195,6 +203,8 @@ class Run:
         channels = " ".join(map(str, settings.decoder_channels))
         processes = self.accelerator.num_processes
         self._say(f"data        {self.source.title}, {settings.size[0]}x{settings.size[1]} pixels")
+        for note in self.source.notes:
+            self._say(f"            {note}", style="yellow" if note.startswith("warning") else None)
         self._say(f"network     SynergyNet({settings.encoder}, decoders {channels}), {parameters:.1f} M parameters")
         self._say(
             f"training    {settings.epochs} epoch{'s' * (settings.epochs > 1)} of {engine.steps_per_epoch} "
@@ -223,7 +233,14 @@ class Run:
                         f"to learn from, got none in {len(sample)} frame{'s' * (len(sample) > 1)}"
                     )
                 validation = plain_loader(self.source.validation, self.settings)
-                measured = [baselines(statistics, validation, self.settings.max_depth)]
+                reached = baselines(statistics, validation, self.settings.max_depth)
+                if not (math.isfinite(reached.rmse) or math.isfinite(reached.miou)):
+                    count = len(self.source.validation)
+                    raise DataError(
+                        f"{self.source.title}: expected a depth or a label to score by, of what the training frames "
+                        f"have too, got none in {count} validation frame{'s' * (count > 1)}"
+                    )
+                measured = [reached]
         (baseline,) = broadcast_object_list(measured)
         return baseline
 
@@ -236,6 +253,8 @@ class Run:
                         self._say(f"damaged     {trouble}; the checkpoint before it is used", style="yellow")
         self.accelerator.wait_for_everyone()
         saved = checkpoint.load(self.folder.last)
+        expect(saved.info, {"data": dict}, saved.path)
+        check_identity(saved.info["data"], self.source, self.settings, saved.path)
         self._engine.restore(saved)
         self._restore_scores(saved)
         self.accelerator.wait_for_everyone()
@@ -243,6 +262,7 @@ class Run:
             if self.history:
                 _best_epoch(checkpoint.load(self.folder.best))
             self.folder.write_metrics(self.history)
+            self.folder.write_settings(self.settings)
         self._say(f"resumed     after step {self._engine.steps}, from {self.folder.last}")
 
     def _restore_scores(self, saved: checkpoint.Checkpoint) -> None:
@@ -290,9 +310,9 @@ class Run:
 
     def _error(self, row: dict[str, float]) -> float:
         """What the best epoch has least of: both tasks in one number without a unit, or the task that has truth."""
-        rms, miou = (row[name] for name in _BEST_BY)
+        rmse, miou = (row[name] for name in _BEST_BY)
         # Where a constant is right everywhere there is nothing to gain in depth.
-        parts = [rms / (self._baseline.rms or math.nan), 1.0 - miou]
+        parts = [rmse / (self._baseline.rmse or math.nan), 1.0 - miou]
         return sum(part for part in parts if math.isfinite(part))
 
     def _save(self, *, best: bool = False) -> None:
@@ -311,6 +331,7 @@ class Run:
             checkpoint.save(self.folder.best, weights, {**facts, "metrics": row_to_json(self.history[-1])})
         state = {
             "progress": progress,
+            "data": self._data,
             "history": [row_to_json(row) for row in self.history],
             "best_epoch": self._best.get("epoch"),
             "baseline": row_to_json(asdict(self._baseline)),

@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from depthattn._messages import reason_of
+from scripting.outputs import check_output
 from training import checkpoint
+from training.facts import RecordError
 from training.settings import OPTIONS_FILE, Settings
 
 _CONFIG = "config.json"
@@ -38,8 +41,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, *, overwrite: bool, resume: bool = False) -> None:
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"--output {path}: expected a folder, got a file")
+        check_output("--output", path)
         present = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
         if present and _CONFIG not in present:
             raise ValueError(f"--output {path}: expected a new or empty folder, got one that holds {present[0]}")
@@ -64,6 +66,22 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self._empty()
         checkpoint.write_json(self.path / _CONFIG, config)
+        settings.save_options(self.path)
+
+    def write_settings(self, settings: Settings) -> None:
+        """Write the settings again, as those of a run that goes on may have the data elsewhere.
+
+        Raises:
+            RecordError: config.json is not there or damaged.
+        """
+        path = self.path / _CONFIG
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise RecordError(f"{path}: expected the config.json of the run, got: {reason_of(error)}") from error
+        if not isinstance(config, dict):
+            raise RecordError(f"{path}: expected a JSON object, got {type(config).__name__}")
+        checkpoint.write_json(path, {**config, "settings": settings.as_json()})
         settings.save_options(self.path)
 
     def discard_if_empty(self) -> None:

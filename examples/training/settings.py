@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,21 @@ OPTIONS_FILE = "config.yaml"
 _SMALLEST = 32
 
 # What may differ between a run and its continuation without another result. How a step's frames are split up is
-# checked where their number is known.
+# checked where their number is known. The data are known by what they are, not by where, and the weights by the
+# checkpoint: no path is compared.
 _FREE_ON_RESUME = frozenset(
-    {"output", "overwrite", "resume", "workers", "batch_size", "accumulate", "checkpoint_every", "tensorboard"}
+    {"overwrite", "resume", "workers", "batch_size", "accumulate", "checkpoint_every", "tensorboard"}
 )
+
+# Options that say more of another.
+_NEEDS = {
+    "splits": "nyu",
+    "val_list": "list",
+    "root": "list",
+    "val_root": "val_list",
+    "val_folder": "folder",
+    "layout": "folder",
+}
 
 
 def _cores() -> int:
@@ -90,12 +102,16 @@ class Settings:
     list: Path | None = None
     val_list: Path | None = None
     root: Path | None = None
-    folder: Path | None = None
-    val_folder: Path | None = None
+    val_root: Path | None = None
+    folder: Path | tuple[Path, ...] | None = None
+    val_folder: Path | tuple[Path, ...] | None = None
+    layout: str | None = None
+    hold_out: str | None = None
     num_classes: int | None = None
-    ignore_value: int = 255
-    first_label: int = 0
-    depth_scale: float = 1000.0
+    ignore_value: int | None = None
+    first_label: int | None = None
+    depth_scale: float | None = None
+    depth_code: str | None = None
     train_frames: int | None
     val_frames: int | None
     size: tuple[int, int]
@@ -127,14 +143,25 @@ class Settings:
     checkpoint_every: int | None = None
     tensorboard: bool = True
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return _paths(self.folder)
+
+    @property
+    def val_folders(self) -> tuple[Path, ...]:
+        return _paths(self.val_folder)
+
     def as_json(self) -> dict[str, Any]:
-        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+        return {name: _by_path(str, value) for name, value in asdict(self).items()}
 
     def save_options(self, folder: Path) -> None:
         """Write config.yaml, which ``--config`` and ``--resume`` take."""
         values = {**asdict(self), "output": None, "overwrite": False, "resume": False}
         values["sharing"] = self.sharing or "none"
         write_options(folder / OPTIONS_FILE, values, build_parser(_both), f"options of: {command_line()}")
+
+
+_PATHS = frozenset(field.name for field in fields(Settings) if "Path" in str(field.type))
 
 
 def parse(argv: Sequence[str] | None = None) -> Settings:
@@ -167,10 +194,11 @@ def _continued(parser: Parser, saved: Mapping[str, Any], given: Mapping[str, Any
     """The options of the run that is to go on; those given now must not ask for another."""
     before, now = (asdict(_complete(parser, dict(options))) for options in (saved, {**saved, **given}))
     for name, value in now.items():
-        wanted, got = (item.resolve() if isinstance(item, Path) else item for item in (before[name], value))
-        if name not in _FREE_ON_RESUME and wanted != got:
+        wanted = before[name]
+        if name not in _FREE_ON_RESUME | _PATHS and wanted != value:
             parser.error(
-                f"--resume: expected {name.replace('_', '-')} {_text(wanted)}, as the run was started, got {_text(got)}"
+                f"--resume: expected {name.replace('_', '-')} {_text(wanted)}, as the run was started, "
+                f"got {_text(value)}"
             )
     return {**saved, **given}
 
@@ -180,19 +208,36 @@ def _complete(parser: Parser, given: dict[str, Any]) -> Settings:
     sources = [f"--{name}" for name in ("nyu", "list", "folder") if name in given]
     if len(sources) > 1:
         parser.error(f"expected one data source, got {' and '.join(sources)}")
-    for option, source in (("splits", "nyu"), ("val_list", "list"), ("root", "list"), ("val_folder", "folder")):
+    for option, source in _NEEDS.items():
         if option in given and source not in given:
-            parser.error(f"--{option.replace('_', '-')} goes with --{source}, which is not given")
+            parser.error(f"--{option.replace('_', '-')} goes with --{source.replace('_', '-')}, which is not given")
+    for option in ("nyu", "val_list", "val_folder"):
+        if "hold_out" in given and option in given:
+            parser.error(f"--hold-out: expected no frames for validation, got --{option.replace('_', '-')}")
     if "size" in given and min(given["size"]) < _SMALLEST:
         parser.error(f"--size: expected at least {_SMALLEST} pixels each way, got {' '.join(map(str, given['size']))}")
     for name in ("size", "decoder_channels"):
         if name in given:
             given[name] = tuple(given[name])
+    for name in ("folder", "val_folder"):
+        if name in given and not isinstance(given[name], Path):
+            given[name] = given[name][0] if len(given[name]) == 1 else tuple(given[name])
     if given.get("sharing") == "none":
         given["sharing"] = None
     if "loss_weights" in given:
         given["loss_weights"] = _loss_weights(parser, given["loss_weights"])
     return Settings(**{**asdict(FULL if sources else SYNTHETIC), **given})
+
+
+def _paths(value: Path | tuple[Path, ...] | None) -> tuple[Path, ...]:
+    return () if value is None else value if isinstance(value, tuple) else (value,)
+
+
+def _by_path(change: Callable[[Path], Any], value: Any) -> Any:
+    """``value`` with ``change`` done to each path that it is or holds."""
+    if isinstance(value, tuple):
+        return tuple(_by_path(change, item) for item in value)
+    return change(value) if isinstance(value, Path) else value
 
 
 def _loss_weights(parser: Parser, words: Sequence[str]) -> tuple[float, float, float] | str:
@@ -218,5 +263,5 @@ def _text(value: object) -> str:
 
 
 def command_line() -> str:
-    """How the script was called, for the record of the run."""
-    return " ".join(sys.argv)
+    """How the script was called, for the record of the run: one line of text, whatever bytes the names are made of."""
+    return shlex.join(sys.argv).replace("\n", "\\n").encode("utf-8", "backslashreplace").decode("utf-8")

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch.utils.data import Dataset, Subset
 
-from depthattn.data import DataError, NYUDepthV2, RGBDList, Sample, SyntheticRooms, Transform
-from depthattn.data.frame_lists import FramePaths
+from depthattn.data import NYUDepthV2, Sample, SyntheticRooms, Transform
+from depthattn.data.frame_paths import FramePaths
 from depthattn.data.images import FORMATS
 from depthattn.data.rooms.raycast import focal_length
-from depthattn.data.transforms import eval_transform, train_transform
+from depthattn.data.transforms import Compose, eval_transform, train_transform
+from training.picture_files import open_pictures
 from training.settings import Settings
-
-_HELD_OUT_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class Source:
         validation: the frames to score.
         class_names: a name for each class; empty where there are no labels.
         focal: the focal length of a frame to score, in pixels of its picture there; None where the data do not say.
+        notes: what a reader should know of the data, a line each.
     """
 
     title: str
@@ -40,6 +39,7 @@ class Source:
     validation: Dataset[Sample]
     class_names: tuple[str, ...]
     focal: Callable[[int], float | None]
+    notes: tuple[str, ...] = ()
 
 
 def open_source(settings: Settings) -> Source:
@@ -49,8 +49,12 @@ def open_source(settings: Settings) -> Source:
         DataError: a file, a line, a key or a value that does not fit, named in the message.
         ValueError: an option of the augmentation that is out of range.
     """
-    plain = eval_transform(settings.size)
-    augmented = train_transform(settings.size, scale=(1.0, settings.max_scale), jitter=settings.jitter)
+    # Before any zoom, which would bring what is too far nearer.
+    within = WithinRange(settings.max_depth)
+    plain = Compose([within, eval_transform(settings.size)])
+    augmented = Compose(
+        [within, train_transform(settings.size, scale=(1.0, settings.max_scale), jitter=settings.jitter)]
+    )
     if settings.nyu is not None:
         source = _nyu(settings, augmented, plain)
     elif settings.list is not None or settings.folder is not None:
@@ -60,6 +64,17 @@ def open_source(settings: Settings) -> Source:
     for frames in (source.train, source.validation):
         frames[0]
     return source
+
+
+class WithinRange:
+    """Makes depth missing that is farther than ``max_depth`` metres: neither loss nor score is to see it."""
+
+    def __init__(self, max_depth: float) -> None:
+        self.max_depth = max_depth
+
+    def __call__(self, sample: Sample) -> Sample:
+        depth = sample["depth"]
+        return {**sample, "depth": depth.where(depth <= self.max_depth, 0.0)}
 
 
 class Transformed(Dataset[Sample]):
@@ -105,7 +120,12 @@ def _rooms(settings: Settings, augmented: Transform, plain: Transform) -> Source
     title = f"SyntheticRooms, {counts[0]} rooms to train on, {counts[1]} others to score"
     names = SyntheticRooms(1).class_names
     return Source(
-        title, Transformed(train, augmented), train, Transformed(validation, plain), tuple(names), _kinect(settings)
+        title,
+        Transformed(train, augmented),
+        Transformed(train, plain),
+        Transformed(validation, plain),
+        tuple(names),
+        _kinect(settings),
     )
 
 
@@ -126,53 +146,19 @@ def _nyu(settings: Settings, augmented: Transform, plain: Transform) -> Source:
 
 
 def _pictures(settings: Settings, augmented: Transform, plain: Transform) -> Source:
-    path, validation_path = settings.list or settings.folder, settings.val_list or settings.val_folder
-    open_frames: Callable[[Path, Settings, Transform], RGBDList] = _open_list if settings.list else _open_folder
-    train, train_plain = (open_frames(path, settings, transform) for transform in (augmented, plain))
-    names = tuple(train.class_names)
-    if validation_path is None:
-        kept, held_out = _hold_out(path, len(train))
-        validation = Subset(train_plain, held_out)
-        files = [train_plain.frames[index] for index in held_out]
-        train, train_plain = Subset(train, kept), Subset(train_plain, kept)
-    else:
-        validation = open_frames(validation_path, settings, plain)
-        files = validation.frames
-    train, train_plain = (_first(frames, settings.train_frames) for frames in (train, train_plain))
-    validation = _first(validation, settings.val_frames)
-    held = " (every tenth frame)" if validation_path is None else ""
-    title = f"{path}, {len(train)} frames to train on, {len(validation)} to score{held}"
-    return Source(title, train, train_plain, validation, names, lambda index: _focal(files[index], settings.size))
-
-
-def _hold_out(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Indices to train on and to score: every tenth frame is scored, or the last of fewer."""
-    if count < 2:
-        raise DataError(f"{path}: expected at least two frames, so that one can be held out, got one")
-    step = min(_HELD_OUT_EVERY, count)
-    held_out = range(step - 1, count, step)
-    return [index for index in range(count) if index not in held_out], held_out
-
-
-def _open_list(path: Path, settings: Settings, transform: Transform) -> RGBDList:
-    return RGBDList(path, settings.root, depth_scale=settings.depth_scale, transform=transform)
-
-
-def _open_folder(path: Path, settings: Settings, transform: Transform) -> RGBDList:
-    depths, labels = (folder if (folder := path / name).is_dir() else None for name in ("depths", "labels"))
-    if depths is None and labels is None:
-        raise DataError(f"{path}: expected a folder depths/ or labels/ beside images/, got neither")
-    if labels is not None and settings.num_classes is None:
-        raise DataError(f"{labels}: expected --num-classes K, the number of classes in these files, got none")
-    return RGBDList.from_folder(
-        path / "images",
-        depths,
-        labels,
-        num_classes=settings.num_classes if labels is not None else None,
-        ignore_value=settings.ignore_value,
-        first_label=settings.first_label,
-        depth_scale=settings.depth_scale,
-        transform=transform,
+    found = open_pictures(settings)
+    train = _first(found.train.with_transform(augmented), settings.train_frames)
+    train_plain = _first(found.train.with_transform(plain), settings.train_frames)
+    validation = _first(found.validation.with_transform(plain), settings.val_frames)
+    files = found.validation.frames
+    return Source(
+        found.title,
+        train,
+        train_plain,
+        validation,
+        found.train.class_names,
+        lambda index: _focal(files[index], settings.size),
+        found.notes,
     )
 
 

@@ -21,6 +21,7 @@ from depthattn.ops.lateral_sharing import shared
 from depthattn.ops.library import run_forward
 from depthattn.ops.maps import upsampled
 from depthattn.ops.masking import promoted
+from depthattn.ops.scale_shift import align_scale_shift
 from depthattn.ops.semantic_focal import SEMANTIC_FOCAL
 from depthattn.ops.semantic_focal import reference as semantic_focal_reference
 from depthattn.ops.semantic_focal_upsample import SEMANTIC_FOCAL_UPSAMPLE, SemanticFocalUpsampleOptions
@@ -29,6 +30,7 @@ from depthattn.ops.semi_dense_up_skip import SemiDenseUpSkip
 from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
 
 __all__ = [
+    "align_scale_shift",
     "depth_aware_loss",
     "joint_gradient_loss",
     "lateral_sharing",

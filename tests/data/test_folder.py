@@ -110,9 +110,12 @@ def test_workers_batch_frames_with_and_without_depth(tree: Path, context: str) -
         ("rgb/z.png None", r"line 1: expected an existing file, got .*rgb/z\.png"),
         ("rgb/a\0.png None", "line 1: expected an existing file"),
         (f"{'x' * 5000} None", "line 1: expected an existing file"),
-        ("\n\nrgb/a.png", r"line 3: expected 2 or 3 columns \(image, depth, focal\), got 1"),
-        ("rgb/a.png depth/a.png 518 0.1", "line 1: expected 2 or 3 columns .*, got 4"),
-        ("rgb/a.png depth/a.png depth", "line 1: expected a focal length in pixels as third column, got 'depth'"),
+        ("\n\nrgb/a.png", r"line 3: expected 2 to 4 columns \(image, depth, labels, focal; .*\), got 1"),
+        ("rgb/a.png depth/a.png 518 0.1", "line 1: expected columns image, depth, labels, focal, got two of focal"),
+        (
+            "rgb/a.png depth/a.png depth",
+            "line 1: expected labels or a focal length in pixels as third column, got 'depth'",
+        ),
         ("rgb/a.png depth/a.png -5", "line 1: expected a focal length in pixels as third column, got '-5'"),
         ("# nothing\n", "expected at least one line that names an image and a depth, got none"),
     ],
@@ -138,17 +141,16 @@ def frame_with(tree: Path, depth: np.ndarray, **options: float) -> RGBDList:
     return RGBDList(write_list(tree, "rgb/a.png depth/a.png"), **options)
 
 
-@pytest.mark.parametrize(
-    ("array", "found"),
-    [
-        (np.full((3, 4), 80, np.uint8), "8-bit L"),
-        (np.full((3, 4, 3), 80, np.uint8), "Pillow mode RGB"),
-        (np.full((3, 4), True), "8-bit 1"),
-    ],
-)
-def test_depth_that_is_not_16_bit_is_an_error(tree: Path, array: np.ndarray, found: str) -> None:
-    with pytest.raises(DataError, match=rf"depth/a\.png: expected a 16-bit one-channel depth png, got {found}$"):
+@pytest.mark.parametrize("array", [np.full((3, 4), 80, np.uint8), np.full((3, 4), True)])
+def test_depth_of_8_bits_needs_its_scale(tree: Path, array: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"depth/a\.png: expected 16-bit depth, floats, or depth_scale for 8-bit"):
         frame_with(tree, array)[0]
+    assert (frame_with(tree, array, depth_scale=20.0)[0]["depth"] == int(array[0, 0]) / 20).all()
+
+
+def test_depth_of_three_channels_is_an_error(tree: Path) -> None:
+    with pytest.raises(DataError, match=r"depth/a\.png: expected one-channel depth, got Pillow mode RGB$"):
+        frame_with(tree, np.full((3, 4, 3), 80, np.uint8), depth_scale=20.0)[0]
 
 
 def test_millimetres_read_as_metres_name_the_scale_that_fits(tree: Path) -> None:
@@ -169,7 +171,7 @@ def test_empty_and_saturated_depth_says_nothing_about_the_scale(tree: Path) -> N
     assert frame_with(tree, saturated, depth_scale=100.0)[0]["depth"][0, 0, 0] == 20.0
 
 
-def test_sizes_that_differ_name_both_files(tree: Path) -> None:
+def test_sizes_of_another_view_name_both_files(tree: Path) -> None:
     message = r"depth/a\.png: expected 3x4 \(height x width\) as .*rgb/a\.png has, got 4x3"
     with pytest.raises(DataError, match=message):
         frame_with(tree, np.ascontiguousarray(MILLIMETRES.T))[0]
@@ -178,13 +180,33 @@ def test_sizes_that_differ_name_both_files(tree: Path) -> None:
         RGBDList.from_folder(tree / "rgb", labels=tree / "labels", num_classes=3)[1]
 
 
+def test_depth_and_labels_of_another_size_are_resized_by_nearest_and_that_is_said_once(
+    tree: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    large = np.arange(1000, 1048, dtype=np.uint16).reshape(6, 8)
+    for stem in ("a", "b"):
+        save(tree / "depth" / f"{stem}.png", large)
+        save(tree / "labels" / f"{stem}.png", np.arange(48, dtype=np.uint8).reshape(6, 8))
+    dataset = RGBDList.from_folder(tree / "rgb", tree / "depth", tree / "labels", num_classes=48)
+    expected = large[1::2, 1::2]
+    for sample in (dataset[0], dataset[1], dataset.with_transform(None)[0]):
+        assert sample["depth"].numpy()[0] == pytest.approx(expected / 1000)
+        assert (sample["labels"].numpy() == expected - 1000).all()
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    assert "depth/a.png: depth of 6x8 are resized to their image's 3x4" in caplog.messages[0]
+    assert "labels/a.png: labels of 6x8 are resized" in caplog.messages[1]
+    save(tree / "rgb" / "c.png", np.zeros((12, 16, 3), np.uint8))
+    small = RGBDList.from_folder(tree / "rgb", tree / "depth")[2]["depth"].numpy()[0]
+    assert small == pytest.approx(np.kron(MILLIMETRES, np.ones((4, 4))) / 1000)
+
+
 def test_labels_out_of_range_name_file_and_value(tree: Path) -> None:
     with pytest.raises(DataError, match=r"labels/a\.png: expected labels in 0\.\.1 or 255 \(ignored\), got 2"):
         RGBDList.from_folder(tree / "rgb", labels=tree / "labels", num_classes=2)[0]
     with pytest.raises(DataError, match=r"labels/a\.png: expected labels in 1\.\.9 or 255 \(ignored\), got 0"):
         RGBDList.from_folder(tree / "rgb", labels=tree / "labels", num_classes=9, first_label=1)[0]
     save(tree / "labels" / "a.png", np.zeros((3, 4, 3), np.uint8))
-    with pytest.raises(DataError, match=r"labels/a\.png: expected a one-channel label png, got Pillow mode RGB"):
+    with pytest.raises(DataError, match=r"labels/a\.png: expected one-channel labels, got Pillow mode RGB"):
         RGBDList.from_folder(tree / "rgb", labels=tree / "labels", num_classes=9)[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from tests.examples.factory import TINY
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECIPES = EXAMPLES / "recipes"
 sys.path[:0] = [str(EXAMPLES), str(RECIPES)]
+
+
+@pytest.fixture(autouse=True)
+def _thread_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts set what happens to errors in threads; pytest has a way of its own."""
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
 
 
 @pytest.fixture

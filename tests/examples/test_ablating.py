@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from depthattn import AttentionDrivenLoss, DepthAwareLoss, SemanticFocalLoss
 from depthattn.data import Sample
-from depthattn.models.synergynet import SynergyOutput
+from depthattn.models import SynergyOutput
 
 ROW = [1.0, 1.0, 3.0, 3.0]
 
@@ -90,10 +90,10 @@ def test_scores_of_two_frames_by_hand() -> None:
     scores = Scores(3, [1, 2], 9.0, torch.device("cpu"))
     scores.update(target + torch.tensor([1.0, -2.0, -4.0, 7.0]), logits, {"depth": target, "labels": labels})
     found = scores.compute()
-    assert [found[f"rms_{third}"] for third in ("near", "middle", "far")] == pytest.approx([1.0, 2.0, 4.0])
+    assert [found[f"rmse_{third}"] for third in ("near", "middle", "far")] == pytest.approx([1.0, 2.0, 4.0])
     assert found["bias_far"] == pytest.approx(-4.0)
-    assert found["rms"] == pytest.approx(math.sqrt(7.0))
-    assert found["rel"] == pytest.approx((1 / 2 + 2 / 5 + 4 / 8) / 3)
+    assert found["rmse"] == pytest.approx(math.sqrt(7.0))
+    assert found["abs_rel"] == pytest.approx((1 / 2 + 2 / 5 + 4 / 8) / 3)
     # IoU 1/3, 0 and 1/2 of the three classes; the last two are rare.
     assert found["miou"] == pytest.approx((1 / 3 + 0 + 1 / 2) / 3)
     assert found["rare_iou"] == pytest.approx(1 / 4)

@@ -66,9 +66,9 @@ def test_interrupted_it_goes_on_where_it_was_and_ends_with_table_and_picture(
     assert {name: done[name] for name in first} == first
     assert "9/9" in capsys.readouterr().out
     table = (folder / "table.md").read_text()
-    rms = [[json.loads(done[f"{key}-seed{seed}.json"])["scores"]["rms"] for seed in (0, 1)] for key in VARIANTS]
-    means = [f"{(a + b) / 2:.3f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{abs(a - b) / math.sqrt(2):.3f}" for a, b in rms]
-    assert f"| rms, m ↓ | {' | '.join(means)} |" in table
+    rmse = [[json.loads(done[f"{key}-seed{seed}.json"])["scores"]["rmse"] for seed in (0, 1)] for key in VARIANTS]
+    means = [f"{(a + b) / 2:.3f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{abs(a - b) / math.sqrt(2):.3f}" for a, b in rmse]
+    assert f"| RMSE, m ↓ | {' | '.join(means)} |" in table
     text = page.read_text()
     assert text.startswith("before\n<!-- ablation.py writes from here -->\n")
     assert text.endswith("<!-- to here -->\nafter\n")
@@ -103,9 +103,9 @@ def test_nyu_file(ablate: Ablate, tmp_path: Path) -> None:
     result = json.loads((folder / "trials" / "baseline-seed1.json").read_text())
     assert result["data"] == "NYU Depth v2 (40 classes), 4 frames to train on, 2 others to score"
     # The factory's depth ends at 6.1 m.
-    assert result["scores"]["rms_far"] is None
-    assert result["scores"]["rms_middle"] > 0
-    assert "| rms, far third, m ↓ | -\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}-" in (folder / "table.md").read_text()
+    assert result["scores"]["rmse_far"] is None
+    assert result["scores"]["rmse_middle"] > 0
+    assert "| RMSE, far third, m ↓ | -\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}-" in (folder / "table.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,42 @@ def test_frames_that_have_nothing_to_learn_from(
     assert not (tmp_path / "runs").exists()
 
 
+def nothing_at_all(folder: Path) -> None:
+    for kind in ("depths", "labels"):
+        for path in (folder / kind).iterdir():
+            fill = np.zeros((40, 56), np.uint16) if kind == "depths" else np.full((40, 56), 255, np.uint8)
+            Image.fromarray(fill).save(path)
+
+
+def truth_of_the_other_task(folder: Path) -> None:
+    """Labels alone, where the training frames have depth alone."""
+    for path in (folder / "depths").iterdir():
+        Image.fromarray(np.zeros((40, 56), np.uint16)).save(path)
+
+
+def depth_out_of_range(folder: Path) -> None:
+    nothing_at_all(folder)
+    for path in (folder / "depths").iterdir():
+        Image.fromarray(np.full((40, 56), 20_000, np.uint16)).save(path)
+
+
+@pytest.mark.parametrize("change", [nothing_at_all, truth_of_the_other_task, depth_out_of_range])
+def test_validation_that_has_nothing_to_score_by(
+    change: Callable[[Path], None], train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train", "val"):
+        write_pictures(tmp_path / name, 3, labels=True)
+    for path in (tmp_path / "train" / "labels").iterdir():
+        Image.fromarray(np.full((40, 56), 255, np.uint8)).save(path)
+    change(tmp_path / "val")
+    data = ("--folder", tmp_path / "train", "--val-folder", tmp_path / "val", "--num-classes", 3)
+    assert train(*data, "--output", tmp_path / "runs" / "new") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "expected a depth or a label to score by, of what the training frames have too, got none in 3 val" in error
+    assert not (tmp_path / "runs").exists()
+
+
 def test_encoder_for_pictures_of_one_size(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("timm", exc_type=ImportError)
     assert train("--encoder", "timm:vit_tiny_patch16_224", "--output", tmp_path / "new") == 2

@@ -20,7 +20,7 @@ def test_constant_depth_is_fitted_on_training_and_scored_on_validation() -> None
     statistics = training_statistics(training, 2, max_depth=10.0)
     result = baselines(statistics, validation, max_depth=10.0)
     assert result.depth == 2.0
-    assert result.rms == pytest.approx(math.sqrt((0 + 9) / 2))
+    assert result.rmse == pytest.approx(math.sqrt((0 + 9) / 2))
     # Class 0 fills the truth and half of what is drawn; class 1 is drawn in vain.
     assert result.miou == pytest.approx((0.5 + 0.0) / 2)
 
@@ -33,7 +33,7 @@ def test_no_truth_has_no_reference() -> None:
     ]
     result = baselines(training_statistics(empty, 2, max_depth=10.0), empty, max_depth=10.0)
     assert math.isnan(result.depth)
-    assert math.isnan(result.rms)
+    assert math.isnan(result.rmse)
     assert math.isnan(result.miou)
 
 

@@ -61,7 +61,7 @@ def test_synthetic_rooms_by_default(distribute: Distribute, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--depths", "{0}"], "expected a folder with depth png, got none"),
+        (["--depths", "{0}"], "expected a folder with depth files, got none"),
         (["--depths", "{0}", "--nyu", "x.mat"], "expected one data source, got --nyu and --depths"),
         (["--splits", "x.mat"], "--splits goes with --nyu"),
         (["--tail", "1"], "--tail: expected a share in (0, 1), got 1"),

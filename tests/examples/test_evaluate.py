@@ -51,8 +51,8 @@ def results(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "out" / "scores.json").read_text())
 
 
-def expected_rms(pred: np.ndarray, truth: np.ndarray, *, low: float = 1e-3, high: float = 10.0, crop: Any = None,
-                 pooling: str = "pixels", align: str | None = None) -> float:  # fmt: skip
+def expected_rmse(pred: np.ndarray, truth: np.ndarray, *, low: float = 1e-3, high: float = 10.0, crop: Any = None,
+                 pooling: str = "images", align: str | None = None) -> float:  # fmt: skip
     squares = []
     for d, g in zip(pred.astype(np.float64), truth.astype(np.float64), strict=True):
         if crop is not None:
@@ -74,7 +74,8 @@ def expected_rms(pred: np.ndarray, truth: np.ndarray, *, low: float = 1e-3, high
     ("options", "how"),
     [
         (["--crop", "none"], {}),
-        (["--crop", "5:40,8:60", "--pooling", "images"], {"crop": np.s_[5:40, 8:60], "pooling": "images"}),
+        (["--crop", "5:40,8:60", "--pooling", "pixels"], {"crop": np.s_[5:40, 8:60], "pooling": "pixels"}),
+        (["--crop", "garg"], {"crop": np.s_[19:47, 2:61]}),
         (["--crop", "none", "--min-depth", 2, "--max-depth", 4], {"low": 2.0, "high": 4.0}),
         (["--crop", "none", "--align", "median"], {"align": "median"}),
         (["--crop", "5:40,8:60", "--align", "least-squares"], {"crop": np.s_[5:40, 8:60], "align": "least-squares"}),
@@ -87,31 +88,33 @@ def test_protocols(evaluate: Evaluate, tmp_path: Path, nyu: Frames, options: lis
     np.save(tmp_path / "pred.npy", pred)
     assert evaluate("--predictions", tmp_path / "pred.npy", *data(tmp_path), *options) == 0
     found = results(tmp_path)
-    assert found["scores"]["rms"] == pytest.approx(expected_rms(pred, truth, **how), rel=1e-5)
+    assert found["scores"]["rmse"] == pytest.approx(expected_rmse(pred, truth, **how), rel=1e-5)
     assert found["protocol"]["frames"] == 3
-    assert found["protocol"]["pooling"] == how.get("pooling", "pixels")
-    if how.get("pooling") != "images":
-        bins = found["bins"]
-        squares = sum(n * r**2 for n, r in zip(bins["pixels"], bins["rms"], strict=True) if n)
-        assert np.sqrt(squares / sum(bins["pixels"])) == pytest.approx(found["scores"]["rms"], rel=1e-6)
+    assert found["protocol"]["pooling"] == how.get("pooling", "images")
+    # Both averages are there, whichever is the headline.
+    for average, pooling in (("per_image", "images"), ("per_pixel", "pixels")):
+        assert found[average]["rmse"] == pytest.approx(
+            expected_rmse(pred, truth, **how | {"pooling": pooling}), rel=1e-5
+        )
+    bins = found["bins"]
+    squares = sum(n * r**2 for n, r in zip(bins["pixels"], bins["rmse"], strict=True) if n)
+    assert np.sqrt(squares / sum(bins["pixels"])) == pytest.approx(found["per_pixel"]["rmse"], rel=1e-6)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bins.png", "errors.png", "scores.json"]
 
 
-NUMBERS = (2, 9, 10)  # by letters 10 would come first
-
-
 def write_pngs(folder: Path, pred: np.ndarray) -> None:
-    for number, depth in zip(NUMBERS, pred, strict=True):
-        Image.fromarray(np.rint(depth * 256).astype(np.uint16)).save(folder / f"{number}.png")
+    # As NYU's frames are numbered from 1 in MATLAB.
+    for number, depth in zip(TEST, pred, strict=True):
+        Image.fromarray(np.rint(depth * 256).astype(np.uint16)).save(folder / f"pred_{number + 1:05}.png")
 
 
 def write_npys(folder: Path, pred: np.ndarray) -> None:
-    for number, depth in zip(NUMBERS, pred, strict=True):
+    for number, depth in zip(TEST, pred, strict=True):
         np.save(folder / f"{number}.npy", depth[None] * 256)
 
 
 def write_mats(folder: Path, pred: np.ndarray) -> None:
-    for number, depth in zip(NUMBERS, pred, strict=True):
+    for number, depth in zip(TEST, pred, strict=True):
         scipy.io.savemat(folder / f"{number}.mat", {"pred": depth * 256})
 
 
@@ -135,7 +138,7 @@ def test_files_of_predictions(evaluate: Evaluate, tmp_path: Path, nyu: Frames, w
     path = single if single.exists() else tmp_path / "pred"
     assert evaluate("--predictions", path, "--pred-scale", 256, "--crop", "none", *data(tmp_path)) == 0
     # Half a unit of rounding in the png.
-    assert results(tmp_path)["scores"]["rms"] == pytest.approx(expected_rms(pred, truth), abs=2e-3)
+    assert results(tmp_path)["scores"]["rmse"] == pytest.approx(expected_rmse(pred, truth), abs=2e-3)
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -155,7 +158,7 @@ def test_a_checkpoint_sees_its_own_size_and_is_scored_at_that_of_the_truth(
         depth = (depth + net(seen.flip(-1)).depth.flip(-1)) / 2 if flip else depth
         pred = interpolate(depth, (48, 64), mode="bilinear", align_corners=False)[:, 0].numpy()
     found = results(tmp_path)
-    assert found["scores"]["rms"] == pytest.approx(expected_rms(pred, nyu.raw_depths[TEST]), rel=1e-4)
+    assert found["scores"]["rmse"] == pytest.approx(expected_rmse(pred, nyu.raw_depths[TEST]), rel=1e-4)
     assert found["protocol"]["network_sees"] == [32, 64]
     assert found["protocol"]["flip_averaging"] is flip
 
@@ -171,16 +174,25 @@ def test_labels_are_scored_where_the_classes_are_those_of_the_data(
     net.semantic_decoder.head.weight.data.normal_()
     net.save_pretrained(tmp_path / "model", class_names=frames.class_names, image_size=(48, 64))
     assert evaluate(tmp_path / "model", "--crop", "5:40,8:60", "--classes", 13, *data(tmp_path)) == 0
-    right = []
+    right, hits, either = [], np.zeros(13), np.zeros(13)
     for index in range(3):
         with torch.no_grad():
             classes = net(frames[index]["image"][None]).semantics.argmax(1)[0, 5:40, 8:60]
         labels = frames[index]["labels"][5:40, 8:60]
-        right += (classes == labels)[labels >= 0].tolist()
+        known = labels >= 0
+        right += (classes == labels)[known].tolist()
+        for k in range(13):
+            hits[k] += int(((classes == k) & (labels == k)).sum())
+            either[k] += int((((classes == k) & known) | (labels == k)).sum())
     assert results(tmp_path)["scores"]["pixel_accuracy"] == pytest.approx(np.mean(right), abs=2e-3)
+    iou = results(tmp_path)["iou"]
+    assert tuple(iou) == tuple(frames.class_names)
+    for k, value in enumerate(iou.values()):
+        assert value is None if either[k] == 0 else value == pytest.approx(hits[k] / either[k], abs=5e-3)
     # The 40 classes are others, so depth alone is scored.
-    assert evaluate(tmp_path / "model", "--crop", "none", *data(tmp_path)) == 0
+    assert evaluate(tmp_path / "model", "--crop", "none", "--overwrite", *data(tmp_path)) == 0
     assert "miou" not in results(tmp_path)["scores"]
+    assert results(tmp_path)["iou"] == {}
 
 
 def test_without_data_it_scores_synthetic_rooms(
@@ -203,10 +215,18 @@ def test_without_data_it_scores_synthetic_rooms(
         (["--predictions", "{0}/two.npy"], "expected 3 predictions, one for each frame, got 2"),
         (["--predictions", "{0}/empty.mat"], "expected key 'pred' in a MATLAB v5 file, got no such key (keys: depth)"),
         (["--predictions", "{0}/objects.npy"], "expected predictions, got a file that does not read"),
-        (["--predictions", "{0}/three.npy"], "expected a crop inside 48x64 pixels, got rows 45:471"),
-        (["--predictions", "{0}/three.npy", "--crop", "middle"], "expected eigen, none or ROW:ROW,COLUMN:COLUMN"),
+        (["--predictions", "{0}/three.npy"], "--crop eigen: expected a crop inside 48x64 pixels, got rows 45:471"),
+        (
+            ["--predictions", "{0}/three.npy", "--crop", "middle"],
+            "expected eigen, garg, kitti-eigen, none or ROW:ROW,COLUMN:COLUMN",
+        ),
         (["--predictions", "{0}/three.npy", "--flip"], "--flip and --size go with a CHECKPOINT"),
         (["--predictions", "{0}/three.npy", "--min-depth", "20"], "expected 0 < --min-depth < --max-depth"),
+        (["{0}/none", "--pred-space", "log"], "--pred-space and --in-order go with --predictions"),
+        (["--predictions", "{0}/three.npy", "--align-space", "log"], "--align-space goes with --align"),
+        (["--predictions", "{0}/three.npy", "--folder", "{0}"], "expected one data source, got --nyu and --folder"),
+        (["--predictions", "{0}/three.npy", "--layout", "folders"], "--layout goes with --folder"),
+        (["--predictions", "{0}/three.npy", "--num-classes", "3"], "--num-classes goes with --list or --folder"),
         (
             ["--predictions", "{0}/three.npy", "--crop", "none", "--min-depth", "9"],
             "expected a pixel with a true depth",
@@ -232,3 +252,153 @@ def test_one_line_for_what_is_wrong(
     assert reason in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def write_frames(folder: Path, size: tuple[int, int], names: list[str]) -> np.ndarray:
+    """A list of frames at ``size`` with depth to 20 m, images/ and depths/ of those names; the depth, in metres."""
+    depths = np.random.default_rng(0).uniform(1, 20, (len(names), *size)).round(2).astype(np.float32)
+    depths[:, :3] = 0.0
+    lines = []
+    for name, depth in zip(names, depths, strict=True):
+        for kind, pixels in (("images", np.zeros((*size, 3), np.uint8)), ("depths", (depth * 256).astype(np.uint16))):
+            path = folder / kind / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+        lines.append(f"images/{name}.png depths/{name}.png")
+    (folder / "list.txt").write_text("\n".join(lines))
+    return (depths * 256).astype(np.uint16) / np.float32(256)
+
+
+def write_values(folder: Path, names: list[str], values: np.ndarray) -> None:
+    for name, image in zip(names, values, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{name}.npy", image)
+
+
+@pytest.mark.parametrize(
+    ("space", "values"),
+    [
+        ("disparity", lambda g: 3.7 / g + 0.4),
+        ("log", lambda g: 0.5 * np.log(g) - 1),
+        ("depth", lambda g: 0.2 * g + 3),
+    ],
+)
+def test_a_perfect_model_of_each_space_scores_nothing(
+    evaluate: Evaluate, tmp_path: Path, space: str, values: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    names = ["a_7", "b_7"]
+    truth = write_frames(tmp_path, (40, 60), names)
+    # The names alone tell them apart; the order is the other way round.
+    write_values(tmp_path / "pred", names[::-1], values(np.where(truth > 0, truth, 5.0))[::-1])
+    options = ["--predictions", tmp_path / "pred", "--list", tmp_path / "list.txt", "--depth-scale", 256]
+    options += ["--crop", "garg", "--max-depth", 80, "-o", tmp_path / "out", "--pred-space", space]
+    assert evaluate(*options, "--align", "least-squares") == 0
+    found = results(tmp_path)
+    assert found["scores"]["abs_rel"] == pytest.approx(0.0, abs=1e-5)
+    assert found["scores"]["boundary_f1"] == pytest.approx(1.0, abs=1e-5)
+    assert found["protocol"]["alignment"] == f"least_squares in {space}"
+    # In another space scale and shift do not make it right.
+    assert evaluate(*options, "--overwrite", "--align", "least-squares", "--align-space", "depth") == 0
+    wrong = results(tmp_path)["scores"]["abs_rel"]
+    assert wrong == pytest.approx(0.0, abs=1e-5) if space == "depth" else wrong > 0.05
+
+
+@pytest.mark.parametrize("source", ["list", "folder"])
+def test_a_list_and_a_folder_of_frames(evaluate: Evaluate, tmp_path: Path, source: str) -> None:
+    names = [f"frame{number}" for number in (1, 2, 10)]
+    truth = write_frames(tmp_path, (40, 60), names)
+    pred = predictions(truth)
+    write_values(tmp_path / "pred", [f"{name}_depth" for name in names], pred)
+    np.save(tmp_path / "pred" / "frame1_depth_colour.npy", pred[0])  # predict.py leaves coloured depth beside it
+    place = ["--list", tmp_path / "list.txt"] if source == "list" else ["--folder", tmp_path]
+    given = ["--predictions", tmp_path / "pred", *place, "--depth-scale", 256, "--crop", "none", "--max-depth", 80]
+    assert evaluate(*given, "-o", tmp_path / "out") == 0
+    expected = expected_rmse(pred, truth, high=80.0)
+    assert results(tmp_path)["scores"]["rmse"] == pytest.approx(expected, rel=1e-5)
+    # Of all predictions, those of the first frames.
+    assert evaluate(*given, "--frames", 2, "-o", tmp_path / "out", "--overwrite") == 0
+    assert results(tmp_path)["protocol"]["frames"] == 2
+    expected = expected_rmse(pred[:2], truth[:2], high=80.0)
+    assert results(tmp_path)["scores"]["rmse"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_files_in_order_only_where_it_is_asked_for(
+    evaluate: Evaluate, tmp_path: Path, nyu: Frames, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = nyu.raw_depths[TEST]
+    pred = predictions(truth)
+    write_values(tmp_path / "pred", ["2", "9", "10"], pred)  # by letters 10 would come first
+    options = ["--predictions", tmp_path / "pred", "--crop", "none", *data(tmp_path)]
+    assert evaluate(*options) == 2
+    error = capsys.readouterr().err
+    assert "expected a frame of this name" in error
+    assert "--in-order takes them in natural order" in error
+    assert evaluate(*options, "--in-order") == 0
+    assert results(tmp_path)["scores"]["rmse"] == pytest.approx(expected_rmse(pred, truth), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("factor", "options", "said"),
+    [
+        (1000.0, [], "predictions are 1e+03 times the truth (median), which is no plausible scale; --pred-scale 1e+03"),
+        (0.1, [], "--pred-scale 0.1 would make it 1"),
+        (1000.0, ["--align", "median"], None),
+        (1500.0, ["--pred-scale", 1000], None),
+    ],
+)
+def test_an_implausible_scale_is_said(
+    evaluate: Evaluate,
+    tmp_path: Path,
+    nyu: Frames,
+    capsys: pytest.CaptureFixture[str],
+    factor: float,
+    options: list[object],
+    said: str | None,
+) -> None:
+    truth = nyu.raw_depths[TEST]
+    np.save(tmp_path / "pred.npy", factor * np.where(truth > 0, truth, 2.0))
+    assert evaluate("--predictions", tmp_path / "pred.npy", "--crop", "none", *options, *data(tmp_path)) == 0
+    printed = capsys.readouterr().out
+    if said is None:
+        assert "warning" not in printed
+    else:
+        assert said in printed
+        assert results(tmp_path)["median_ratio_to_truth"] == pytest.approx(factor, rel=1e-5)
+
+
+def test_the_output_is_checked_before_anything_is_read(
+    evaluate: Evaluate, tmp_path: Path, nyu: Frames, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "pred.npy", predictions(nyu.raw_depths[TEST]))
+    given = ["--predictions", tmp_path / "pred.npy", "--crop", "none", *data(tmp_path)]
+    assert evaluate(*given) == 0
+    before = (tmp_path / "out" / "scores.json").read_bytes()
+    capsys.readouterr()
+    # That there is no truth would show only later.
+    assert evaluate(*given, "--nyu", tmp_path / "none.mat") == 2
+    assert "expected a folder without results, got earlier ones; --overwrite replaces them" in capsys.readouterr().err
+    assert (tmp_path / "out" / "scores.json").read_bytes() == before
+    assert evaluate(*given, "-o", tmp_path / "pred.npy" / "out") == 2
+    assert "expected a folder that can be written to, got" in capsys.readouterr().err
+    assert evaluate(*given, "--overwrite", "--max-depth", 5) == 0
+    assert (tmp_path / "out" / "scores.json").read_bytes() != before
+
+
+def test_the_crop_of_nyu_is_for_frames_of_its_size(
+    evaluate: Evaluate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = write_frames(tmp_path, (490, 650), ["a"])
+    write_values(tmp_path / "pred", ["a"], truth)
+    assert evaluate("--predictions", tmp_path / "pred", "--folder", tmp_path, "--depth-scale", 256) == 2
+    error = capsys.readouterr().err
+    assert "--crop eigen: expected frames of 480x640, got 490x650; garg and kitti-eigen fit KITTI" in error
+
+
+def test_both_averages_are_printed_with_who_uses_which(
+    evaluate: Evaluate, tmp_path: Path, nyu: Frames, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "pred.npy", predictions(nyu.raw_depths[TEST]))
+    assert evaluate("--predictions", tmp_path / "pred.npy", "--crop", "none", *data(tmp_path)) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for words in ("per image", "per pixel", "AdaBins", "Eigen et al.", "AbsRel", "RMSElog", "iRMSE", "boundary F1"):
+        assert words in printed

@@ -79,7 +79,7 @@ def test_convolutions_are_in_half_and_weights_and_scores_are_not(
     assert mine == pytest.approx(losses, rel=0.02)
     assert mine != losses
     assert scores is not None
-    assert all(math.isfinite(scores[name]) for name in ("rms", "miou", "total"))
+    assert all(math.isfinite(scores[name]) for name in ("rmse", "miou", "total"))
 
 
 def test_a_step_that_overflows_is_left_out_and_the_scale_halved(start: Callable[..., Engine]) -> None:

@@ -128,11 +128,11 @@ def test_nothing_to_resume_from_but_damage(run: Path, train: Train, capsys: pyte
     [
         ("last", {"progress": None}, "expected the key 'progress' as dict, got progress: None"),
         ("last", {"progress": {"step": 8}}, "expected the key 'frames_per_step' as int, got step"),
-        ("last", {"baseline": {"depth": 1.0, "rms": 1.0}}, "baseline: expected miou, got depth, rms"),
+        ("last", {"baseline": {"depth": 1.0, "rmse": 1.0}}, "baseline: expected miou, got depth, rmse"),
         ("last", {"history": [{"epoch": "one"}]}, "history 1: expected numbers by name, got {'epoch': 'one'}"),
-        ("last", {"history": [{"epoch": 1}]}, "history 1: expected val/rms, val/miou, got epoch"),
+        ("last", {"history": [{"epoch": 1}]}, "history 1: expected val/rmse, val/miou, got epoch"),
         ("last", {"history": []}, "expected a step of epoch 1, of 4 steps each, got step 8"),
-        ("best", {"metrics": {}}, "metrics: expected val/rms, val/miou, got nothing"),
+        ("best", {"metrics": {}}, "metrics: expected val/rmse, val/miou, got nothing"),
     ],
 )
 def test_facts_that_somebody_edited(

@@ -138,10 +138,10 @@ def test_the_summary_has_the_scores_of_the_results_and_the_command(rooms: Path) 
     summary = Page(rooms / "report.html").text("summary")
     results = json.loads((rooms / "results.json").read_text())
     config = json.loads((rooms / "config.json").read_text())
-    assert f"{results['scores']['rms']:.3f} m" in summary
-    assert f"{results['scores']['rel']:.3f}" in summary
+    assert f"{results['scores']['rmse']:.3f} m" in summary
+    assert f"{results['scores']['abs_rel']:.3f}" in summary
     assert f"{results['scores']['miou']:.1%}" in summary
-    assert f"{results['constant_depth_rms']:.3f} m" in summary
+    assert f"{results['constant_depth_rmse']:.3f} m" in summary
     assert f"by chance: {results['chance_miou']:.1%}" in summary
     assert config["command"] in summary
     assert f"torch {version('torch')}" in summary
@@ -159,7 +159,7 @@ def test_errors_by_depth_are_those_of_numpy(rooms: Path) -> None:
     truth = torch.stack([frame["depth"][0] for frame in frames]).double().numpy()
     depth = depth.clip(1e-3, 10)
     heading, *rows = Page(rooms / "report.html").rows["bins"]
-    assert heading[:4] == ["true depth in m", "pixels", "share", "rms in m"]
+    assert heading[:4] == ["true depth in m", "pixels", "share", "RMSE in m"]
     assert len(rows) == 10
     for low, row in enumerate(rows):
         chosen = (truth > 0) & (truth >= low) & (truth < low + 1)
@@ -203,12 +203,12 @@ def test_iou_by_class_is_that_of_numpy(rooms: Path) -> None:
 def test_frames_are_ranked_by_their_rms(rooms: Path) -> None:
     frames, depth, _ = predictions(rooms, ROOMS)
     truth = torch.stack([frame["depth"][0] for frame in frames]).double().numpy()
-    rms = [float(np.sqrt(np.mean((d[g > 0] - g[g > 0]) ** 2))) for d, g in zip(depth, truth, strict=True)]
-    order = sorted(range(5), key=rms.__getitem__)
+    rmse = [float(np.sqrt(np.mean((d[g > 0] - g[g > 0]) ** 2))) for d, g in zip(depth, truth, strict=True)]
+    order = sorted(range(5), key=rmse.__getitem__)
     text = Page(rooms / "report.html").text("frames")
     shown = [int(number) for number in re.findall(r"frame (\d+)", text.split("Frames of the validation set")[0])]
     assert shown == [order[0], order[2], order[4]]
-    assert all(f"rms {rms[index]:.2f} m" in text for index in shown)
+    assert all(f"RMSE {rmse[index]:.2f} m" in text for index in shown)
 
 
 def test_the_tail_of_the_training_set(rooms: Path) -> None:

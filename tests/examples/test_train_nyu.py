@@ -44,8 +44,8 @@ def test_synthetic_rooms_end_to_end(train: Train, tmp_path: Path, capsys: pytest
 
     out = capsys.readouterr().out
     results = json.loads((run / "results.json").read_text())
-    assert f"{results['scores']['rms']:.3f} m" in out
-    assert f"{results['constant_depth_rms']:.3f} m" in out
+    assert f"{results['scores']['rmse']:.3f} m" in out
+    assert f"{results['constant_depth_rmse']:.3f} m" in out
     assert f"{results['chance_miou']:.1%}" in out
     assert str(run / "pictures") in out
     width, height = picture_size(run / "pictures" / "contact_sheet.png")
@@ -68,9 +68,9 @@ def test_best_checkpoint_gives_the_scores_that_were_printed(train: Train, tmp_pa
     with torch.no_grad():
         depth = torch.cat([model.eval()(sample["image"][None]).depth for sample in (validation[0], validation[1])])
     target = torch.stack([validation[0]["depth"], validation[1]["depth"]])
-    valid = target > 0
-    rms = (depth[valid] - target[valid]).square().mean().sqrt()
-    assert read_metrics(run)[0]["val/rms"] == pytest.approx(float(rms), rel=1e-4)
+    # Per-image averaging, as the papers have it.
+    rmse = [float((d[t > 0] - t[t > 0]).square().mean().sqrt()) for d, t in zip(depth, target, strict=True)]
+    assert read_metrics(run)[0]["val/rmse"] == pytest.approx(sum(rmse) / 2, rel=1e-4)
 
 
 def test_the_same_seed_gives_the_same_weights(train: Train, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_list_holds_frames_out_and_has_no_labels(
     run = tmp_path / "run"
     assert train("--list", write_list(tmp_path / "frames", 5), "--output", run) == 0
     row = read_metrics(run)[0]
-    assert "val/rms" in row
+    assert "val/rmse" in row
     assert "val/miou" not in row
     assert row["train/semantic_focal"] == 0
     out = capsys.readouterr().out
@@ -120,12 +120,97 @@ def test_focal_lengths_are_those_of_the_pictures_to_score(tmp_path: Path) -> Non
     assert open_source(parse(["--folder", str(tmp_path / "frames")])).focal(0) is None
 
 
+def test_several_folders_hold_out_one_of_them(tmp_path: Path) -> None:
+    from training.settings import parse
+    from training.sources import open_source
+
+    for name, count in (("hall", 6), ("bath", 2), ("kitchen", 5)):
+        write_pictures(tmp_path / name, count)
+    source = open_source(parse(["--folder", *(str(tmp_path / name) for name in ("hall", "bath", "kitchen"))]))
+    assert (len(source.train), len(source.validation)) == (11, 2)
+    assert "(folders: images/ depths/), 11 frames to train on, 2 to score (folder bath held out)" in source.title
+
+
+def test_a_layout_brings_its_own_split_and_what_was_passed_over_is_said(tmp_path: Path) -> None:
+    from training.settings import parse
+    from training.sources import open_source
+
+    for name, count in (("train", 3), ("val", 2)):
+        write_pictures(tmp_path / name, count)
+    (tmp_path / "train" / "images" / ".DS_Store").touch()
+    source = open_source(parse(["--folder", str(tmp_path)]))
+    assert "split-outside: train/ and val/ with images/ inside), 3 frames to train on, 2 to score" in source.title
+    assert source.notes == ("skipped 1: 1 hidden",)
+
+
+def test_the_validation_list_starts_from_a_root_of_its_own(tmp_path: Path) -> None:
+    """As in the tree of BTS: sync/ and official_splits/test/."""
+    from training.settings import parse
+    from training.sources import open_source
+
+    for name, count in (("sync", 3), ("test", 2)):
+        write_list(tmp_path / name, count).rename(tmp_path / f"{name}.txt")
+    lists = ["--list", str(tmp_path / "sync.txt"), "--val-list", str(tmp_path / "test.txt")]
+    source = open_source(parse([*lists, "--root", str(tmp_path / "sync"), "--val-root", str(tmp_path / "test")]))
+    assert (len(source.train), len(source.validation)) == (3, 2)
+    assert "(a list of image, depth, focal, blank-separated)" in source.title
+
+
+def test_labels_of_a_csv_are_read_and_its_unread_column_is_said(tmp_path: Path) -> None:
+    from training.settings import parse
+    from training.sources import open_source
+
+    write_pictures(tmp_path, 4, labels=True)
+    rows = [f"images/{number}.png,depths/{number}.png,labels/{number}.png" for number in range(4)]
+    (tmp_path / "frames.csv").write_text("\n".join(rows))
+    source = open_source(parse(["--list", str(tmp_path / "frames.csv"), "--num-classes", "3"]))
+    assert source.class_names == ("0", "1", "2")
+    assert set(source.train_plain[0]["labels"].unique().tolist()) <= {0, 1, 2}
+    without = open_source(parse(["--list", str(tmp_path / "frames.csv")]))
+    assert (without.train_plain[0]["labels"] == -100).all()
+    assert "the column of labels/0.png is not read" in without.notes[0]
+
+
+def test_every_tenth_frame_and_depth_that_is_too_far_are_warned_of(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pictures(tmp_path / "frames", 4)
+    options = ["--hold-out", "tenth", "--max-depth", "1", "--output", tmp_path / "run"]
+    assert train("--folder", tmp_path / "frames", *options) == 0
+    out = capsys.readouterr().out
+    assert "warning: every tenth frame of a video is nearly one that is trained on" in out
+    assert "of its depth is beyond 1 m and counts as missing; its median is 2." in out
+
+
+@pytest.mark.parametrize("source", ["rooms", "nyu", "folder"])
+def test_depth_beyond_the_range_is_missing_in_every_part(source: str, tmp_path: Path) -> None:
+    from training.settings import parse
+    from training.sources import open_source
+
+    if source == "nyu":
+        write_labeled_mat(tmp_path / "nyu.mat")
+        write_splits_mat(tmp_path / "splits.mat", [1, 2, 3, 4], [5, 6])
+        data = ["--nyu", str(tmp_path / "nyu.mat"), "--splits", str(tmp_path / "splits.mat")]
+    elif source == "folder":
+        write_pictures(tmp_path, 4)
+        data = ["--folder", str(tmp_path)]
+    else:
+        data = ["--train-frames", "3", "--val-frames", "2"]
+    far, near = (open_source(parse([*data, *TINY, *limit])) for limit in ([], ["--max-depth", "3"]))
+    for part in ("train_plain", "validation"):
+        wanted = getattr(far, part)[0]["depth"]
+        assert wanted.max() > 3
+        assert getattr(near, part)[0]["depth"].equal(wanted.where(wanted <= 3, 0))
+    # The augmented frames, too.
+    assert all(near.train[index]["depth"].max() <= 3 for index in range(len(near.train)))
+
+
 def test_folder_with_labels_only(train: Train, tmp_path: Path) -> None:
     write_pictures(tmp_path / "frames", 4, depth=False, labels=True)
     run = tmp_path / "run"
     assert train("--folder", tmp_path / "frames", "--num-classes", 3, "--output", run) == 0
     row = read_metrics(run)[0]
-    assert "val/rms" not in row
+    assert "val/rmse" not in row
     assert 0 < row["val/miou"] < 1
     assert row["train/depth_aware"] == 0
 
@@ -138,7 +223,7 @@ def test_depth_that_one_number_predicts(train: Train, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert train("--folder", tmp_path / "frames", "--num-classes", 3, "--epochs", 2, "--output", run) == 0
     rows, results = read_metrics(run), json.loads((run / "results.json").read_text())
-    assert results["constant_depth_rms"] == 0
+    assert results["constant_depth_rmse"] == 0
     assert results["scores"]["miou"] == max(row["val/miou"] for row in rows)
 
 

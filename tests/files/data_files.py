@@ -9,13 +9,16 @@ from typing import Any
 import h5py
 import numpy as np
 import scipy.io
+import tifffile
 from PIL import Image
 from tests.data.nyu_factory import write_labeled_mat, write_splits_mat
+from tests.data.raw_files import write_pgm
 from tests.files import damage
 from tests.files.damage import Random, pick
 from tests.files.kind import Kind, spoils
 
 from depthattn.data import RGBDList
+from depthattn.data.frame_paths import FramePaths
 from depthattn.data.nyu import NYUDepthV2
 from depthattn.data.nyu_splits import select_frames
 
@@ -140,6 +143,42 @@ def _read_list(folder: Path) -> None:
     _frames(RGBDList(folder / "frames.txt"))
 
 
+# Depth in other files than png, and one frame in each HDF5 file
+
+_DEPTHS = ("0.npy", "1.npz", "2.tif", "3.pgm", "4.mat", "5.pfm", "6.h5")
+
+
+def _make_depths(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    for index, name in enumerate(_DEPTHS):
+        path, metres = folder / name, random.uniform(0.7, 5, (12, 16)).astype(np.float32)
+        Image.fromarray(random.integers(0, 255, (12, 16, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+        if name == "0.npy":
+            np.save(path, metres)
+        elif name == "1.npz":
+            np.savez_compressed(path, depth=metres, other=metres)
+        elif name == "2.tif":
+            tifffile.imwrite(path, metres, compression="zlib", predictor=True)
+        elif name == "3.pgm":
+            write_pgm(path, (metres * 1000).astype(np.uint16), 5000, comment="millimetres")
+        elif name == "4.mat":
+            scipy.io.savemat(path, {"depth": metres}, do_compression=True)
+        elif name == "5.pfm":
+            path.write_bytes(b"Pf\n16 12\n-1.0\n" + metres.tobytes())
+        else:
+            with h5py.File(path, "w") as file:
+                file["rgb"] = random.integers(0, 255, (3, 12, 16), dtype=np.uint8)
+                file.create_dataset("depth", data=metres, compression="gzip")
+
+
+def _read_depths(folder: Path) -> None:
+    frames = [FramePaths(folder / f"{index}.png", folder / name, None, None) for index, name in enumerate(_DEPTHS)]
+    frames.append(FramePaths(folder / "6.h5", folder / "6.h5", None, None))
+    dataset = RGBDList.from_frames(frames)
+    for index in range(len(dataset)):
+        dataset[index]
+
+
 # What Pillow would hand to another program, or to a reader that nobody asked for, under the name of a png.
 _OTHER_FORMATS = (
     b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 12 16\n%%EndComments\n(hacked) (w) file closefile showpage\n%%EOF\n",
@@ -174,6 +213,7 @@ KINDS = (
     Kind("images (6 formats)", _make_pictures, _spoil_images, _read_folder),
     Kind("depth png", _make_pictures, _pngs("depths"), _read_folder),
     Kind("label png", _make_pictures, _pngs("labels"), _read_folder),
+    Kind("depth in other files", _make_depths, spoils(*_DEPTHS, by=damage.damaged_bytes), _read_depths),
     Kind("list of frames", _make_pictures, spoils("frames.txt", by=damage.damaged_list), _read_list),
     Kind("photos of predict.py", _make_pictures, _spoil_images, _read_photos),
 )

@@ -56,7 +56,7 @@ def _make_record(folder: Path) -> None:
     make_checkpoint(folder)
     config = {"settings": parse([]).as_json(), "data": "rooms", "class_names": ["a"], "model": tiny_network().config}
     (folder / "config.json").write_text(json.dumps(config))
-    rows = [{"epoch": epoch, "loss": 1.5, "rms": 0.5, "miou": None} for epoch in range(3)]
+    rows = [{"epoch": epoch, "loss": 1.5, "rmse": 0.5, "miou": None} for epoch in range(3)]
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.metrics.oracle import NAMES, scores
 from torch import Tensor
 
 from depthattn.metrics import DepthBinnedMetrics, DepthMetrics
 
-NAMES = ["rel", "sq_rel", "log10", "rms", "rms_log", "silog", "delta1", "delta2", "delta3", "bias"]
 THIRDS = (0.5, 3.0, 6.5, 10.0)
 
 
@@ -22,31 +22,20 @@ def oracle(pred: np.ndarray, target: np.ndarray, edges: tuple[float, ...], mask:
     """The textbook formulas on the list of pixels of each bin."""
     rows, pixels = [], []
     last = len(edges) - 2
-    for index, (low, high) in enumerate(pairwise(edges)):
+    low, high = max(edges[0], 1e-3), edges[-1]
+    for index, (start, end) in enumerate(pairwise(edges)):
         with np.errstate(invalid="ignore"):
-            keep = (target > 0) & (target >= low) & ((target < high) | ((index == last) & (target == high)))
+            keep = (target > 0) & (target >= start) & ((target < end) | ((index == last) & (target == end)))
         if mask is not None:
             keep &= mask
         pixels.append(int(keep.sum()))
         if not keep.any():
-            rows.append([np.nan] * len(NAMES))
+            rows.append(dict.fromkeys((*NAMES, "bias"), np.nan))
             continue
         g = target[keep].astype(np.float64)
-        d = np.clip(pred[keep].astype(np.float64), max(edges[0], 1e-3), edges[-1])
-        ratio, logs = np.maximum(d / g, g / d), np.log(d / g)
-        rows.append(
-            [
-                np.mean(np.abs(d - g) / g),
-                np.mean((d - g) ** 2 / g),
-                np.mean(np.abs(np.log10(d / g))),
-                np.sqrt(np.mean((d - g) ** 2)),
-                np.sqrt(np.mean(logs**2)),
-                100 * np.std(logs),
-                *(np.mean(ratio < 1.25**power) for power in (1, 2, 3)),
-                np.mean(d - g),
-            ]
-        )
-    return dict(zip(NAMES, np.array(rows).T, strict=True)), pixels
+        d = np.clip(pred[keep].astype(np.float64), low, high)
+        rows.append({**scores(d, g, low, high), "bias": np.mean(d - g)})
+    return {name: np.array([row[name] for row in rows]) for name in (*NAMES, "bias")}, pixels
 
 
 def frames(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -65,13 +54,13 @@ def frames(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(pred), torch.from_numpy(target)
 
 
-def check(scores: dict[str, Tensor], expected: dict[str, np.ndarray], pixels: list[int]) -> None:
-    assert list(scores) == [*NAMES, "pixels"]
-    assert scores["pixels"].tolist() == pixels
-    assert scores["pixels"].dtype == torch.int64
-    for name in NAMES:
-        assert scores[name].dtype == torch.float64
-        np.testing.assert_allclose(scores[name].numpy(), expected[name], rtol=1e-9, atol=1e-11, err_msg=name)
+def check(found: dict[str, Tensor], expected: dict[str, np.ndarray], pixels: list[int]) -> None:
+    assert tuple(found) == (*NAMES, "bias", "pixels")
+    assert found["pixels"].tolist() == pixels
+    assert found["pixels"].dtype == torch.int64
+    for name, values in expected.items():
+        assert found[name].dtype == torch.float32
+        np.testing.assert_allclose(found[name].numpy(), values, rtol=3e-6, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("edges", [THIRDS, (0.0, 1.0, 2.5, 80.0), (0.25, 1.0, 4.0), (0.0, 0.1, 0.2, 3.0)])
@@ -103,15 +92,16 @@ def test_edges_belong_to_the_bin_above_and_the_last_one_counts() -> None:
 
 def test_bins_pool_to_the_score_of_all() -> None:
     pred, target = frames(4, seed=2)
-    binned, pooled = DepthBinnedMetrics(THIRDS), DepthMetrics(0.5, 10.0)
+    binned, pooled = DepthBinnedMetrics(THIRDS), DepthMetrics(0.5, 10.0, pooling="pixels")
     for metrics in (binned, pooled):
         metrics.update(pred, target)
-    scores, expected = binned.compute(), pooled.compute()
-    share = scores["pixels"].double() / scores["pixels"].sum()
-    for name in ("rel", "sq_rel", "log10", "delta1", "delta2", "delta3"):
-        assert float((share * scores[name]).sum()) == pytest.approx(float(expected[name]), rel=1e-12)
-    for name in ("rms", "rms_log"):
-        assert float((share * scores[name] ** 2).sum().sqrt()) == pytest.approx(float(expected[name]), rel=1e-12)
+    assert torch.equal(binned.sums.sum(0), pooled.sums)
+    found, expected = binned.compute(), pooled.compute()
+    share = found["pixels"] / found["pixels"].sum()
+    for name in ("abs_rel", "sq_rel", "log10", "mae", "delta05", "delta1", "delta2", "delta3"):
+        assert float((share * found[name]).sum()) == pytest.approx(float(expected[name]), rel=1e-6)
+    for name in ("rmse", "rmse_log", "irmse"):
+        assert float((share * found[name] ** 2).sum().sqrt()) == pytest.approx(float(expected[name]), rel=1e-6)
 
 
 def test_default_edges_and_thirds_as_a_tensor() -> None:
@@ -123,7 +113,7 @@ def test_default_edges_and_thirds_as_a_tensor() -> None:
 def test_a_prediction_that_is_not_a_number_shows_in_its_bin_only() -> None:
     metrics = DepthBinnedMetrics((0.0, 2.0, 4.0))
     metrics.update(torch.tensor([[float("nan"), 1.0]]), torch.tensor([[3.0, 1.0]]))
-    assert np.array_equal(metrics.compute()["rms"].numpy(), [0.0, np.nan], equal_nan=True)
+    assert np.array_equal(metrics.compute()["rmse"].numpy(), [0.0, np.nan], equal_nan=True)
 
 
 def test_as_a_torchmetrics_metric() -> None:

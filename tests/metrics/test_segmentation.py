@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import depthattn
 from depthattn.metrics import SegmentationMetrics
 
 
-def oracle(pred: np.ndarray, target: np.ndarray, num_classes: int, ignore_index: int = -100) -> dict[str, float]:
+def oracle(pred: np.ndarray, target: np.ndarray, num_classes: int, ignore_index: int = -100) -> dict[str, Any]:
     """Class by class over the labelled pixels."""
     keep = target != ignore_index
     p, t = pred[keep], target[keep]
@@ -25,9 +26,14 @@ def oracle(pred: np.ndarray, target: np.ndarray, num_classes: int, ignore_index:
         hits = np.sum((p == k) & (t == k))
         if np.any(t == k):
             recalls.append(hits / np.sum(t == k))
-        if np.any((p == k) | (t == k)):
-            ious.append(hits / np.sum((p == k) | (t == k)))
-    return {"pixel_accuracy": np.mean(p == t), "mean_accuracy": np.mean(recalls), "miou": np.mean(ious)}
+        either = np.sum((p == k) | (t == k))
+        ious.append(hits / either if either else np.nan)
+    return {
+        "pixel_accuracy": np.mean(p == t),
+        "mean_accuracy": np.mean(recalls),
+        "miou": np.nanmean(ious),
+        "iou": ious,
+    }
 
 
 def frames(count: int, num_classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -40,10 +46,11 @@ def frames(count: int, num_classes: int, seed: int = 0) -> tuple[Tensor, Tensor]
     return torch.from_numpy(pred), torch.from_numpy(target)
 
 
-def check(scores: dict[str, Tensor], expected: dict[str, float]) -> None:
-    assert list(scores) == ["pixel_accuracy", "mean_accuracy", "miou"]
+def check(scores: dict[str, Tensor], expected: dict[str, Any]) -> None:
+    assert list(scores) == ["pixel_accuracy", "mean_accuracy", "miou", "iou"]
     for name, value in expected.items():
-        assert float(scores[name]) == pytest.approx(value, rel=1e-12), name
+        assert scores[name].dtype == torch.float32
+        np.testing.assert_allclose(scores[name].numpy(), value, rtol=2e-7, err_msg=name)
 
 
 def test_classes_and_empty_frames_pool_over_pixels() -> None:
@@ -96,12 +103,14 @@ def test_absent_classes_do_not_count() -> None:
     # Predicted but absent from truth: an IoU of zero, and no recall.
     metrics.update(torch.tensor([[7]]), torch.tensor([[5]]))
     check(metrics.compute(), {"pixel_accuracy": 0.75, "mean_accuracy": 0.75, "miou": (1.0 + 0.5 + 0.0) / 3})
+    assert metrics.compute()["iou"][torch.tensor([3, 5, 7])].tolist() == [1.0, 0.5, 0.0]
+    assert int(metrics.compute()["iou"].isnan().sum()) == 37
 
 
 def test_nothing_seen_is_nan() -> None:
     metrics = SegmentationMetrics(4)
     metrics.update(torch.zeros(1, 2, 2, dtype=torch.int64), torch.full((1, 2, 2), -100))
-    assert all(bool(score.isnan()) for score in metrics.compute().values())
+    assert all(bool(score.isnan().all()) for score in metrics.compute().values())
 
 
 def test_counts_are_exact_and_reduce_by_their_sum() -> None:

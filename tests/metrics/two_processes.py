@@ -9,7 +9,13 @@ import torch
 from tests.gloo import group_of_two
 from torch import Tensor
 
-from depthattn.metrics import ConstantDepthBaseline, DepthBinnedMetrics, DepthMetrics, SegmentationMetrics
+from depthattn.metrics import (
+    BoundaryF1,
+    ConstantDepthBaseline,
+    DepthBinnedMetrics,
+    DepthMetrics,
+    SegmentationMetrics,
+)
 
 CLASSES, EDGES = 5, (0.5, 3.0, 6.5, 10.0)
 SHARES = ((0, 3), (3, 4))  # the fourth frame alone, which has no truth, goes to the second process
@@ -29,14 +35,15 @@ def frames() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def scores_of(share: slice) -> dict[str, Any]:
     pred, depth, classes, labels = (x[share] for x in frames())
     metrics = {
-        "pixels": DepthMetrics(),
+        "pixels": DepthMetrics(pooling="pixels"),
         "images": DepthMetrics(pooling="images"),
+        "boundaries": BoundaryF1(),
         "binned": DepthBinnedMetrics(EDGES),
         "constant": ConstantDepthBaseline(),
         "labels": SegmentationMetrics(CLASSES),
     }
     for index in range(len(depth)):
-        for name in ("pixels", "images", "binned"):
+        for name in ("pixels", "images", "boundaries", "binned"):
             metrics[name].update(pred[index : index + 1], depth[index : index + 1])
         metrics["constant"].update(depth[index : index + 1])
         metrics["labels"].update(classes[index : index + 1], labels[index : index + 1])

@@ -64,6 +64,56 @@ class TimmLike(Pyramid):
         return [feature.permute(0, 2, 3, 1) for feature in maps] if self.channels_last else maps
 
 
+class Normalised(TimmLike):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pretrained_cfg = {"mean": (0.5, 0.4, 0.3), "std": (0.5, 0.25, 0.125), "url": ""}
+
+
+class Declaring(Pyramid):
+    mean, std = [0.5, 0.4, 0.3], [0.5, 0.25, 0.125]
+
+
+class MeanIsAMethod(Pyramid):
+    std = 1.0
+
+    def mean(self) -> float:
+        return 0.0
+
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+OTHER = ((0.5, 0.4, 0.3), (0.5, 0.25, 0.125))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "normalisation"),
+    [
+        (Pyramid(), IMAGENET),
+        (MeanIsAMethod(), IMAGENET),
+        (Normalised(), OTHER),
+        (Declaring(), OTHER),
+        ("resnet18", IMAGENET),
+        ("efficientnet_lite0", ((0.498,) * 3, (0.502,) * 3)),
+    ],
+)
+def test_every_encoder_gets_images_as_it_wants_them(encoder: Any, normalisation: tuple[Any, Any]) -> None:
+    model = SynergyNet(encoder, 3, decoder_channels=(4,)).double().eval()
+    assert (model.encoder.mean, model.encoder.std) == normalisation
+    seen: list[Tensor] = []
+    model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    image = torch.rand(2, 3, 32, 48, dtype=torch.float64)
+    model(image)
+    mean, std = (torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in normalisation)
+    torch.testing.assert_close(seen[0], (image - mean) / std, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("stride", [16, 8])
+def test_a_module_keeps_its_own_stride(stride: int) -> None:
+    for encoder in (Pyramid(), build_encoder("resnet18")):
+        with pytest.raises(ValueError, match=f"SynergyNet: expected output_stride 32 with .*, got {stride}; give the"):
+            SynergyNet(encoder, 3, output_stride=stride)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("container", ["list", "tuple", "dict"])
 def test_containers_of_maps(container: str) -> None:
     module = Pyramid(container).eval()
@@ -233,7 +283,7 @@ def test_maps_that_differ_from_the_declaration(value: Any, reason: str) -> None:
 
 
 def test_unknown_names_and_types() -> None:
-    with pytest.raises(ValueError, match=r"one of resnet18, resnet34, resnet50, 'timm:NAME' or a Module, got 'vgg16'"):
+    with pytest.raises(ValueError, match=r"one of resnet18, .*_lite2, 'timm:NAME' or a Module, got 'vgg16'"):
         SynergyNet("vgg16")
     with pytest.raises(ValueError, match="got 'timm:'"):
         SynergyNet("timm:")

@@ -38,7 +38,7 @@ def tiny(encoder: str | None = None, sharing: str | None = "scalar", up_skip: bo
 
 
 def check_equal(fast: SynergyNet, model: SynergyNet, bound: float, size: tuple[int, int] = (65, 97)) -> None:
-    image = torch.rand(2, 3, *size, dtype=model.image_mean.dtype)
+    image = torch.rand(2, 3, *size, dtype=model.dtype)
     with torch.no_grad():
         for ours, theirs in zip(fast(image), copy.deepcopy(model).eval()(image), strict=True):
             assert (ours - theirs).abs().max() <= bound * theirs.abs().max()
@@ -50,7 +50,13 @@ def norms(model: nn.Module) -> list[str]:
 
 @pytest.mark.parametrize(
     ("encoder", "sharing", "up_skip"),
-    [("resnet18", "scalar", True), (None, "scalar", True), (None, "channel", True), (None, None, False)],
+    [
+        ("resnet18", "scalar", True),
+        ("efficientnet_lite0", "scalar", True),
+        (None, "scalar", True),
+        (None, "channel", True),
+        (None, None, False),
+    ],
 )
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_equal_outputs_without_batch_norms(

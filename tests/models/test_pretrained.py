@@ -125,6 +125,26 @@ def test_a_module_as_encoder_is_passed_again(tmp_path: Path) -> None:
         SynergyNet.from_pretrained(tmp_path, encoder="resnet18")  # type: ignore[arg-type]
 
 
+def test_folders_of_before_there_was_an_output_stride(named: Path, tmp_path: Path) -> None:
+    folder = copy_of(named, tmp_path / "model")
+    rewrite(folder / "config.json", lambda config: config["model"].pop("output_stride"))
+    again, expected = SynergyNet.from_pretrained(folder), SynergyNet.from_pretrained(named)
+    assert again.config == expected.config
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(again(image).depth, expected(image).depth)
+
+
+def test_an_encoder_of_another_stride_and_normalisation(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = trained(SynergyNet("efficientnet_lite1", 3, decoder_channels=(8, 4), output_stride=16))
+    model.save_pretrained(tmp_path)
+    again = SynergyNet.from_pretrained(tmp_path)
+    assert again.config == model.config
+    image = torch.rand(1, 3, 65, 97)
+    for ours, theirs in zip(again(image), model(image), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_half_precision_is_kept_to_the_bit_and_comes_back_as_float32(tmp_path: Path) -> None:
     model = trained(small()).bfloat16()
     model.save_pretrained(tmp_path)

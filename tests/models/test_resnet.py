@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -101,6 +102,31 @@ def test_declared_channels_and_strides_are_those_of_the_maps() -> None:
     # Each stage rounds up.
     sizes = [tuple(feature.shape[2:]) for feature in maps]
     assert sizes == [(-(-65 // stride), -(-97 // stride)) for stride in encoder.reductions]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("stride", [16, 8])
+def test_a_finer_map_holds_the_coarse_one(name: str, stride: int) -> None:
+    torch.manual_seed(0)
+    coarse = ResNet(name).double().eval()
+    for key, value in coarse.state_dict().items():
+        if key.endswith(("running_mean", "running_var")):
+            value.uniform_(0.5, 1.5)
+    fine = ResNet(name, output_stride=stride).double().eval()
+    fine.load_state_dict(coarse.state_dict())
+    assert fine.reductions == tuple(min(reduction, stride) for reduction in (2, 4, 8, 16, 32))
+    image = torch.randn(1, 3, 75, 53, dtype=torch.float64)
+    with torch.no_grad():
+        for mine, other, reduction in zip(fine(image), coarse(image), coarse.reductions, strict=True):
+            every = max(1, reduction // stride)
+            assert mine.shape[2:] == tuple(-(-side // min(reduction, stride)) for side in (75, 53))
+            assert (mine[:, :, ::every, ::every] - other).abs().max() <= 1e-12 * other.abs().max()
+
+
+@pytest.mark.parametrize("stride", [4, 64, 8.5, None])
+def test_strides_that_no_network_ends_at(stride: Any) -> None:
+    with pytest.raises(ValueError, match="ResNet: expected output_stride as one of 8, 16, 32, got"):
+        ResNet("resnet18", output_stride=stride)
 
 
 def test_unknown_name() -> None:

@@ -157,8 +157,28 @@ def test_default_is_the_networks_of_the_paper() -> None:
         "sharing": "scalar",
         "up_skip": True,
         "upsample_semantics": "always",
+        "output_stride": 32,
     }
     assert model.num_classes == 40
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "efficientnet_lite0"])
+@pytest.mark.parametrize(("stride", "sizes"), [(16, [(5, 7), (9, 13), (17, 25)]), (8, [(9, 13), (17, 25), (33, 49)])])
+def test_decoders_follow_the_stride_of_the_encoder(encoder: str, stride: Any, sizes: list[tuple[int, int]]) -> None:
+    model = SynergyNet(encoder, 5, decoder_channels=(8, 4), output_stride=stride).double().eval()
+    coarse = SynergyNet(encoder, 5, decoder_channels=(8, 4)).double().eval()
+    model.load_state_dict(coarse.state_dict())
+    found = []
+    for part in (model.neck, *model.depth_decoder.up_projections):
+        part.register_forward_hook(lambda _, __, output: found.append(tuple(output.shape[2:])))
+    image = torch.rand(1, 3, 65, 97, dtype=torch.float64)
+    with torch.no_grad():
+        assert model(image).depth.shape == (1, 1, 65, 97)
+        if encoder == "resnet18":
+            expected = written_out(model, image, sizes[1:])
+            assert (model(image).depth - expected[0]).abs().max() <= 1e-10 * expected[0].abs().max()
+    assert found[:3] == sizes
+    assert model.config["output_stride"] == stride
 
 
 def test_logits_at_the_decoders_size_while_training() -> None:
@@ -355,11 +375,12 @@ def test_images_that_do_not_fit(image: Any, error: type[Exception], reason: str)
         ({"decoder_channels": (8, 0)}, r"expected decoder_channels to be positive integers, got \(8, 0\)"),
         ({"decoder_channels": (8, 4.0)}, "expected decoder_channels to be positive integers"),
         ({"upsample_semantics": "never"}, "expected upsample_semantics as one of always, eval, got 'never'"),
+        ({"output_stride": 4}, "expected output_stride as one of 8, 16, 32, got 4"),
         ({"sharing": "pixel"}, "expected sharing to be 'scalar', 'channel' or None, got 'pixel'"),
     ],
 )
 def test_option_values_that_do_not_fit(options: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ValueError, match=f"SynergyNet: {reason}"):
+    with pytest.raises(ValueError, match=f"(SynergyNet|ResNet): {reason}"):
         SynergyNet("resnet18", **options)
 
 

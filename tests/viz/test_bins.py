@@ -19,7 +19,7 @@ def test_bars_have_the_errors_and_the_shares_of_pixels() -> None:
     assert [bar.get_height() for bar in lower.patches] == [60, 40, 0]
     assert lower.get_xlim() == (0, 7)
     assert [text.get_text() for text in upper.get_legend().get_texts()] == ["best constant", "model"]
-    assert upper.get_ylabel() == "rms in m"
+    assert upper.get_ylabel() == "RMSE in m"
 
 
 def test_numbers_that_do_not_fit_together() -> None:

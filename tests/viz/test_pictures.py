@@ -60,7 +60,7 @@ def test_texts_name_columns_units_and_the_classes_that_occur() -> None:
     assert [axes.get_title() for axes in figure.axes[:6]] == [
         "image", "true depth", "predicted depth", "true labels", "predicted labels", "attention α + λ",
     ]  # fmt: skip
-    assert figure.axes[2].get_xlabel() == "rms 1.00 m"
+    assert figure.axes[2].get_xlabel() == "RMSE 1.00 m"
     assert figure.axes[4].get_xlabel() == "0% of pixels right"
     assert figure.axes[6].get_xlabel().startswith("depth in m")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["wall", "lamp", "(no label)"]
@@ -98,10 +98,10 @@ def test_labels_without_a_name() -> None:
 
 
 def test_curves_draw_what_the_history_holds() -> None:
-    history = [{"epoch": 1, "loss": 4.0}, {"epoch": 2, "loss": math.nan, "rms": 1.5}, {"epoch": 3, "loss": 1.0}]
+    history = [{"epoch": 1, "loss": 4.0}, {"epoch": 2, "loss": math.nan, "rmse": 1.5}, {"epoch": 3, "loss": 1.0}]
     panels = [
         Panel("losses", {"loss": "training", "absent": "never"}, log=True),
-        Panel("depth", {"rms": "validation"}, "m", {"constant": 2.0, "none": math.nan}),
+        Panel("depth", {"rmse": "validation"}, "m", {"constant": 2.0, "none": math.nan}),
     ]
     left, right = plot_curves(history, panels).axes
     assert [line.get_xydata().tolist() for line in left.lines] == [[[1, 4], [3, 1]]]

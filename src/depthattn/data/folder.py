@@ -1,40 +1,58 @@
-"""Frames from picture files: BTS-style lists and plain folders."""
+"""Frames from files: lists, folders of equal names, and layouts that are recognised."""
 
 from __future__ import annotations
 
-import math
+import copy
+import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from depthattn.data.depth_files import DepthCoding, read_metres
 from depthattn.data.errors import DataError
-from depthattn.data.frame_lists import FramePaths, match_folders, read_list
-from depthattn.data.images import read_depth_codes, read_label_codes, read_rgb
+from depthattn.data.frame_folders import match_folders
+from depthattn.data.frame_lists import read_list
+from depthattn.data.frame_paths import FramePaths
+from depthattn.data.images import read_rgb
+from depthattn.data.label_files import LabelCoding, read_labels
+from depthattn.data.resample import Size, nearest, same_view
 from depthattn.data.sample import IGNORE_INDEX, Sample, Transform
 
-# The median of a room or a street lies well inside these; that of millimetres read as metres does not.
-_PLAUSIBLE_MEDIAN_M = (0.01, 200.0)
-_COMMON_SCALES = (1000, 256, 5000, 1)
-_COMMON_MEDIAN_M = (0.3, 80.0)
-# Depth cameras and renderers write it for "beyond my range", so it says nothing about the scale.
-_SATURATED = 65535
+_LOG = logging.getLogger("depthattn.data")
 
 
 class RGBDList(Dataset[Sample]):
-    """Frames whose image and 16-bit depth png are named by a list, or found in folders (:meth:`RGBDList.from_folder`).
+    """Frames from files: those that a list names, those of folders (:meth:`from_folder`), or any (:meth:`from_frames`).
 
-    Each line of the list is ``image depth [focal]``, as in the lists of BTS for NYU and KITTI. A leading slash is
-    optional, ``None`` stands for a missing depth, and blank lines and lines that start with # are passed over. All
-    files are checked to exist when the dataset is made, and decoded when a frame is read. The losses need no focal
-    length, so samples have none; ``frames`` has it for what does, as :func:`depthattn.viz.back_project`.
+    Each line of the list is ``image depth``, with labels, a focal length or both behind them, as in the lists of BTS
+    and Marigold and in the csv files around NYU: separated by commas, tabs or blanks, names with blanks in double
+    quotes, with a header that names the columns or without one. A leading slash is optional, ``None`` stands for a
+    missing depth, and blank lines and lines that start with # are passed over. All files are checked to exist when the
+    dataset is made, and decoded when a frame is read. The losses need no focal length, so samples have none;
+    ``frames`` has it for what does, as :func:`depthattn.viz.back_project`.
+
+    Depth is read from 16-bit png, pgm or tiff, from floats in tiff, pfm, npy, npz (one array, or one named ``depth``)
+    or mat (``depth``), and from HDF5 with ``rgb`` (3,H,W) and ``depth`` (H,W) of one frame. Missing are zero, negative,
+    NaN and infinite numbers, 65535 in 16 bits, and the largest half or float. Labels are the numbers of one-channel
+    pictures, whatever their colours, or those of npy, npz or mat (``segmentation``). Depth and labels of another size
+    than the image's, but of the same view, are resized to it by the nearest pixel; the logger ``depthattn.data`` says
+    so once.
 
     Args:
         list_file: the list.
-        root: folder that the paths in the list start from. None: the folder of the list.
-        depth_scale: stored units in a metre: 1000 for NYU (millimetres), 256 for KITTI.
+        root: folder that the paths in the list start from. None: the folder of the list, or the first above it that
+            has the first image.
+        depth_scale: stored units in a metre: 1000 for NYU (millimetres), 256 for KITTI. None: 1000 of whole numbers, 1
+            of floats.
+        depth_code: "sunrgbd" for 16-bit numbers rotated left by three bits, "plain" for numbers as they are. None:
+            plain, and an error where they are plainly rotated.
+        num_classes: number of classes. None: a third column of files is not read, unless a header calls it labels.
+        ignore_value: number of unlabelled pixels in the label files, which become -100.
+        first_label: number of class 0 in the label files.
         max_depth: depth beyond it, in metres, becomes missing. None: none does.
         transform: called with each sample.
 
@@ -45,10 +63,10 @@ class RGBDList(Dataset[Sample]):
             image as it is stored; None where there is no such.
 
     Raises:
-        DataError: a list that does not parse or names a missing file; when read, a file that does not decode, a depth
-            png that is not 16-bit or whose scale is plainly another, labels out of range, sizes that differ.
+        DataError: a list that does not parse or names a missing file; when read, a file that does not decode or that
+            does not keep numbers, depth whose scale is plainly another, labels out of range, sizes that differ.
         ValueError: an option that is out of range.
-        ImportError: Pillow is not installed.
+        ImportError: the package that reads a file is not installed.
 
     Example:
         >>> import tempfile
@@ -69,26 +87,62 @@ class RGBDList(Dataset[Sample]):
         list_file: str | os.PathLike[str],
         root: str | os.PathLike[str] | None = None,
         *,
-        depth_scale: float = 1000.0,
+        depth_scale: float | None = None,
+        depth_code: Literal["plain", "sunrgbd"] | None = None,
+        num_classes: int | None = None,
+        ignore_value: int = 255,
+        first_label: int = 0,
         max_depth: float | None = None,
         transform: Transform | None = None,
     ) -> None:
-        path = Path(list_file)
-        self._set_options(depth_scale, max_depth, transform)
-        self.frames: list[FramePaths] = read_list(path, path.parent if root is None else Path(root))
+        depth = DepthCoding(depth_scale, depth_code, max_depth=max_depth)
+        depth.check("RGBDList")
+        labels = None if num_classes is None else LabelCoding(num_classes, ignore_value, first_label)
+        found = read_list(Path(list_file), None if root is None else Path(root), labelled=labels is not None)
+        if found.has_labels and labels is None:
+            raise DataError(f"RGBDList: {list_file}: expected num_classes for its column of labels, got none")
+        self._fill(found.frames, depth, labels if found.has_labels else None, transform)
 
-    def _set_options(self, depth_scale: float, max_depth: float | None, transform: Transform | None) -> None:
-        if not (math.isfinite(depth_scale) and depth_scale > 0):
-            raise ValueError(f"RGBDList: expected depth_scale > 0, got {depth_scale}")
-        if max_depth is not None and not max_depth > 0:
-            raise ValueError(f"RGBDList: expected max_depth > 0 or None, got {max_depth}")
-        self.depth_scale = depth_scale
-        self.max_depth = max_depth
+    def _fill(
+        self,
+        frames: Sequence[FramePaths],
+        depth: DepthCoding,
+        labels: LabelCoding | None,
+        transform: Transform | None,
+    ) -> None:
+        self.frames = list(frames)
         self.transform = transform
-        self.num_classes = 0
-        self.class_names: tuple[str, ...] = ()
-        self._ignore_value = 255
-        self._first_label = 0
+        self.num_classes = 0 if labels is None else labels.num_classes
+        self.class_names = tuple(str(number) for number in range(self.num_classes))
+        self._depth = depth
+        self._labels = labels
+        self._said: set[str] = set()
+
+    @classmethod
+    def from_frames(
+        cls,
+        frames: Sequence[FramePaths],
+        depth: DepthCoding | None = None,
+        labels: LabelCoding | None = None,
+        *,
+        transform: Transform | None = None,
+    ) -> RGBDList:
+        """Frames whose files are known.
+
+        Args:
+            frames: the files of each.
+            depth: how their depth is stored.
+            labels: how their labels are stored; None where there are none.
+            transform: called with each sample.
+
+        Raises:
+            ValueError: an option that is out of range.
+        """
+        depth = depth or DepthCoding()
+        depth.check("RGBDList.from_frames")
+        self = cls.__new__(cls)
+        self._fill(frames, depth, labels, transform)
+        return self
 
     @classmethod
     def from_folder(
@@ -100,23 +154,25 @@ class RGBDList(Dataset[Sample]):
         num_classes: int | None = None,
         ignore_value: int = 255,
         first_label: int = 0,
-        depth_scale: float = 1000.0,
+        depth_scale: float | None = None,
+        depth_code: Literal["plain", "sunrgbd"] | None = None,
         max_depth: float | None = None,
         transform: Transform | None = None,
     ) -> RGBDList:
-        """Frames of a folder of images, with the depth and label pngs of the same file stem.
+        """Frames of a folder of images, with the depth and label files of the same file stem.
 
         An image may lack its depth or its labels; a depth or label file without an image is an error.
 
         Args:
             images: folder of images.
-            depths: folder of 16-bit one-channel pngs, 0 where depth is missing.
-            labels: folder of one-channel pngs of class numbers.
+            depths: folder of depth files, of any kind that the class reads.
+            labels: folder of files of class numbers.
             num_classes: number of classes; needed with ``labels``.
-            ignore_value: number in the label pngs for unlabelled pixels, which become -100.
-            first_label: number in the label pngs for class 0: 0 as a rule; 1 for files that keep 0 for unlabelled
+            ignore_value: number in the label files for unlabelled pixels, which become -100.
+            first_label: number in the label files for class 0: 0 as a rule; 1 for files that keep 0 for unlabelled
                 (then with ``ignore_value=0``).
-            depth_scale: stored units in a metre.
+            depth_scale: stored units in a metre. None: 1000 of whole numbers, 1 of floats.
+            depth_code: "sunrgbd", "plain" or None, as for the class.
             max_depth: depth beyond it, in metres, becomes missing. None: none does.
             transform: called with each sample.
 
@@ -131,14 +187,18 @@ class RGBDList(Dataset[Sample]):
             )
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"RGBDList.from_folder: expected num_classes >= 1, got {num_classes}")
-        self = cls.__new__(cls)
-        self._set_options(depth_scale, max_depth, transform)
-        self.num_classes = num_classes or 0
-        self.class_names = tuple(str(number) for number in range(self.num_classes))
-        self._ignore_value = ignore_value
-        self._first_label = first_label
-        self.frames = match_folders(images, depths, labels)
-        return self
+        return cls.from_frames(
+            match_folders(images, depths, labels),
+            DepthCoding(depth_scale, depth_code, max_depth=max_depth),
+            None if num_classes is None else LabelCoding(num_classes, ignore_value, first_label),
+            transform=transform,
+        )
+
+    def with_transform(self, transform: Transform | None) -> RGBDList:
+        """The same frames with another transform; no file is looked at again."""
+        other = copy.copy(self)
+        other.transform = transform
+        return other
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -147,53 +207,28 @@ class RGBDList(Dataset[Sample]):
         frame = self.frames[index]
         image = torch.from_numpy(read_rgb(frame.image).transpose(2, 0, 1).copy()).float().div_(255.0)
         size = (image.shape[1], image.shape[2])
-        depth = torch.zeros(1, *size) if frame.depth is None else self._read_depth(frame.depth)
-        labels = torch.full(size, IGNORE_INDEX) if frame.labels is None else self._read_labels(frame.labels)
-        for path, found in ((frame.depth, tuple(depth.shape[1:])), (frame.labels, tuple(labels.shape))):
-            if found != size:
-                raise DataError(
-                    f"RGBDList: {path}: expected {size[0]}x{size[1]} (height x width) as {frame.image} has, "
-                    f"got {found[0]}x{found[1]}"
-                )
-        sample: Sample = {"image": image, "depth": depth, "labels": labels}
+        depth, labels = torch.zeros(size), torch.full(size, IGNORE_INDEX)
+        if frame.depth is not None:
+            depth = self._fitted(torch.from_numpy(read_metres(frame.depth, self._depth)), size, frame.depth, frame)
+        if frame.labels is not None and self._labels is not None:
+            labels = self._fitted(torch.from_numpy(read_labels(frame.labels, self._labels)), size, frame.labels, frame)
+        sample: Sample = {"image": image, "depth": depth[None], "labels": labels}
         return sample if self.transform is None else self.transform(sample)
 
-    def _read_depth(self, path: Path) -> torch.Tensor:
-        codes = read_depth_codes(path)
-        measured = codes[(codes > 0) & (codes < _SATURATED)]
-        if measured.size:
-            self._check_scale(path, float(np.median(measured)))
-        depth = torch.from_numpy(codes)[None].float().div_(self.depth_scale)
-        if self.max_depth is not None:
-            depth[depth > self.max_depth] = 0.0
-        return depth
-
-    def _check_scale(self, path: Path, median: float) -> None:
-        low, high = _PLAUSIBLE_MEDIAN_M
-        metres = median / self.depth_scale
-        if low <= metres <= high:
-            return
-        fitting = [
-            f"depth_scale={scale} would give {median / scale:.3g} m"
-            for scale in _COMMON_SCALES
-            if _COMMON_MEDIAN_M[0] <= median / scale <= _COMMON_MEDIAN_M[1]
-        ]
-        hint = f"; {fitting[0]}" if fitting else ""
-        raise DataError(
-            f"RGBDList: {path}: expected a median depth in {low:g}..{high:g} m, "
-            f"got {metres:g} m with depth_scale={self.depth_scale:g}{hint}"
-        )
-
-    def _read_labels(self, path: Path) -> torch.Tensor:
-        codes = read_label_codes(path)
-        labels = codes - self._first_label
-        ignored = codes == self._ignore_value
-        outside = ~ignored & ((labels < 0) | (labels >= self.num_classes))
-        if outside.any():
-            last = self._first_label + self.num_classes - 1
+    def _fitted(self, values: torch.Tensor, size: Size, path: Path, frame: FramePaths) -> torch.Tensor:
+        found: Size = (values.shape[0], values.shape[1])
+        if found == size:
+            return values
+        if not same_view(found, size):
             raise DataError(
-                f"RGBDList: {path}: expected labels in {self._first_label}..{last} or {self._ignore_value} (ignored), "
-                f"got {codes[outside][0]}"
+                f"RGBDList: {path}: expected {size[0]}x{size[1]} (height x width) as {frame.image} has, "
+                f"got {found[0]}x{found[1]}"
             )
-        labels[ignored] = IGNORE_INDEX
-        return torch.from_numpy(labels)
+        kind = "depth" if path is frame.depth else "labels"
+        if kind not in self._said:
+            self._said.add(kind)
+            _LOG.warning(
+                f"RGBDList: {path}: {kind} of {found[0]}x{found[1]} are resized to their image's {size[0]}x{size[1]} "
+                "by the nearest pixel, here and in other frames"
+            )
+        return nearest(values, size)

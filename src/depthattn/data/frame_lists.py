@@ -1,41 +1,105 @@
-"""Which picture files make up each frame: BTS-style lists, and folders matched by file stem."""
+"""Frames that a list names: BTS' and Marigold's text files, csv files, with a header or without one."""
 
 from __future__ import annotations
 
+import csv
 import math
-import os
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from depthattn.data.errors import DataError
-from depthattn.data.images import SUFFIXES
+from depthattn.data.frame_paths import FramePaths, KnownFiles
+
+_NAMES = {
+    "image": ("image", "images", "rgb", "img", "color", "colour", "photo", "input", "image_path", "rgb_path"),
+    "depth": ("depth", "depths", "gt", "target", "depth_path", "depth_map"),
+    "labels": ("labels", "label", "mask", "masks", "seg", "segmentation", "semantic", "semantics", "label_path"),
+    "focal": ("focal", "focal_length", "fx"),
+}
+_COLUMN_OF = {name: column for column, names in _NAMES.items() for name in names}
+_SEPARATORS = {"\t": "tab", ",": "comma", " ": "blank"}
+# Quoted, or up to the next blank.
+_WORD = re.compile(r'"([^"]*)"|(\S+)')
+_MISSING = frozenset({"None", "none", "", "nan", "NaN"})
+
+OnLine = Callable[[int, int], object]
 
 
-class FramePaths(NamedTuple):
-    """Files of one frame, and the focal length of its camera in pixels; None where the frame has no such."""
+class FrameList(NamedTuple):
+    """What a list holds.
 
-    image: Path
-    depth: Path | None
-    labels: Path | None
-    focal: float | None
-
-
-def _focal(where: str, text: str) -> float:
-    try:
-        focal = float(text)
-    except ValueError:
-        focal = math.nan
-    if not (math.isfinite(focal) and focal > 0):
-        raise DataError(f"{where}: expected a focal length in pixels as third column, got {text!r}")
-    return focal
-
-
-def read_list(list_file: Path, root: Path) -> list[FramePaths]:
-    """Frames of a list with ``image depth [focal]`` on each line.
-
-    Paths are below ``root`` with or without a leading slash; ``None`` as depth is a frame without depth; blank lines
-    and lines that start with # are passed over.
+    Attributes:
+        frames: one for each line.
+        words: how it was read, for the reader.
+        has_labels: whether a column names label files.
+        unread: a file of a third column that is not read, as nothing says what it is; None where there is none.
+        root: folder that its lines start from.
     """
+
+    frames: list[FramePaths]
+    words: str
+    has_labels: bool
+    unread: str | None
+    root: Path
+
+
+class _Line(NamedTuple):
+    number: int
+    text: str
+
+
+def read_list(
+    list_file: Path, root: Path | None = None, *, labelled: bool = False, on_line: OnLine | None = None
+) -> FrameList:
+    """Frames of a list with two to four columns: image, depth, and labels or a focal length.
+
+    Columns are separated by commas, tabs or blanks; names may stand in double quotes. A header may name the columns,
+    in any order. Paths are below ``root`` with or without a leading slash; ``None`` as depth or labels is a frame
+    without; blank lines and lines that start with # are passed over.
+
+    Args:
+        list_file: the list.
+        root: folder that the lines start from. None: that of the list, or the first above it that has the first image.
+        labelled: whether a third column of files that no header names holds labels; it is not read otherwise.
+        on_line: called with the number of lines that are done and of all.
+
+    Raises:
+        DataError: a list that does not parse, or names a missing file.
+    """
+    lines = _lines(list_file)
+    if root is not None and not root.is_dir():
+        raise DataError(
+            f"RGBDList: expected root to be the folder that the lines of {list_file} start from, got {root}"
+        )
+    if not lines:
+        raise DataError(f"RGBDList: {list_file}: expected at least one line that names an image and a depth, got none")
+    known = KnownFiles()
+    roots = [root] if root is not None else [list_file.parent, *list_file.absolute().parent.parents[:2]]
+    separator = _separator(lines[0].text, lambda name: any(_there(known, folder, name) for folder in roots))
+    header = _header(_cells(lines[0].text, separator))
+    rows = lines[1:] if header else lines
+    if not rows:
+        raise DataError(f"RGBDList: {list_file}: expected lines below the header, got none")
+    first = _cells(rows[0].text, separator)
+    image = header.index("image") if header else 0
+    start = next((folder for folder in roots if image < len(first) and _there(known, folder, first[image])), roots[0])
+    where = f"RGBDList: {list_file} line {rows[0].number}"
+    columns = header or _columns(first, labelled, lambda name: _there(known, start, name), where)
+    frames = []
+    for done, (number, text) in enumerate(rows, start=1):
+        where = f"RGBDList: {list_file} line {number}"
+        frames.append(_frame(_cells(text, separator), columns, start, known, where))
+        if on_line is not None:
+            on_line(done, len(rows))
+    named = ", ".join(column for column in columns if column)
+    unread = next((cell for cell, column in zip(first, columns, strict=False) if column == ""), None)
+    words = f"a list of {named}, {_SEPARATORS[separator]}-separated" + ", with a header" * bool(header)
+    return FrameList(frames, words, "labels" in columns, None if header else unread, start)
+
+
+def _lines(list_file: Path) -> list[_Line]:
     try:
         text = list_file.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -45,72 +109,90 @@ def read_list(list_file: Path, root: Path) -> list[FramePaths]:
         raise DataError(
             f"RGBDList: {list_file}: expected a list in UTF-8 text, got byte {error.start} outside it"
         ) from error
-    if not root.is_dir():
-        raise DataError(
-            f"RGBDList: expected root to be the folder that the lines of {list_file} start from, got {root}"
-        )
-    frames = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        columns = line.split()
-        if not columns or columns[0].startswith("#"):
-            continue
-        where = f"RGBDList: {list_file} line {number}"
-        if len(columns) not in (2, 3):
-            raise DataError(f"{where}: expected 2 or 3 columns (image, depth, focal), got {len(columns)}")
-        focal = _focal(where, columns[2]) if len(columns) == 3 else None
-        image = root / columns[0].lstrip("/")
-        depth = None if columns[1] == "None" else root / columns[1].lstrip("/")
-        for path in (image, depth):
-            if path is not None and not _is_file(path):
-                raise DataError(f"{where}: expected an existing file, got {path}")
-        frames.append(FramePaths(image, depth, None, focal))
-    if not frames:
-        raise DataError(f"RGBDList: {list_file}: expected at least one line that names an image and a depth, got none")
-    return frames
+    numbered = (_Line(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
+    return [line for line in numbered if line.text and not line.text.startswith("#")]
 
 
-def _is_file(path: Path) -> bool:
-    # A line may hold bytes that no file name can: then there is no such file.
+def _there(known: KnownFiles, root: Path, name: str) -> bool:
+    return known.has(root / name.lstrip("/"))
+
+
+def _separator(line: str, is_file: Callable[[str], bool]) -> str:
+    """What separates the columns of a first line: commas and blanks may also be in names."""
+    possible = [separator for separator in _SEPARATORS if len(_cells(line, separator)) > 1] or [" "]
+    split = {separator: _cells(line, separator) for separator in possible}
+    fitting = (mark for mark, cells in split.items() if _header(cells) or (cells and is_file(cells[0])))
+    return next(fitting, possible[0])
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    if separator == " ":
+        return [quoted or plain for quoted, plain in _WORD.findall(line)]
     try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
+    except (csv.Error, StopIteration):
+        return [cell.strip() for cell in line.split(separator)]
 
 
-def _by_stem(name: str, folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"RGBDList.from_folder: expected {name} to be a folder of pictures, got {folder}")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
-        if path.stem in found:
-            raise DataError(
-                f"RGBDList.from_folder: {folder}: expected one picture of each stem, "
-                f"got {found[path.stem].name} and {path.name}"
-            )
-        found[path.stem] = path
-    if not found:
-        raise DataError(f"RGBDList.from_folder: {folder}: expected {name}, got a folder with no pictures")
-    return found
+def _header(cells: Sequence[str]) -> list[str] | None:
+    """The columns that a first line names; None where it names no image and no depth, as the line of a frame."""
+    columns = [_COLUMN_OF.get(cell.strip().lower(), "") for cell in cells]
+    named = [column for column in columns if column]
+    return columns if "image" in named and len(named) == len(set(named)) >= 2 else None
 
 
-def match_folders(
-    images: str | os.PathLike[str], depths: str | os.PathLike[str] | None, labels: str | os.PathLike[str] | None
-) -> list[FramePaths]:
-    """Frames of a folder of images, each with the depth and label files of the same stem where there are such.
+def _columns(first: Sequence[str], labelled: bool, is_file: Callable[[str], bool], where: str) -> list[str]:
+    """What the columns of a list without a header are."""
+    if not 2 <= len(first) <= 4:
+        raise _wrong_count(where, len(first))
+    columns = ["image", "depth"]
+    for cell in first[2:]:
+        column = "labels" if labelled else ""
+        if _number(cell) is not None:
+            column = "focal"
+        elif cell not in _MISSING and not is_file(cell):
+            raise DataError(f"{where}: expected labels or a focal length in pixels as third column, got {cell!r}")
+        if column and column in columns:
+            raise DataError(f"{where}: expected columns image, depth, labels, focal, got two of {column}")
+        columns.append(column)
+    return columns
 
-    An image may lack either. A depth or label file without its image is an error, as it shows that the names do not
-    match.
-    """
-    image_files = _by_stem("images", Path(images))
-    depth_files = {} if depths is None else _by_stem("depths", Path(depths))
-    label_files = {} if labels is None else _by_stem("labels", Path(labels))
-    for target_files in (depth_files, label_files):
-        for stem, path in target_files.items():
-            if stem not in image_files:
-                raise DataError(f"RGBDList.from_folder: {path}: expected an image {stem}.* in {images}, got none")
-    return [
-        FramePaths(path, depth_files.get(stem), label_files.get(stem), None)
-        for stem, path in sorted(image_files.items())
-    ]
+
+def _wrong_count(where: str, count: int) -> DataError:
+    return DataError(
+        f"{where}: expected 2 to 4 columns (image, depth, labels, focal; names with blanks in quotes), got {count}"
+    )
+
+
+def _frame(cells: Sequence[str], columns: Sequence[str], root: Path, known: KnownFiles, where: str) -> FramePaths:
+    # A list of BTS has a focal length on some lines only.
+    if not 2 <= len(cells) <= max(len(columns), 3):
+        raise _wrong_count(where, len(cells))
+    of = dict(zip(columns, cells, strict=False))
+    if "focal" not in columns and len(cells) > len(columns):
+        of["focal"] = cells[len(columns)]
+    paths: dict[str, Path | None] = {}
+    for column in ("image", "depth", "labels"):
+        cell = of.get(column, "")
+        path = None if cell in _MISSING else root / cell.lstrip("/")
+        if (path is None and column == "image") or (path is not None and not known.has(path)):
+            raise DataError(f"{where}: expected an existing file, got {path}")
+        paths[column] = path
+    image = paths["image"]
+    assert image is not None
+    focal = None if of.get("focal", "") in ("", "None") else _focal(where, of["focal"])
+    return FramePaths(image, paths["depth"], paths["labels"], focal)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _focal(where: str, text: str) -> float:
+    focal = _number(text)
+    if focal is None or not (math.isfinite(focal) and focal > 0):
+        raise DataError(f"{where}: expected a focal length in pixels as third column, got {text!r}")
+    return focal

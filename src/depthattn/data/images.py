@@ -1,4 +1,4 @@
-"""Picture files read with Pillow, with errors that name the file."""
+"""Picture files decoded with Pillow, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ import numpy.typing as npt
 from depthattn._extras import require
 from depthattn._messages import reason_of
 from depthattn.data.errors import DataError
+from depthattn.data.hdf5 import FRAME_SUFFIXES, read_hdf5
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+PHOTO_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # Of these suffixes, by what is in the file. Pillow knows many more; for one of them it starts another program.
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I"})
+# Of one channel with numbers that no photo has.
+NUMBER_MODES = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
 # Pillow's decoders raise these on damaged files, beside OSError.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error)
 
 
-def _decode(path: Path, wanted: str) -> Any:
+def decode(path: Path, wanted: str) -> Any:
     """Decoded Pillow image; refuses a picture whose header claims more pixels than Pillow's limit."""
     image_module = require("PIL.Image", extra="nyu", purpose="RGBDList")
     limit = image_module.MAX_IMAGE_PIXELS
@@ -46,24 +48,15 @@ def _decode(path: Path, wanted: str) -> Any:
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
     """8-bit colours (H,W,3). The orientation tag of a camera is left alone: depth files carry none to match it."""
-    image = _decode(path, "expected an 8-bit picture")
-    if image.mode in _SIXTEEN_BIT or image.mode == "F":
-        raise DataError(f"RGBDList: {path}: expected an 8-bit picture, got Pillow mode {image.mode}")
+    wanted = "expected an 8-bit picture"
+    if path.suffix.lower() in FRAME_SUFFIXES:
+        values = read_hdf5(path, "rgb", wanted)
+        if values.ndim != 3 or values.shape[0] != 3 or values.dtype != np.uint8:
+            raise DataError(
+                f"RGBDList: {path}: 'rgb': expected shape (3,H,W) of uint8, got {values.shape} of {values.dtype}"
+            )
+        return np.ascontiguousarray(values.transpose(1, 2, 0))
+    image = decode(path, wanted)
+    if image.mode in NUMBER_MODES:
+        raise DataError(f"RGBDList: {path}: {wanted}, got Pillow mode {image.mode}")
     return np.asarray(image.convert("RGB"), dtype=np.uint8)
-
-
-def read_depth_codes(path: Path) -> npt.NDArray[np.int32]:
-    """Stored numbers (H,W) of a 16-bit depth picture, before scaling."""
-    image = _decode(path, "expected a 16-bit one-channel depth png")
-    if image.mode not in _SIXTEEN_BIT:
-        kind = "8-bit" if image.mode in ("1", "L", "P") else "Pillow mode"
-        raise DataError(f"RGBDList: {path}: expected a 16-bit one-channel depth png, got {kind} {image.mode}")
-    return np.asarray(image).astype(np.int32)
-
-
-def read_label_codes(path: Path) -> npt.NDArray[np.int64]:
-    """Stored numbers (H,W) of a one-channel label picture; of a palette picture, the palette indices."""
-    image = _decode(path, "expected a one-channel label png")
-    if image.mode not in _SIXTEEN_BIT | {"L", "P"}:
-        raise DataError(f"RGBDList: {path}: expected a one-channel label png, got Pillow mode {image.mode}")
-    return np.asarray(image).astype(np.int64)

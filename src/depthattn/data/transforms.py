@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from depthattn._extras import require
+from depthattn.data.resample import Size, nearest
 from depthattn.data.sample import Sample, Transform
 
 __all__ = [
@@ -27,8 +28,6 @@ __all__ = [
     "eval_transform",
     "train_transform",
 ]
-
-Size = tuple[int, int]
 
 
 def _check_size(function: str, size: Sequence[int]) -> Size:
@@ -58,15 +57,13 @@ def _resized(sample: Sample, size: Size) -> Sample:
     height, width = _size(sample)
     if size == (height, width):
         return sample
-    rows = ((torch.arange(size[0]) + 0.5) * (height / size[0])).long()
-    columns = ((torch.arange(size[1]) + 0.5) * (width / size[1])).long()
     image = F.interpolate(sample["image"][None], size=size, mode="bilinear", align_corners=False, antialias=True)[
         0
     ].clamp_(0.0, 1.0)
     return {
         "image": image,
-        "depth": sample["depth"][:, rows[:, None], columns],
-        "labels": sample["labels"][rows[:, None], columns],
+        "depth": nearest(sample["depth"], size),
+        "labels": nearest(sample["labels"], size),
     }
 
 

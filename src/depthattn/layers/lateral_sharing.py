@@ -9,8 +9,12 @@ from torch import Tensor, nn
 
 from depthattn.functional import lateral_sharing
 from depthattn.ops import checks
+from depthattn.ops.tracing import traced_quietly
 
 GATES = ("scalar", "channel")
+
+# torch.fx cannot follow the conditions on shapes and dtypes in it; it is one step of a graph that it draws.
+torch.fx.wrap("lateral_sharing")
 
 
 class LateralSharingUnit(nn.Module):
@@ -90,7 +94,7 @@ class LateralSharingUnit(nn.Module):
         rows: list[tuple[int, ...]] = [(num_tasks,)] * num_tasks
         if gate == "channel" and self.channels is not None:
             rows = [(num_tasks, count) for count in self.channels]
-        self.weight = nn.ParameterList(nn.Parameter(torch.full(row, float(init))) for row in rows)
+        self.weight = _Gates(rows, init)
         self.adapters = nn.ModuleDict()
         if self.channels is not None and len(set(self.channels)) > 1:
             for to, wanted in enumerate(self.channels):
@@ -98,17 +102,13 @@ class LateralSharingUnit(nn.Module):
                     if given != wanted:
                         self.adapters[f"{to}_from_{source}"] = nn.Conv2d(given, wanted, 1, bias=False)
 
+    @traced_quietly
     def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
         name = type(self).__name__
         if len(features) != self.num_tasks:
             raise ValueError(f"{name}: expected {self.num_tasks} features, one per task, got {len(features)}")
         if self.channels is not None:
-            for task, (feature, channels) in enumerate(zip(features, self.channels, strict=True)):
-                checks.check_float(name, f"features[{task}]", feature)
-                if feature.ndim < 2 or feature.shape[1] != channels:
-                    raise ValueError(
-                        f"{name}: expected features[{task}] with {channels} channels, got {checks.shape_of(feature)}"
-                    )
+            _check_features(name, features, self.channels)
         if not self.adapters:
             return lateral_sharing(features, torch.stack(tuple(self.weight)))
         return tuple(self._adapted(task, features) for task in range(self.num_tasks))
@@ -138,3 +138,24 @@ class LateralSharingUnit(nn.Module):
 
     def extra_repr(self) -> str:
         return f"num_tasks={self.num_tasks}, channels={self.channels}, gate={self.gate!r}, init={self.init:g}"
+
+
+class _Gates(nn.ParameterList):
+    """One row of gates per task; it knows how to start again, as FSDP asks of what it finds on the meta device."""
+
+    def __init__(self, rows: Sequence[tuple[int, ...]], init: float) -> None:
+        super().__init__(nn.Parameter(torch.empty(row)) for row in rows)
+        self.init = init
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        for row in self:
+            nn.init.constant_(row, self.init)
+
+
+@torch.fx.wrap
+def _check_features(name: str, features: tuple[Tensor, ...], channels: tuple[int, ...]) -> None:
+    for task, (feature, count) in enumerate(zip(features, channels, strict=True)):
+        checks.check_float(name, f"features[{task}]", feature)
+        if feature.ndim < 2 or feature.shape[1] != count:
+            raise ValueError(f"{name}: expected features[{task}] with {count} channels, got {checks.shape_of(feature)}")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from depthattn.functional import semi_dense_up_skip
 from depthattn.ops import checks
+from depthattn.ops.tracing import traced_quietly
+
+# torch.fx cannot follow the conditions on shapes and dtypes in it; it is one step of a graph that it draws.
+torch.fx.wrap("semi_dense_up_skip")
 
 
 class SemiDenseUpSkip(nn.Module):
@@ -73,22 +78,14 @@ class SemiDenseUpSkip(nn.Module):
         )
         self.smooth = nn.Conv2d(out_channels, out_channels, 3, padding=1)
 
+    @traced_quietly
     def forward(self, features: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor:
         name = type(self).__name__
         if len(features) != len(self.in_channels):
             raise ValueError(f"{name}: expected {len(self.in_channels)} features, got {len(features)}")
-        for level, (feature, channels) in enumerate(zip(features, self.in_channels, strict=True)):
-            checks.check_float(name, f"features[{level}]", feature)
-            if feature.ndim != 4 or feature.shape[1] != channels:
-                raise ValueError(
-                    f"{name}: expected features[{level}] of shape (B,{channels},h,w), got {checks.shape_of(feature)}"
-                )
+        _check_features(name, features, self.in_channels)
         if size is None:
-            # A loop, because torch.compile cannot trace max with a key.
-            size = features[0].shape[2:]
-            for feature in features[1:]:
-                if feature.shape[2] * feature.shape[3] > size[0] * size[1]:
-                    size = feature.shape[2:]
+            size = _largest(features)
         projected = [project(feature) for project, feature in zip(self.projections, features, strict=True)]
         merged: Tensor = self.smooth(semi_dense_up_skip(projected, size, mode=self.mode))
         return merged
@@ -98,3 +95,23 @@ class SemiDenseUpSkip(nn.Module):
             f"in_channels={self.in_channels}, out_channels={self.out_channels}, "
             f"kernel_size={self.kernel_size}, mode={self.mode!r}"
         )
+
+
+@torch.fx.wrap
+def _check_features(name: str, features: Sequence[Tensor], in_channels: tuple[int, ...]) -> None:
+    for level, (feature, channels) in enumerate(zip(features, in_channels, strict=True)):
+        checks.check_float(name, f"features[{level}]", feature)
+        if feature.ndim != 4 or feature.shape[1] != channels:
+            raise ValueError(
+                f"{name}: expected features[{level}] of shape (B,{channels},h,w), got {checks.shape_of(feature)}"
+            )
+
+
+@torch.fx.wrap
+def _largest(features: Sequence[Tensor]) -> Sequence[int]:
+    # A loop, because torch.compile cannot trace max with a key.
+    size = features[0].shape[2:]
+    for feature in features[1:]:
+        if feature.shape[2] * feature.shape[3] > size[0] * size[1]:
+            size = feature.shape[2:]
+    return size

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthattn.ops import checks
+from depthattn.ops.tracing import traced_quietly
 
 
 class UpProjection(nn.Module):
@@ -82,6 +83,7 @@ class UpProjection(nn.Module):
         self.unpool_norm.reset_parameters()
         self.norm.reset_parameters()
 
+    @traced_quietly
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Double the resolution of ``x``.
 
@@ -91,26 +93,36 @@ class UpProjection(nn.Module):
                 up, and the last row or column of the doubled map then lies outside the image and is cropped, before
                 batch statistics are taken. None means (2h, 2w).
         """
-        if x.dim() != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(f"UpProjection: expected x of shape (B, {self.in_channels}, h, w), got {tuple(x.shape)}")
+        _check_features(x, self.in_channels)
         y = self.unpool_conv(x)
-        if size is not None and is_symbolic(size):
-            # A slice asks whether it cuts anything off, and the answer at the traced size would bind the exported
-            # program to it. Indices ask nothing.
-            rows, columns = (torch.arange(side, device=y.device) for side in size)
-            y = y.index_select(2, rows).index_select(3, columns)
-        elif size is not None:
-            if not all(2 * half - 1 <= wanted <= 2 * half for wanted, half in zip(size, x.shape[2:], strict=True)):
-                full = (2 * x.shape[2], 2 * x.shape[3])
-                raise ValueError(
-                    f"UpProjection: expected size to be {full} or up to one less on each side, got {tuple(size)}"
-                )
-            y = y[:, :, : size[0], : size[1]]
+        if size is not None:
+            y = _cropped(y, size)
         residual, shortcut = self.unpool_norm(y).chunk(2, dim=1)
         return F.relu(self.norm(self.conv(F.relu(residual))) + shortcut)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}"
+
+
+# torch.fx cannot follow the conditions on shapes in these; they are one step each of a graph that it draws.
+@torch.fx.wrap
+def _check_features(x: Tensor, channels: int) -> None:
+    if x.dim() != 4 or x.shape[1] != channels:
+        raise ValueError(f"UpProjection: expected x of shape (B, {channels}, h, w), got {tuple(x.shape)}")
+
+
+@torch.fx.wrap
+def _cropped(y: Tensor, size: Sequence[int]) -> Tensor:
+    """The first rows and columns of a doubled map, which loses one of each at most."""
+    if is_symbolic(size):
+        # A slice asks whether it cuts anything off, and the answer at the traced size would bind the exported
+        # program to it. Indices ask nothing.
+        rows, columns = (torch.arange(side, device=y.device) for side in size)
+        return y.index_select(2, rows).index_select(3, columns)
+    full = tuple(y.shape[2:])
+    if not all(side - 1 <= wanted <= side for wanted, side in zip(size, full, strict=True)):
+        raise ValueError(f"UpProjection: expected size to be {full} or up to one less on each side, got {tuple(size)}")
+    return y[:, :, : size[0], : size[1]]
 
 
 def is_symbolic(size: Sequence[int]) -> bool:

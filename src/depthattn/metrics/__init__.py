@@ -6,15 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from depthattn._extras import require
+from depthattn.metrics.alignment import align_depth, from_depth, to_depth
 from depthattn.metrics.class_balance import class_weights
-from depthattn.metrics.protocol import EIGEN_CROP, align_depth, crop_mask
+from depthattn.metrics.crops import EIGEN_CROP, GARG_CROP, KITTI_EIGEN_CROP, crop_mask
 
 if TYPE_CHECKING:
+    from depthattn.metrics.boundaries import BoundaryF1
     from depthattn.metrics.depth import ConstantDepthBaseline, DepthMetrics
     from depthattn.metrics.long_tail import DepthBinnedMetrics
     from depthattn.metrics.segmentation import SegmentationMetrics
 
 _HOMES = {
+    "BoundaryF1": "depthattn.metrics.boundaries",
     "ConstantDepthBaseline": "depthattn.metrics.depth",
     "DepthBinnedMetrics": "depthattn.metrics.long_tail",
     "DepthMetrics": "depthattn.metrics.depth",
@@ -23,6 +26,9 @@ _HOMES = {
 
 __all__ = [
     "EIGEN_CROP",
+    "GARG_CROP",
+    "KITTI_EIGEN_CROP",
+    "BoundaryF1",
     "ConstantDepthBaseline",
     "DepthBinnedMetrics",
     "DepthMetrics",
@@ -30,6 +36,8 @@ __all__ = [
     "align_depth",
     "class_weights",
     "crop_mask",
+    "from_depth",
+    "to_depth",
 ]
 
 

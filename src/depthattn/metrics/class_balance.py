@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -65,19 +67,20 @@ def class_weights(counts: Tensor, method: str = "median_frequency", *, beta: flo
     occurs = n > 0
     present = n[occurs]
     if method == "median_frequency":
-        weights = present.quantile(0.5) / present
+        weights = np.median(present) / present
     elif method == "inverse":
         weights = present.mean() / present
     else:
-        log_beta = torch.log1p(-1 / present.mean()) if beta is None else present.new_tensor(beta).log()
-        weights = 1 / -torch.expm1(present * log_beta)
-        weights = weights / weights.mean()
-    result = torch.zeros(n.shape, dtype=torch.float32, device=n.device)
-    result[occurs] = weights.float()
-    return result
+        with np.errstate(divide="ignore"):  # the logarithm of 0 has the right limit
+            log_beta = np.log1p(-1 / present.mean()) if beta is None else np.log(beta)
+        weights = 1 / -np.expm1(present * log_beta)
+        weights /= weights.mean()
+    result = np.zeros(n.shape, dtype=np.float32)
+    result[occurs] = weights
+    return torch.from_numpy(result).to(counts.device)
 
 
-def _checked_counts(counts: Tensor, method: str, beta: float | None) -> Tensor:
+def _checked_counts(counts: Tensor, method: str, beta: float | None) -> npt.NDArray[np.float64]:
     name = "class_weights"
     checks.check_choice(name, "method", method, METHODS)
     checks.check_tensor(name, "counts", counts)
@@ -85,11 +88,12 @@ def _checked_counts(counts: Tensor, method: str, beta: float | None) -> Tensor:
         raise TypeError(f"{name}: expected counts as integers or floating point, got {counts.dtype}")
     if counts.ndim != 1 or counts.numel() == 0:
         raise ValueError(f"{name}: expected counts of shape (K,) with K >= 1, got {checks.shape_of(counts)}")
-    n = counts.detach().double()
+    # On the host: not every device has float64.
+    n = np.array(counts.tolist(), dtype=np.float64)
     wrong = ~((n >= 0) & (n < math.inf))
-    if bool(wrong.any()):
+    if wrong.any():
         raise ValueError(f"{name}: expected finite counts >= 0, got {float(n[wrong][0]):g}")
-    if not bool(n.any()):
+    if not n.any():
         raise ValueError(f"{name}: expected a class that occurs, got counts that are all 0")
     if beta is not None:
         if method != "effective_number":

@@ -6,51 +6,71 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from depthattn.metrics.errors import SCORES, TERMS, check_range, counted, error_terms, scores_of
+from depthattn.metrics.base import ScoreMetric
+from depthattn.metrics.errors import (
+    SCORES,
+    SUMMED,
+    check_range,
+    error_terms,
+    exact_term_sums,
+    means_of_images,
+    means_of_sums,
+    scored_maps,
+    scores_of,
+)
+from depthattn.metrics.exact import BINS, exact_sums, means, to_float32
 from depthattn.ops import checks
 
-POOLINGS = ("pixels", "images")
+POOLINGS = ("images", "pixels")
 
 
-class DepthMetrics(Metric):
-    r"""Errors and accuracies of predicted depth, pooled over all valid pixels or averaged over images.
+class DepthMetrics(ScoreMetric):
+    r"""Errors and accuracies of predicted depth, averaged per image or per pixel.
 
-    Over the valid pixels of everything seen, or of each image, with prediction :math:`d` and truth :math:`g` in metres:
+    Over the valid pixels of each image, or of everything seen, with prediction :math:`d` and truth :math:`g` in metres:
 
-    ============ ====================================================================================
-    ``rel``      mean of :math:`|d - g| / g`
-    ``sq_rel``   mean of :math:`(d - g)^2 / g`, metres
-    ``log10``    mean of :math:`|\log_{10} d - \log_{10} g|`
-    ``rms``      root of the mean of :math:`(d - g)^2`, metres
-    ``rms_log``  root of the mean of :math:`e^2`, with :math:`e = \ln d - \ln g`
-    ``silog``    100 times the root of the mean of :math:`e^2` minus the squared mean of :math:`e`
-    ``delta1``   share of pixels with :math:`\max(d/g, g/d) < 1.25`; ``delta2``, ``delta3``: :math:`1.25^2, 1.25^3`
-    ============ ====================================================================================
+    ============ ============ ====================================================================================
+    name         in papers    value
+    ============ ============ ====================================================================================
+    ``abs_rel``  AbsRel       mean of :math:`|d - g| / g`
+    ``sq_rel``   SqRel        mean of :math:`(d - g)^2 / g`, metres
+    ``rmse``     RMSE         root of the mean of :math:`(d - g)^2`, metres
+    ``rmse_log`` RMSElog      root of the mean of :math:`e^2`, with :math:`e = \ln d - \ln g`
+    ``log10``    log10        mean of :math:`|\log_{10} d - \log_{10} g|`
+    ``silog``    SILog        100 times the root of the mean of :math:`e^2` minus the squared mean of :math:`e`
+    ``mae``      MAE          mean of :math:`|d - g|`, metres
+    ``irmse``    iRMSE        root of the mean of :math:`(1/d - 1/g)^2`, in 1/km as KITTI has it
+    ``delta1``   delta1       share of pixels with :math:`\max(d/g, g/d) < 1.25`; ``delta05``, ``delta2`` and
+                              ``delta3``: :math:`1.25^{0.5}, 1.25^2, 1.25^3`
+    ============ ============ ====================================================================================
 
     A pixel is valid if its true depth is finite, > 0 and within [min_depth, max_depth], and the mask allows it. The
-    prediction is clamped to the same range first, as is usual; a NaN at a valid pixel makes the errors NaN and is not
-    accurate. Sums are kept in float64; nothing waits for the device before ``compute``.
+    prediction is clamped to the same range first, as is usual; one that is not finite at a valid pixel makes the errors
+    NaN and is not accurate.
+
+    Sums are exact, so the scores do not depend on how frames are batched or spread over processes. The states are
+    integers and the arithmetic is in float32 (float64 where an input is float64, and only there); nothing waits for the
+    device before ``compute``.
 
     Args:
         min_depth: smallest true depth that counts, metres, > 0.
         max_depth: largest true depth that counts, metres; 10 is usual for NYU, 80 for KITTI, None for no limit.
-        pooling: ``"pixels"`` takes the means over the valid pixels of all images; ``"images"`` scores each image and
-            takes the mean of the scores over the images with a valid pixel, as the benchmark of KITTI does. The two
-            differ: say which.
+        pooling: ``"images"`` scores each image and takes the mean of the scores over the images with a valid pixel, as
+            BTS, AdaBins, ZoeDepth, Depth Anything and UniDepth do, and the benchmark of KITTI. ``"pixels"`` takes the
+            means over the valid pixels of all images, as Eigen et al. and Laina et al. do. The two differ: say which.
         **kwargs: options of :class:`torchmetrics.Metric`.
 
     Returns:
-        From ``compute``: the scores by name, float64 scalars; all NaN if no pixel was valid.
+        From ``compute``: the scores by name, float32 scalars; all NaN if no pixel was valid.
 
     Raises:
         ValueError: if the range, the pooling or the shapes do not fit.
         TypeError: if a map is not floating point or the mask not bool.
 
     Source:
-        Eigen et al., "Depth Map Prediction from a Single Image using a Multi-Scale Deep Network", NIPS 2014; silog as
-        in the KITTI depth benchmark.
+        Eigen et al., "Depth Map Prediction from a Single Image using a Multi-Scale Deep Network", NIPS 2014; SILog and
+        iRMSE as in the KITTI depth benchmark.
 
     Example:
         >>> import torch
@@ -58,28 +78,28 @@ class DepthMetrics(Metric):
         >>> metrics = DepthMetrics(max_depth=10.0)
         >>> metrics.update(torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 3.0]]))
         >>> scores = metrics.compute()
-        >>> float(scores["rel"]), float(scores["delta1"])
+        >>> float(scores["abs_rel"]), float(scores["delta1"])
         (0.25, 0.5)
     """
 
-    is_differentiable = False
     higher_is_better = None
-    full_state_update = False
 
     sums: Tensor
     count: Tensor
 
     def __init__(
-        self, min_depth: float = 1e-3, max_depth: float | None = 10.0, *, pooling: str = "pixels", **kwargs: Any
+        self, min_depth: float = 1e-3, max_depth: float | None = 10.0, *, pooling: str = "images", **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
         check_range("DepthMetrics", min_depth, max_depth)
         checks.check_choice("DepthMetrics", "pooling", pooling, POOLINGS)
+        super().__init__(min_depth, max_depth, pooling, **kwargs)
         self.pooling = pooling
         self.min_depth = min_depth
         self.max_depth = max_depth
-        self.add_state("sums", torch.zeros(TERMS, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        rows = SCORES if pooling == "images" else SUMMED
+        self.add_state("sums", torch.zeros(len(rows), BINS, dtype=torch.int64), dist_reduce_fx="sum")
+        # Of images, or of pixels.
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
         """Add a batch.
@@ -89,27 +109,28 @@ class DepthMetrics(Metric):
             target: true depth of the same size, metres; 0 where missing.
             mask: bool, True = use; None = all.
         """
-        pred, target, mask = checks.depth_maps("DepthMetrics", pred.detach(), target.detach(), mask)
-        valid = counted(target, mask, self.min_depth, self.max_depth)
+        pred, target, valid = scored_maps("DepthMetrics", pred, target, mask, self.min_depth, self.max_depth)
         terms = error_terms(pred, target, valid, self.min_depth, self.max_depth)
-        sums = torch.stack([term.flatten(1).sum(1, dtype=torch.float64) for term in terms], dim=1)
-        pixels = valid.flatten(1).sum(1)
         if self.pooling == "pixels":
-            self.sums += sums.sum(0)
-            self.count += pixels.sum()
+            self.sums += exact_term_sums(terms)[0]
+            self.count += valid.sum()
         else:
-            seen = pixels > 0
-            scores = torch.stack(list(scores_of(sums / pixels.unsqueeze(1)).values()), dim=1)
-            self.sums += torch.where(seen.unsqueeze(1), scores, 0.0).sum(0)
+            seen = valid.flatten(1).any(1)
+            scores = torch.stack(list(scores_of(means_of_images(terms, valid)).values()))
+            rows = torch.arange(len(SCORES), device=scores.device).unsqueeze(1).expand_as(scores)
+            self.sums += exact_sums(torch.where(seen, scores, 0.0), rows, len(SCORES))
             self.count += seen.sum()
 
     def compute(self) -> dict[str, Tensor]:
-        means = self.sums / self.count
-        return scores_of(means) if self.pooling == "pixels" else dict(zip(SCORES, means.unbind(), strict=True))
+        if self.pooling == "pixels":
+            scores = scores_of(means_of_sums(self.sums.unsqueeze(0), self.count.view(1)))
+            return {name: score[0] for name, score in scores.items()}
+        scores_by_row = to_float32(means(self.sums, self.count), self.sums.device)
+        return dict(zip(SCORES, scores_by_row.unbind(), strict=True))
 
 
-class ConstantDepthBaseline(Metric):
-    """The one depth that, predicted for every pixel, has the smallest ``rms`` on what was seen: its mean.
+class ConstantDepthBaseline(ScoreMetric):
+    """The one depth that, predicted for every pixel, has the smallest RMSE over the pixels that were seen: their mean.
 
     The score a model has to beat: find the constant on the training targets, then give it to :class:`DepthMetrics` as
     the prediction for the validation targets.
@@ -120,7 +141,7 @@ class ConstantDepthBaseline(Metric):
         **kwargs: options of :class:`torchmetrics.Metric`.
 
     Returns:
-        From ``compute``: the constant in metres, a float64 scalar; NaN if no pixel was valid.
+        From ``compute``: the constant in metres, a float32 scalar; NaN if no pixel was valid.
 
     Raises:
         ValueError: if the range or the shapes do not fit.
@@ -136,20 +157,18 @@ class ConstantDepthBaseline(Metric):
         3.0
     """
 
-    is_differentiable = False
     higher_is_better = None
-    full_state_update = False
 
     total: Tensor
     count: Tensor
 
     def __init__(self, min_depth: float = 1e-3, max_depth: float | None = 10.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         check_range("ConstantDepthBaseline", min_depth, max_depth)
+        super().__init__(min_depth, max_depth, **kwargs)
         self.min_depth = min_depth
         self.max_depth = max_depth
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros(1, BINS, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, target: Tensor, mask: Tensor | None = None) -> None:
         """Add the true depth of a batch.
@@ -160,10 +179,9 @@ class ConstantDepthBaseline(Metric):
         """
         checks.check_float("ConstantDepthBaseline", "target", target)
         target = checks.as_maps("ConstantDepthBaseline", "target", target.detach())
-        target, _, mask = checks.depth_maps("ConstantDepthBaseline", target, target, mask)
-        valid = counted(target, mask, self.min_depth, self.max_depth)
-        self.total += torch.where(valid, target, 0).sum(dtype=torch.float64)
+        target, _, valid = scored_maps("ConstantDepthBaseline", target, target, mask, self.min_depth, self.max_depth)
+        self.total += exact_sums(torch.where(valid, target, 0.0))
         self.count += valid.sum()
 
     def compute(self) -> Tensor:
-        return self.total / self.count
+        return to_float32(means(self.total, self.count), self.total.device)[0]

@@ -9,10 +9,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from depthattn.metrics.errors import TERMS, counted, error_terms, scores_of
-from depthattn.ops import checks
+from depthattn.metrics.base import ScoreMetric
+from depthattn.metrics.errors import (
+    SUMMED,
+    count_in_groups,
+    error_terms,
+    exact_term_sums,
+    means_of_sums,
+    scored_maps,
+    scores_of,
+)
+from depthattn.metrics.exact import BINS
 
 DEFAULT_EDGES = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
 
@@ -20,7 +28,7 @@ DEFAULT_EDGES = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
 _SMALLEST = 1e-3
 
 
-class DepthBinnedMetrics(Metric):
+class DepthBinnedMetrics(ScoreMetric):
     r"""The scores of :class:`DepthMetrics` for each range of true depth: what a mean over all pixels hides.
 
     In indoor and street scenes the number of pixels falls steeply with depth, so a mean over all pixels says little
@@ -35,7 +43,7 @@ class DepthBinnedMetrics(Metric):
         **kwargs: options of :class:`torchmetrics.Metric`.
 
     Returns:
-        From ``compute``: (bins,) for each name of :class:`DepthMetrics`, float64; besides ``bias``, the mean of
+        From ``compute``: (bins,) for each name of :class:`DepthMetrics`, float32; besides ``bias``, the mean of
         :math:`d - g` in metres, below zero where far pixels are seen too near; and ``pixels``, int64, the number that
         counted. Where that is 0 the scores are NaN.
 
@@ -53,19 +61,17 @@ class DepthBinnedMetrics(Metric):
         ([1, 0, 2], [0.5, nan, -2.5])
     """
 
-    is_differentiable = False
     higher_is_better = None
-    full_state_update = False
 
     sums: Tensor
     pixels: Tensor
 
     def __init__(self, edges: Sequence[float] | Tensor = DEFAULT_EDGES, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.edges = _checked_edges(edges)
-        bins = len(self.edges) - 1
-        # The last term is the signed error, of which the bias comes.
-        self.add_state("sums", torch.zeros(bins, TERMS + 1, dtype=torch.float64), dist_reduce_fx="sum")
+        ends = _checked_edges(edges)
+        super().__init__(ends, **kwargs)
+        self.edges = ends
+        bins = len(ends) - 1
+        self.add_state("sums", torch.zeros(bins, len(SUMMED), BINS, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("pixels", torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
@@ -76,20 +82,17 @@ class DepthBinnedMetrics(Metric):
             target: true depth of the same size, metres; 0 where missing.
             mask: bool, True = use; None = all.
         """
-        pred, target, mask = checks.depth_maps("DepthBinnedMetrics", pred.detach(), target.detach(), mask)
         low, high = max(self.edges[0], _SMALLEST), self.edges[-1]
-        valid = counted(target, mask, self.edges[0], high)
-        error = torch.where(valid, pred.double().clamp(low, high) - target.double(), 0.0)
-        terms = (*error_terms(pred, target, valid, low, high), error)
-        inner = torch.tensor(self.edges[1:-1], dtype=torch.float64, device=target.device)
-        bins = torch.bucketize(target.double(), inner, right=True).flatten()
-        sums = torch.stack([torch.zeros_like(self.sums[:, 0]).index_add_(0, bins, t.double().flatten()) for t in terms])
-        self.sums += sums.T
-        self.pixels += torch.zeros_like(self.pixels).index_add_(0, bins, valid.long().flatten())
+        pred, target, valid = scored_maps("DepthBinnedMetrics", pred, target, mask, self.edges[0], high)
+        inner = torch.tensor(self.edges[1:-1], dtype=target.dtype, device=target.device)
+        bins = torch.bucketize(target, inner, right=True)
+        terms = error_terms(pred, target, valid, low, high)
+        self.sums += exact_term_sums(terms, bins, len(self.pixels))
+        self.pixels += count_in_groups(valid, bins, len(self.pixels))
 
     def compute(self) -> dict[str, Tensor]:
-        means = self.sums / self.pixels.unsqueeze(1)
-        return {**scores_of(means[:, :TERMS]), "bias": means[:, TERMS], "pixels": self.pixels.clone()}
+        means = means_of_sums(self.sums, self.pixels)
+        return {**scores_of(means), "bias": means["error"], "pixels": self.pixels.clone()}
 
 
 def _checked_edges(edges: Sequence[float] | Tensor) -> tuple[float, ...]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from depthattn.metrics.base import ScoreMetric
+from depthattn.metrics.exact import to_float32
 from depthattn.ops import checks
 
 
-class SegmentationMetrics(Metric):
-    r"""Pixel accuracy, mean accuracy and mean IoU, pooled over all labelled pixels.
+class SegmentationMetrics(ScoreMetric):
+    r"""Pixel accuracy, mean accuracy and IoU, of each class and their mean, pooled over all labelled pixels.
 
     With :math:`n_{ij}` the number of pixels of class i predicted as j, :math:`t_i = \sum_j n_{ij}` and
     :math:`p_i = \sum_j n_{ji}`:
@@ -20,11 +22,12 @@ class SegmentationMetrics(Metric):
     ================== ===============================================================================
     ``pixel_accuracy`` :math:`\sum_i n_{ii} / \sum_i t_i`
     ``mean_accuracy``  mean of :math:`n_{ii} / t_i` over the classes with :math:`t_i > 0`
-    ``miou``           mean of :math:`n_{ii} / (t_i + p_i - n_{ii})` over the classes in truth or prediction
+    ``miou``           mean of ``iou`` over the classes in truth or prediction
+    ``iou``            :math:`n_{ii} / (t_i + p_i - n_{ii})` of each class, (K,); NaN for one in neither
     ================== ===============================================================================
 
-    Counts are exact integers. Nothing waits for the device before ``compute``, which torchmetrics' own confusion
-    matrix does (it indexes with a boolean mask).
+    Counts are exact integers, with no float64 on the device. Nothing waits for the device before ``compute``, which
+    torchmetrics' own confusion matrix does (it indexes with a boolean mask).
 
     Args:
         num_classes: K.
@@ -32,7 +35,7 @@ class SegmentationMetrics(Metric):
         **kwargs: options of :class:`torchmetrics.Metric`.
 
     Returns:
-        From ``compute``: the scores by name, float64 scalars; all NaN if no pixel was labelled.
+        From ``compute``: the scores by name, float32, scalars but for ``iou``; all NaN if no pixel was labelled.
 
     Raises:
         ValueError: if shapes do not fit; if a label is neither in [0, K) nor ``ignore_index``, or a predicted class
@@ -47,21 +50,20 @@ class SegmentationMetrics(Metric):
         >>> from depthattn.metrics import SegmentationMetrics
         >>> metrics = SegmentationMetrics(num_classes=3)
         >>> metrics.update(torch.tensor([[0, 0, 1, 1]]), torch.tensor([[0, 0, 0, -100]]))
-        >>> {name: round(float(score), 4) for name, score in metrics.compute().items()}
-        {'pixel_accuracy': 0.6667, 'mean_accuracy': 0.6667, 'miou': 0.3333}
+        >>> scores = metrics.compute()
+        >>> round(float(scores["miou"]), 4), scores["iou"]
+        (0.3333, tensor([0.6667, 0.0000,    nan]))
     """
 
-    is_differentiable = False
     higher_is_better = True
-    full_state_update = False
 
     confusion: Tensor
 
     def __init__(self, num_classes: int, ignore_index: int = -100, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         checks.check_index("SegmentationMetrics", "num_classes", num_classes)
         checks.check_number("SegmentationMetrics", "num_classes", num_classes, at_least=1)
         checks.check_index("SegmentationMetrics", "ignore_index", ignore_index)
+        super().__init__(num_classes, ignore_index, **kwargs)
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
@@ -91,13 +93,17 @@ class SegmentationMetrics(Metric):
         self.confusion += counts[:cells].view(self.num_classes, self.num_classes)
 
     def compute(self) -> dict[str, Tensor]:
-        confusion = self.confusion.double()
+        confusion = self.confusion.cpu().numpy()
         hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
         # 0 / 0 is NaN: a class that is absent leaves the mean.
+        with np.errstate(invalid="ignore"):
+            shares = (hits.sum() / truth.sum(), hits / truth, hits / (truth + predicted - hits))
+        pixel_accuracy, accuracy, iou = (to_float32(np.asarray(share), self.confusion.device) for share in shares)
         return {
-            "pixel_accuracy": hits.sum() / truth.sum(),
-            "mean_accuracy": (hits / truth).nanmean(),
-            "miou": (hits / (truth + predicted - hits)).nanmean(),
+            "pixel_accuracy": pixel_accuracy,
+            "mean_accuracy": accuracy.nanmean(),
+            "miou": iou.nanmean(),
+            "iou": iou,
         }
 
     def _classes(self, pred: Tensor, target: Tensor) -> Tensor:

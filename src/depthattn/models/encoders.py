@@ -8,6 +8,11 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+Colour = tuple[float, float, float]
+
+IMAGENET_MEAN: Colour = (0.485, 0.456, 0.406)
+IMAGENET_STD: Colour = (0.229, 0.224, 0.225)
+
 # Divisible by the strides in use (4 to 32, and 14 of the vision transformers), and their usual fixed size.
 _PROBE_SIZE = 224
 
@@ -18,10 +23,13 @@ class Encoder(nn.Module):
     Attributes:
         channels: channels of each map.
         reductions: stride of each map relative to the image, None where it is not known.
+        mean, std: of the red, green and blue of the images it wants: SynergyNet gives it (image - mean) / std. Numbers
+            and not buffers, so that no way of building or loading a network can forget them. ImageNet's by default.
+        left_out: top-level names in a file of its published weights that it has no part for, such as the classifier's;
+            None stands for all that it has no child of.
 
     Shape:
-        Input (B, 3, H, W), normalised as ImageNet's images are; output one (B, C_i, h_i, w_i) for each of
-        ``channels``, the coarsest last.
+        Input (B, 3, H, W), normalised; output one (B, C_i, h_i, w_i) for each of ``channels``, the coarsest last.
 
     Example:
         >>> import torch
@@ -41,6 +49,9 @@ class Encoder(nn.Module):
 
     channels: tuple[int, ...]
     reductions: tuple[int | None, ...]
+    mean: Colour = IMAGENET_MEAN
+    std: Colour = IMAGENET_STD
+    left_out: tuple[str, ...] | None = None
 
 
 class ModuleEncoder(Encoder):
@@ -49,7 +60,8 @@ class ModuleEncoder(Encoder):
     Understood are a timm ``features_only`` model, a transformers backbone (its output has ``feature_maps``), and any
     module that returns a tensor, a list or tuple of tensors, or a mapping of them, ordered fine to coarse. What the
     module does not say of itself (``feature_info`` as timm has it, or attributes ``channels`` and ``reductions``) is
-    found by one pass of a grey 224x224 image in eval mode, which leaves the module as it was.
+    found by one pass of a grey 224x224 image in eval mode, which leaves the module as it was. Its normalisation is that
+    of timm's ``pretrained_cfg``, or of attributes ``mean`` and ``std``, or ImageNet's.
 
     Args:
         module: the encoder; used itself, not a copy.
@@ -89,24 +101,25 @@ class ModuleEncoder(Encoder):
                 reductions = tuple(_stride(shape) for shape in shapes)
         self.channels = channels
         self.reductions = reductions
+        self.mean, self.std = _declared_normalisation(module)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        maps = _as_list(self.module(image))
-        for index, feature in enumerate(maps):
-            if feature.dim() != 4:
-                raise ValueError(
-                    f"SynergyNet: expected feature maps (B, C, h, w) from {type(self.module).__name__}, got map "
-                    f"{index} of shape {tuple(feature.shape)}"
-                )
-        if len(maps) != len(self.channels):
+        return _maps(self.module(image), self.channels, type(self.module).__name__)
+
+
+# torch.fx cannot follow the conditions on types and shapes in it; it is one step of a graph that it draws.
+@torch.fx.wrap
+def _maps(output: object, channels: Sequence[int], name: str) -> list[Tensor]:
+    maps = _as_list(output)
+    for index, feature in enumerate(maps):
+        if feature.dim() != 4:
             raise ValueError(
-                f"SynergyNet: expected {len(self.channels)} feature maps from {type(self.module).__name__}, "
-                f"got {len(maps)}"
+                f"SynergyNet: expected feature maps (B, C, h, w) from {name}, got map {index} of shape "
+                f"{tuple(feature.shape)}"
             )
-        return [
-            _channels_first(feature, channels, type(self.module).__name__)
-            for feature, channels in zip(maps, self.channels, strict=True)
-        ]
+    if len(maps) != len(channels):
+        raise ValueError(f"SynergyNet: expected {len(channels)} feature maps from {name}, got {len(maps)}")
+    return [_channels_first(feature, count, name) for feature, count in zip(maps, channels, strict=True)]
 
 
 def _declared(module: nn.Module) -> tuple[tuple[int, ...] | None, tuple[int | None, ...] | None]:
@@ -118,6 +131,18 @@ def _declared(module: nn.Module) -> tuple[tuple[int, ...] | None, tuple[int | No
         tuple(channels) if isinstance(channels, Sequence) else None,
         tuple(reductions) if isinstance(reductions, Sequence) else None,
     )
+
+
+def _declared_normalisation(module: nn.Module) -> tuple[Colour, Colour]:
+    config = getattr(module, "pretrained_cfg", None)
+
+    def declared(name: str, default: Colour) -> Colour:
+        value = config.get(name) if isinstance(config, Mapping) else getattr(module, name, None)
+        if not isinstance(value, Sequence) or len(value) != 3:
+            return default
+        return float(value[0]), float(value[1]), float(value[2])
+
+    return declared("mean", IMAGENET_MEAN), declared("std", IMAGENET_STD)
 
 
 def _probe(module: nn.Module) -> list[torch.Size]:

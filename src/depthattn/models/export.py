@@ -6,15 +6,12 @@ import os
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from depthattn._extras import require
+from depthattn.models.network import SynergyNetwork
 from depthattn.ops import checks
-
-if TYPE_CHECKING:
-    from depthattn.models.synergynet import SynergyNet
 
 INPUT, OUTPUTS = "image", ("depth", "semantics")
 _NAME = "SynergyNet.export_onnx"
@@ -25,7 +22,7 @@ _OLDEST_TORCH = "2.7"
 _EXAMPLE_SIZE = (97, 131)
 
 
-def write_onnx(model: SynergyNet, path: str | os.PathLike[str], size: tuple[int, int] | None) -> None:
+def write_onnx(model: SynergyNetwork, path: str | os.PathLike[str], size: tuple[int, int] | None) -> None:
     """Write ``model``, ready for inference, to ``path``; see :meth:`SynergyNet.export_onnx`."""
     path = Path(path)
     _check(model, path, size)
@@ -72,12 +69,12 @@ def write_onnx(model: SynergyNet, path: str | os.PathLike[str], size: tuple[int,
         os.replace(written, path)
 
 
-def _check(model: SynergyNet, path: Path, size: tuple[int, int] | None) -> None:
+def _check(model: SynergyNetwork, path: Path, size: tuple[int, int] | None) -> None:
     if size is not None:
         for name, side in zip(("size[0]", "size[1]"), checks.image_size(_NAME, size), strict=True):
             checks.check_number(_NAME, name, side, at_least=_SMALLEST)
-    if model.image_mean.dtype != torch.float32:
-        raise ValueError(f"{_NAME}: expected a model in float32, got {model.image_mean.dtype}")
+    if model.dtype != torch.float32:
+        raise ValueError(f"{_NAME}: expected a model in float32, got {model.dtype}")
     if path.is_dir():
         raise IsADirectoryError(f"{_NAME}: expected a file, got the folder {path}")
     if not path.parent.is_dir():

@@ -39,14 +39,19 @@ class DepthHead(nn.Module):
         nn.init.constant_(self.conv.bias, math.log(math.expm1(_INITIAL_DEPTH - _MIN_DEPTH)))  # type: ignore[arg-type]  # a Conv2d made with its default bias has one
 
     def forward(self, features: Tensor) -> Tensor:
-        dtype = compute_dtype(features)
-        device = features.device.type
-        full_precision = (
-            torch.autocast(device, enabled=False)
-            if not features.is_meta and torch.is_autocast_enabled(device)
-            else contextlib.nullcontext()
-        )
-        with full_precision:
-            bias = None if self.conv.bias is None else self.conv.bias.to(dtype)
-            z = F.conv2d(features.to(dtype), self.conv.weight.to(dtype), bias, padding=1)
-            return F.softplus(z) + _MIN_DEPTH
+        return _depth(features, self.conv.weight, self.conv.bias)
+
+
+# torch.fx cannot follow the conditions on a device; this is one step of a graph that it draws.
+@torch.fx.wrap
+def _depth(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    dtype = compute_dtype(features)
+    device = features.device.type
+    full_precision = (
+        torch.autocast(device, enabled=False)
+        if not features.is_meta and torch.is_autocast_enabled(device)
+        else contextlib.nullcontext()
+    )
+    with full_precision:
+        z = F.conv2d(features.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), padding=1)
+        return F.softplus(z) + _MIN_DEPTH

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from depthattn.layers.lateral_sharing import LateralSharingUnit
 from depthattn.layers.up_projection import UpProjection
-
-if TYPE_CHECKING:
-    from depthattn.models.synergynet import SynergyNet
+from depthattn.models.network import NetworkT, SynergyNetwork
 
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 _PROBE_SIZE = 224
@@ -60,10 +58,10 @@ class _Addition(nn.Module):
         return "share per channel" if self.number is None else f"share={self.number:g}"
 
 
-def folded(model: SynergyNet) -> SynergyNet:
+def folded(model: NetworkT) -> NetworkT:
     """A copy of ``model`` for inference; see :meth:`SynergyNet.optimize_for_inference`."""
     copied = copy.deepcopy(model).eval().requires_grad_(False)
-    dtype = copied.image_mean.dtype
+    dtype = copied.dtype
     if dtype.itemsize < 4:
         # Half precision would round every folded weight and could not tell a wrong fold from a right one.
         copied.float()
@@ -78,7 +76,7 @@ def folded(model: SynergyNet) -> SynergyNet:
     return copied
 
 
-def _own_pairs(model: SynergyNet) -> Iterator[tuple[nn.Module, str, str]]:
+def _own_pairs(model: SynergyNetwork) -> Iterator[tuple[nn.Module, str, str]]:
     yield model.neck, "0", "1"
     for decoder in (model.depth_decoder, model.semantic_decoder):
         for up in decoder.up_projections:
@@ -123,7 +121,7 @@ def _replace(owner: nn.Module, name: str, module: nn.Module) -> None:
     setattr(owner.get_submodule(parent), leaf, module)
 
 
-def _fold_encoder(model: SynergyNet) -> str:
+def _fold_encoder(model: SynergyNetwork) -> str:
     """Fold the batch norms of any encoder that follow a convolution; returns what was left and why, or nothing.
 
     Which follows which is seen by running the encoder, as no reading of its code could tell for certain. The folded
@@ -133,9 +131,8 @@ def _fold_encoder(model: SynergyNet) -> str:
     norms = [name for name, module in encoder.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return ""
-    like = model.image_mean
     random = torch.Generator().manual_seed(0)
-    image = torch.randn(1, 3, _PROBE_SIZE, _PROBE_SIZE, generator=random).to(like)
+    image = torch.randn(1, 3, _PROBE_SIZE, _PROBE_SIZE, generator=random).to(cast(Tensor, model.neck[0].weight))
     try:
         before, pairs = _observe(encoder, image)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
@@ -196,7 +193,7 @@ def _same(ours: Tensor, theirs: Tensor) -> bool:
     return ours.shape == theirs.shape and torch.allclose(ours, theirs, rtol=0.0, atol=bound, equal_nan=True)
 
 
-def _fold_gates(model: SynergyNet) -> None:
+def _fold_gates(model: SynergyNetwork) -> None:
     r"""Share with one addition per task, or none.
 
     .. math:: y_t = m_t (x_t + r_t x_u), \qquad m_t = 1 + G_{tt}, \quad r_t = G_{tu} / m_t

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from depthattn.models.synergynet import SynergyNet
+from depthattn.models.network import SynergyNetwork
 
 CARD = "README.md"
 
@@ -54,7 +52,9 @@ may bind the weights; this card does not know them.
 """
 
 
-def model_card(model: SynergyNet, class_names: Sequence[str], size: tuple[int, int] | None, notes: str | None) -> str:
+def model_card(
+    model: SynergyNetwork, class_names: Sequence[str], size: tuple[int, int] | None, notes: str | None
+) -> str:
     """Markdown with the front matter that model hubs read, and a last line by which :func:`is_ours` knows it."""
     config = model.config
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
@@ -95,6 +95,6 @@ def is_ours(card: bytes) -> bool:
     return mark is not None and hashlib.sha256(card[: mark.start()]).hexdigest().encode() == mark[1]
 
 
-def _module_name(model: SynergyNet) -> str:
+def _module_name(model: SynergyNetwork) -> str:
     encoder = getattr(model.encoder, "module", model.encoder)
     return type(encoder).__name__

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,25 +19,27 @@ from depthattn._extras import require
 from depthattn._messages import reason_of
 from depthattn._version import __version__
 from depthattn.models.model_card import CARD, is_ours, model_card
+from depthattn.models.network import NetworkT, SynergyNetwork
 from depthattn.models.weights import mismatches
 from depthattn.ops import checks
-
-if TYPE_CHECKING:
-    from depthattn.models.synergynet import SynergyNet
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 _SAVE, _LOAD = "SynergyNet.save_pretrained", "SynergyNet.from_pretrained"
 _FORMAT = "depthattn.SynergyNet/1"
 _KEYS = {"format", "depthattn_version", "model", "class_names", "image_size", "weights"}
-_MODEL_KEYS = {"encoder", "num_classes", "decoder_channels", "sharing", "up_skip", "upsample_semantics"}
+_MODEL_KEYS = {
+    "encoder", "num_classes", "decoder_channels", "sharing", "up_skip", "upsample_semantics", "output_stride"
+}  # fmt: skip
+# What folders of before there was an output_stride mean by its absence.
+_MODEL_DEFAULTS = {"output_stride": 32}
 # A plain name: what timm would look for in a folder or on a server has a colon in it.
 _ENCODER = re.compile(r"(timm:)?[\w.-]+")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def save(
-    model: SynergyNet,
+    model: SynergyNetwork,
     folder: str | os.PathLike[str],
     class_names: Sequence[str] | None,
     image_size: tuple[int, int] | None,
@@ -102,11 +104,11 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def load(
-    build: type[SynergyNet],
+    build: type[NetworkT],
     source: str | os.PathLike[str],
     encoder: nn.Module | None,
     revision: str | None,
-) -> SynergyNet:
+) -> NetworkT:
     """Build the model of a folder or of the hub; see :meth:`SynergyNet.from_pretrained`."""
     if Path(source).is_dir():
         if revision is not None:
@@ -139,7 +141,7 @@ def load(
     return model.eval()
 
 
-def assemble(build: type[SynergyNet], arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SynergyNet:
+def assemble(build: type[NetworkT], arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> NetworkT:
     """The model that ``arguments``, read from a file, describe, with the weights ``tensors``.
 
     Raises:
@@ -202,6 +204,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{_LOAD}: expected format {_FORMAT} in {path}, got {config['format']!r}; this is depthattn {__version__}"
         )
+    if isinstance(config["model"], dict):
+        config["model"] = {**_MODEL_DEFAULTS, **config["model"]}
     model = config["model"]
     _check_keys(path, model, _MODEL_KEYS, "model: ")
     encoder, widths = model["encoder"], model["decoder_channels"]

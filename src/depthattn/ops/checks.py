@@ -15,6 +15,7 @@ from depthattn.ops.joint_gradient import JointGradientOptions
 from depthattn.ops.masking import compute_dtype
 from depthattn.ops.reduce import REDUCTIONS
 from depthattn.ops.semantic_focal import SemanticFocalOptions
+from depthattn.ops.tracing import jit_traces
 
 DISTANCES = ("smooth_l1", "l1", "l2", "berhu")
 NORMALIZERS = ("pixels", "weight")
@@ -345,8 +346,9 @@ def image_size(function: str, size: Sequence[int]) -> tuple[int, int]:
         raise ValueError(f"{function}: expected size as (H, W), got {size!r}")
     height, width = size
     for side in (height, width):
-        # torch.export leaves sizes open, NumPy has integers of its own.
-        if isinstance(side, bool) or not isinstance(side, (int, torch.SymInt, Integral)):
+        # torch.export and torch.jit.trace leave sizes open, NumPy has integers of its own.
+        traced = jit_traces() and isinstance(side, torch.Tensor)
+        if isinstance(side, bool) or not (traced or isinstance(side, (int, torch.SymInt, Integral))):
             raise TypeError(f"{function}: expected size (H, W) as two ints, got {size!r}")
     if height < 1 or width < 1:
         raise ValueError(f"{function}: expected size (H, W) of at least one pixel each, got {tuple(size)}")

@@ -17,7 +17,7 @@ def plot_depth_bins(
     pixels: Sequence[int],
     *,
     reference: Sequence[float] = (),
-    ylabel: str = "rms in m",
+    ylabel: str = "RMSE in m",
     label: str = "model",
     reference_label: str = "best constant",
     size: tuple[float, float] = (5.0, 4.6),

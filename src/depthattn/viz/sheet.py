@@ -219,7 +219,7 @@ def _depth_caption(frame: Frame) -> str:
     valid = np.isfinite(target) & (target > 0)
     if not valid.any():
         return "no true depth"
-    return f"rms {np.sqrt(np.mean((predicted[valid] - target[valid]) ** 2)):.2f} m"
+    return f"RMSE {np.sqrt(np.mean((predicted[valid] - target[valid]) ** 2)):.2f} m"
 
 
 def _label_caption(frame: Frame, ignore_index: int) -> str:

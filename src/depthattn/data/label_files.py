@@ -1,0 +1,48 @@
+"""Label files as class ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from depthattn.data.codes import read_label_codes
+from depthattn.data.errors import DataError
+from depthattn.data.sample import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class LabelCoding:
+    """How the numbers of label files are to be taken.
+
+    Attributes:
+        num_classes: number of classes.
+        ignore_value: number of unlabelled pixels.
+        first_label: number of class 0.
+    """
+
+    num_classes: int
+    ignore_value: int = 255
+    first_label: int = 0
+
+
+def read_labels(path: Path, coding: LabelCoding) -> npt.NDArray[np.int64]:
+    """Class ids (H,W), -100 where there is no label.
+
+    Raises:
+        DataError: the file does not read, or a number is that of no class.
+    """
+    codes = read_label_codes(path)
+    labels = codes - coding.first_label
+    ignored = codes == coding.ignore_value
+    outside = ~ignored & ((labels < 0) | (labels >= coding.num_classes))
+    if outside.any():
+        last = coding.first_label + coding.num_classes - 1
+        raise DataError(
+            f"RGBDList: {path}: expected labels in {coding.first_label}..{last} or {coding.ignore_value} (ignored), "
+            f"got {codes[outside][0]}"
+        )
+    labels[ignored] = IGNORE_INDEX
+    return labels

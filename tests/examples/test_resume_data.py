@@ -1,0 +1,146 @@
+"""--resume knows its data by what they are, wherever they lie."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.data.nyu_factory import write_labeled_mat, write_splits_mat
+from tests.examples.factory import tiny_network, write_list, write_pictures
+
+from depthattn import SynergyNet
+
+Train = Callable[..., int]
+
+
+def started(folder: Path, train: Train, *options: object) -> None:
+    """A run of one epoch in ``folder/run`` on the frames in ``folder/data``."""
+    assert train(*options, "--output", folder / "run") == 0
+
+
+def more(train: Train, folder: Path, *options: object) -> int:
+    return train("--output", folder / "run", "--resume", *options)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.app.build_model", tiny_network)
+    monkeypatch.setattr("training.run.draw_curves", lambda *_: None)
+    monkeypatch.setattr("training.run.draw_contact_sheet", lambda *_: None)
+
+
+def test_data_that_moved_are_the_same_data(train: Train, tiny: None, tmp_path: Path) -> None:
+    """A list with a root of its own, a folder and an official file, each to another place and back into the run."""
+    write_list(tmp_path / "data", 5)
+    shutil.copytree(tmp_path / "data", tmp_path / "other")
+    (tmp_path / "other" / "frames.txt").rename(tmp_path / "renamed.txt")
+    started(tmp_path / "1", train, "--list", tmp_path / "data" / "frames.txt")
+    started(tmp_path / "2", train, "--folder", tmp_path / "data", "--val-folder", tmp_path / "data")
+    shutil.rmtree(tmp_path / "data")
+    assert more(train, tmp_path / "1", "--list", tmp_path / "renamed.txt", "--root", tmp_path / "other") == 0
+    assert more(train, tmp_path / "2", "--folder", tmp_path / "other", "--val-folder", tmp_path / "other") == 0
+    # The run knows now where they are.
+    assert more(train, tmp_path / "1") == more(train, tmp_path / "2") == 0
+    settings = json.loads((tmp_path / "2" / "run" / "config.json").read_text())["settings"]
+    assert settings["folder"] == str(tmp_path / "other")
+
+    write_labeled_mat(tmp_path / "nyu.mat", frames=6)
+    write_splits_mat(tmp_path / "splits.mat", [1, 2, 3, 4], [5, 6])
+    started(tmp_path / "3", train, "--nyu", tmp_path / "nyu.mat", "--splits", tmp_path / "splits.mat")
+    (tmp_path / "nyu.mat").rename(tmp_path / "moved.mat")
+    assert more(train, tmp_path / "3", "--nyu", tmp_path / "moved.mat") == 0
+
+
+def one_frame_more(data: Path) -> str:
+    write_pictures(data.parent / "new", 1)
+    for kind in ("images", "depths"):
+        shutil.copy(data.parent / "new" / kind / "0.png", data / kind / "9.png")
+    return "got 6"
+
+
+def one_frame_less(data: Path) -> str:
+    for kind in ("images", "depths"):
+        (data / kind / "0.png").unlink()
+    return "got 4"
+
+
+def another_name(data: Path) -> str:
+    for kind in ("images", "depths"):
+        (data / kind / "2.png").rename(data / kind / "2b.png")
+    return "got other names"
+
+
+def another_size(data: Path) -> str:
+    Image.fromarray(np.full((40, 56), 2000, np.uint16)).save(data / "depths" / "1.png")
+    return "got other sizes of files"
+
+
+def no_depth(data: Path) -> str:
+    (data / "depths" / "3.png").unlink()
+    return "got other names"
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("--folder", one_frame_more),
+        ("--folder", one_frame_less),
+        ("--folder", another_name),
+        ("--folder", another_size),
+        ("--folder", no_depth),
+        ("--val-folder", one_frame_more),
+        ("--val-folder", another_size),
+    ],
+)
+def test_data_that_changed_are_refused(
+    part: str,
+    change: Callable[[Path], str],
+    train: Train,
+    tiny: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("a", "b"):
+        write_pictures(tmp_path / name, 5)
+    started(tmp_path, train, "--folder", tmp_path / "a", "--val-folder", tmp_path / "b")
+    got = change(tmp_path / ("a" if part == "--folder" else "b"))
+    capsys.readouterr()
+    assert more(train, tmp_path) == 1
+    error = capsys.readouterr().err
+    words = "to train on" if part == "--folder" else "to score"
+    assert re.fullmatch(rf"train_nyu.py: error: --resume: expected the .*frames {words} that the run was .*\n", error)
+    assert f"run was started with, {got}; the last checkpoint is " in error
+
+
+def test_another_order_of_a_list_is_other_data(
+    train: Train, tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = write_list(tmp_path / "data", 5)
+    started(tmp_path, train, "--list", frames, "--val-list", frames)
+    first, *rest = frames.read_text().splitlines()
+    frames.write_text("\n".join([*rest, first]))
+    assert more(train, tmp_path) == 1
+    assert "to train on that the run was started with, got other names" in capsys.readouterr().err
+
+
+def test_an_encoder_whose_first_weights_are_gone(
+    train: Train, tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path | None] = []
+
+    def build(settings: Any, num_classes: int) -> SynergyNet:
+        asked.append(settings.encoder_weights)
+        return tiny_network(settings, num_classes)
+
+    monkeypatch.setattr("training.app.build_model", build)
+    weights = tmp_path / "resnet18.pth"
+    started(tmp_path, train, "--train-frames", 2, "--val-frames", 1, "--encoder-weights", weights)
+    assert more(train, tmp_path) == 0
+    assert asked == [weights, None]
