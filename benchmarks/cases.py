@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +14,8 @@ from benchmarks import formulas, peers
 from benchmarks.formulas import features_of
 from benchmarks.inputs import NUM_CLASSES, Inputs, Source, Tensors
 from benchmarks.measure import Outcome
-from benchmarks.sides import Side, compiled, ours, peer, textbook
+from benchmarks.sides import REFERENCE, Side, compiled, ours, peer, reference, textbook
+from benchmarks.targets import Target
 from depthattn import functional
 
 OPERATIONS = (
@@ -24,22 +26,11 @@ OPERATIONS = (
     "semi_dense_up_skip",
     "attention_depth",
 )
-# Height and width of the scaling series, 4:3, from 0.1 to 50 megapixels.
-SERIES = ((288, 384), (864, 1152), (2736, 3648), (6144, 8192))
-QUICK_SERIES = ((48, 64), (96, 128))
-
-
-@dataclass(frozen=True)
-class Target:
-    """What ``side`` is to reach against ``versus``, forward and backward together.
-
-    ``"speed"``: at least ``expected`` times as fast; ``"memory"``: at most ``expected`` times its peak.
-    """
-
-    side: str
-    versus: str
-    wanted: float
-    quantity: str = "speed"
+# Height and width of the series over sizes, 4:3, from 0.1 to 50 megapixels.
+SIZES = ((288, 384), (864, 1152), (2736, 3648), (6144, 8192))
+QUICK_SIZES = ((48, 64), (96, 128))
+# Where the price of a call shows.
+SMALL = ((2, 8, 8), (2, 60, 80))
 
 
 @dataclass(frozen=True)
@@ -53,10 +44,10 @@ class Case:
         make: the inputs.
         expected: values and gradients in float64.
         sides: everything that is measured on it.
-        targets: by device type.
+        targets: by device type, and ``"busy"`` for a CPU with other processes at work.
         backward_reads: whether the gradient depends on the inputs, so that the backward pass has to read them.
-        bounds_memory: whether the peak of our sides is to be near the bytes returned.
-        series: whether it belongs to the series over image sizes.
+        bounds_memory: whether the peak of our kernels is to be near the bytes returned.
+        group: ``"main"``, ``"sizes"`` for the series over image sizes, or ``"small"``.
     """
 
     name: str
@@ -68,16 +59,15 @@ class Case:
     targets: dict[str, tuple[Target, ...]]
     backward_reads: bool = True
     bounds_memory: bool = True
-    series: bool = False
+    group: str = "main"
 
 
-def _faster(cpu: Sequence[Target]) -> dict[str, tuple[Target, ...]]:
-    cuda = (Target("triton", "textbook", 5), Target("triton", "compiled", 1))
-    return {"cpu": tuple(cpu), "cuda": cuda}
-
-
-def _leaner(sides: Sequence[str], versus: str, wanted: float) -> tuple[Target, ...]:
-    return tuple(Target(side, versus, wanted, "memory") for side in sides)
+def _targets(
+    cpu: Sequence[Target],
+    busy: Sequence[Target] = (),
+    cuda: Sequence[Target] = (Target("triton", "textbook", 5), Target("triton", "compiled", 1)),
+) -> dict[str, tuple[Target, ...]]:
+    return {"cpu": tuple(cpu), "busy": tuple(busy), "cuda": tuple(cuda)}
 
 
 def _size(*numbers: int) -> str:
@@ -86,6 +76,21 @@ def _size(*numbers: int) -> str:
 
 def _expected_of_maps(terms_of: Callable[[Tensors, Tensor], formulas.Terms], halo: int) -> Callable[[Inputs], Outcome]:
     return lambda inputs: formulas.expected_of_maps(terms_of, halo, inputs)
+
+
+SMOOTH_L1 = "torch smooth_l1_loss"
+CROSS_ENTROPY = "torch cross_entropy"
+INTERPOLATED = "torch interpolate + cross_entropy"
+
+
+def _smooth_l1() -> Side:
+    return peer(SMOOTH_L1, peers.smooth_l1, definition=peers.SMOOTH_L1, expected=peers.smooth_l1_expected)
+
+
+def _cross_entropy(name: str) -> Side:
+    return peer(
+        name, peers.cross_entropy, definition=peers.CROSS_ENTROPY, expected=peers.cross_entropy_expected
+    )  # fmt: skip
 
 
 def _depth_aware_run(t: Tensors) -> tuple[Tensor, ...]:
@@ -105,29 +110,28 @@ def depth_aware(shape: tuple[int, int, int]) -> Case:
         expected=_expected_of_maps(formulas.depth_aware_terms, 0),
         sides=(
             *ours(_depth_aware_run),
+            reference(_depth_aware_run),
             textbook(formulas.depth_aware),
             compiled(formulas.depth_aware),
-            peer(
-                "torch smooth_l1_loss",
-                peers.smooth_l1,
-                definition="smooth L1 alone: no attention weight",
-                expected=peers.smooth_l1_expected,
-            ),
+            _smooth_l1(),
         ),
-        targets=_faster(
-            [Target("eager", "textbook", 4), Target("eager", "compiled", 1), Target("inductor", "compiled", 2)]
+        targets=_targets(
+            [Target("cpu", "compiled", 4), Target("cpu", SMOOTH_L1, 1.5, "time")],
+            [Target("cpu", SMOOTH_L1, 2, "time")],
         ),
     )
 
 
 def _joint_gradient_run(t: Tensors) -> tuple[Tensor, ...]:
-    return (functional.joint_gradient_loss(t["pred"], t["target"], t.get("semantics")),)
+    return (
+        functional.joint_gradient_loss(t["pred"], t["target"], labels=t.get("labels"), semantics=t.get("semantics")),
+    )
 
 
 def joint_gradient(shape: tuple[int, int, int], kind: str) -> Case:
     def make(source: Source) -> Inputs:
         semantics = source.labels(shape) if kind == "labels" else source.depth(shape, 0.25, 10.0)
-        tensors = {"pred": source.depth(shape, 0.25, 11.0), "target": source.target(shape), "semantics": semantics}
+        tensors = {"pred": source.depth(shape, 0.25, 11.0), "target": source.target(shape), kind: semantics}
         return source.loss(tensors, "pred")
 
     return Case(
@@ -138,28 +142,27 @@ def joint_gradient(shape: tuple[int, int, int], kind: str) -> Case:
         expected=_expected_of_maps(formulas.joint_gradient_terms, 2),
         sides=(
             *ours(_joint_gradient_run),
-            textbook(formulas.joint_gradient_conv2d, name="textbook (conv2d)"),
-            textbook(formulas.joint_gradient),
+            reference(_joint_gradient_run),
+            textbook(formulas.joint_gradient_conv2d),
             compiled(formulas.joint_gradient),
             peer("kornia spatial_gradient", peers.kornia_sobel),
+            _smooth_l1(),
         ),
-        targets=_faster(
-            [
-                Target("eager", "textbook (conv2d)", 10),
-                Target("eager", "compiled", 1.5),
-                Target("inductor", "compiled", 2),
-            ]
+        targets=_targets(
+            [Target("cpu", "textbook", 15), Target("cpu", "compiled", 8)], [Target("cpu", "textbook", 8)]
         ),
-    )
+    )  # fmt: skip
 
 
 def _semantic_focal_run(t: Tensors) -> tuple[Tensor, ...]:
     return (functional.semantic_focal_loss(t["logits"], t["labels"]),)
 
 
-def semantic_focal(batch: int, size: tuple[int, int]) -> Case:
+def semantic_focal(shape: tuple[int, int, int]) -> Case:
+    batch, *size = shape
+
     def make(source: Source) -> Inputs:
-        tensors = {"logits": source.normal(batch, NUM_CLASSES, *size), "labels": source.labels((batch, *size))}
+        tensors = {"logits": source.normal(batch, NUM_CLASSES, *size), "labels": source.labels(shape)}
         return source.loss(tensors, "logits")
 
     return Case(
@@ -170,14 +173,10 @@ def semantic_focal(batch: int, size: tuple[int, int]) -> Case:
         expected=lambda inputs: formulas.expected(formulas.semantic_focal, inputs),
         sides=(
             *ours(_semantic_focal_run),
+            reference(_semantic_focal_run),
             textbook(formulas.semantic_focal),
             compiled(formulas.semantic_focal),
-            peer(
-                "torch cross_entropy",
-                peers.cross_entropy,
-                definition=peers.CROSS_ENTROPY,
-                expected=peers.cross_entropy_expected,
-            ),
+            _cross_entropy(CROSS_ENTROPY),
             peer("torch cross_entropy + exp", peers.focal_on_cross_entropy),
             peer(
                 "kornia focal_loss",
@@ -194,20 +193,21 @@ def semantic_focal(batch: int, size: tuple[int, int]) -> Case:
                 expected=peers.cross_entropy_expected,
             ),
         ),
-        targets=_faster([Target("eager", "torch cross_entropy", 1.5), Target("inductor", "torch cross_entropy", 2)]),
+        targets=_targets([Target("cpu", CROSS_ENTROPY, 2.5)], [Target("cpu", CROSS_ENTROPY, 2)]),
     )
-
-
-INTERPOLATED = "torch interpolate + cross_entropy"
 
 
 def _upsampled_focal_run(t: Tensors) -> tuple[Tensor, ...]:
     return (functional.semantic_focal_loss(t["logits"], t["labels"], upsample="bilinear"),)
 
 
-def semantic_focal_upsampled(batch: int, low: tuple[int, int], size: tuple[int, int]) -> Case:
+def semantic_focal_upsampled(shape: tuple[int, int, int]) -> Case:
+    """On logits of a quarter of the height and width."""
+    batch, *size = shape
+    low = [n // 4 for n in size]
+
     def make(source: Source) -> Inputs:
-        tensors = {"logits": source.normal(batch, NUM_CLASSES, *low), "labels": source.labels((batch, *size))}
+        tensors = {"logits": source.normal(batch, NUM_CLASSES, *low), "labels": source.labels(shape)}
         return source.loss(tensors, "logits")
 
     return Case(
@@ -218,19 +218,16 @@ def semantic_focal_upsampled(batch: int, low: tuple[int, int], size: tuple[int, 
         expected=lambda inputs: formulas.expected(formulas.semantic_focal, inputs),
         sides=(
             *ours(_upsampled_focal_run),
+            reference(_upsampled_focal_run),
             textbook(formulas.semantic_focal),
             compiled(formulas.semantic_focal),
-            peer(
-                INTERPOLATED,
-                peers.cross_entropy,
-                definition=peers.CROSS_ENTROPY,
-                expected=peers.cross_entropy_expected,
-            ),
+            _cross_entropy(INTERPOLATED),
         ),
-        targets={
-            "cpu": (Target("eager", INTERPOLATED, 2), *_leaner(("eager", "inductor"), INTERPOLATED, 0.15)),
-            "cuda": (Target("triton", INTERPOLATED, 3), *_leaner(("triton",), INTERPOLATED, 0.15)),
-        },
+        targets=_targets(
+            [Target("cpu", INTERPOLATED, 3), Target("cpu", INTERPOLATED, 0.1, "memory")],
+            [Target("cpu", INTERPOLATED, 2)],
+            [Target("triton", INTERPOLATED, 3), Target("triton", INTERPOLATED, 0.15, "memory")],
+        ),
         bounds_memory=False,
     )
 
@@ -258,11 +255,15 @@ def lateral_sharing(shape: tuple[int, int, int, int], tasks: int) -> Case:
         expected=lambda inputs: formulas.expected(formulas.lateral_sharing, inputs),
         sides=(
             *ours(_lateral_sharing_run),
+            reference(_lateral_sharing_run),
             textbook(formulas.lateral_sharing),
             compiled(formulas.lateral_sharing),
             peer("torch einsum", peers.sharing_by_einsum),
         ),
-        targets=_faster([Target("eager", "textbook", 3), Target("inductor", "compiled", 1)]),
+        targets=_targets(
+            [Target("cpu", "textbook", 6), Target("cpu", "copy", 0.75, "bandwidth"), Target("cpu", "compiled", 1)],
+            [Target("cpu", "textbook", 4)],
+        ),
     )
 
 
@@ -284,34 +285,32 @@ def semi_dense_up_skip(channels: tuple[int, int], levels: Sequence[tuple[int, in
         "(the textbook is the sum of F.interpolate)",
         make=make,
         expected=lambda inputs: formulas.expected(formula, inputs),
-        sides=(*ours(run), textbook(formula), compiled(formula)),
-        targets=_faster(
-            [Target("eager", "textbook", 2.5), Target("eager", "compiled", 2.5), Target("inductor", "textbook", 3)]
-        ),
+        sides=(*ours(run), reference(run), textbook(formula), compiled(formula)),
+        targets=_targets([Target("cpu", "textbook", 4)], [Target("cpu", "textbook", 3)]),
         backward_reads=False,
     )
 
 
+def _attention_depth_run(loss: depthattn.AttentionDrivenLoss, t: Tensors) -> tuple[Tensor, ...]:
+    # The module's own step without its third loss, which would hide the other two.
+    return loss.depth_side(t["pred"], t["target"], t["labels"], None, t["pred"].new_ones(2))[:1]
+
+
 def attention_depth(shape: tuple[int, int, int]) -> Case:
-    loss = depthattn.AttentionDrivenLoss()
+    one_pass = partial(_attention_depth_run, depthattn.AttentionDrivenLoss())
     parts = (
         _expected_of_maps(formulas.depth_aware_terms, 0),
         _expected_of_maps(formulas.joint_gradient_terms, 2),
     )
-
-    def one_pass(t: Tensors) -> tuple[Tensor, ...]:
-        # The module's own step without its third loss, which would hide the other two.
-        return loss.depth_side(t["pred"], t["target"], t["semantics"], None, t["pred"].new_ones(3))[:1]
 
     def two_calls(t: Tensors) -> tuple[Tensor, ...]:
         return (_depth_aware_run(t)[0] + _joint_gradient_run(t)[0],)
 
     def make(source: Source) -> Inputs:
         tensors = {"pred": source.depth(shape, 0.25, 11.0), "target": source.target(shape)}
-        tensors["semantics"] = source.labels(shape)
+        tensors["labels"] = source.labels(shape)
         return source.loss(tensors, "pred")
 
-    once = [Target(side, f"{side}, two calls", 1.4) for side in ("eager", "inductor")]
     return Case(
         name="attention_depth",
         operation="attention_depth",
@@ -321,46 +320,72 @@ def attention_depth(shape: tuple[int, int, int]) -> Case:
         sides=(
             *ours(one_pass),
             *ours(two_calls, label="two calls", kind="peer"),
+            reference(one_pass),
             textbook(formulas.attention_depth),
             compiled(formulas.attention_depth),
+            _smooth_l1(),
         ),
-        targets={"cpu": tuple(once), "cuda": (Target("triton", "triton, two calls", 1.4),)},
-    )
+        targets=_targets(
+            [Target("cpu", "cpu, two calls", 1.4)], cuda=[Target("triton", "triton, two calls", 1.4)]
+        ),
+    )  # fmt: skip
 
 
-def _series(case: Case, size: tuple[int, int]) -> Case:
-    """The case on one image of another size, on the sides that need no compiler for each size."""
-    kept = tuple(s for s in case.sides if s.kind == "ours" or s.name == "textbook")
+def _of_size(case: Case, size: tuple[int, int]) -> Case:
+    """The case on one image of another size, by our kernels alone: nothing else is cheap at 50 megapixels."""
     megapixels = size[0] * size[1] / 1e6
     return replace(
         case,
-        name=f"{case.operation}_{size[1]}x{size[0]}",
+        name=f"{case.name}_{size[1]}x{size[0]}",
         title=f"{case.operation}, one image of {megapixels:.1f} megapixels",
-        sides=kept,
+        sides=tuple(side for side in case.sides if side.kind == "ours"),
         targets={},
-        bounds_memory=False,
-        series=True,
+        group="sizes",
     )
+
+
+def _small(case: Case, shape: tuple[int, int, int]) -> Case:
+    """The case on a few pixels, where our call is to cost at most four times a call of PyTorch."""
+    versus = next(side.name for side in case.sides if side.name in (SMOOTH_L1, CROSS_ENTROPY, INTERPOLATED))
+    return replace(
+        case,
+        name=f"{case.name}_{_size(*shape)}",
+        sides=tuple(side for side in case.sides if side.kind in ("ours", REFERENCE) or side.name == versus),
+        targets=_targets([Target("cpu", versus, 4, "time")], cuda=()),
+        bounds_memory=False,
+        group="small",
+    )
+
+
+def _losses(shape: tuple[int, int, int]) -> list[Case]:
+    return [
+        depth_aware(shape),
+        joint_gradient(shape, "semantics"),
+        joint_gradient(shape, "labels"),
+        semantic_focal(shape),
+        semantic_focal_upsampled(shape),
+        attention_depth(shape),
+    ]
 
 
 def cases(operations: Sequence[str], *, quick: bool = False) -> list[Case]:
     """Every case of ``operations``, at the sizes of the targets or, with ``quick``, small."""
-    maps = (2, 48, 64) if quick else (8, 480, 640)
+    maps, logits = ((2, 48, 64), (1, 48, 64)) if quick else ((8, 480, 640), (2, 480, 640))
     pyramid = [(8, 10), (15, 20), (30, 40), (60, 80), (120, 160)]
     table = [
         depth_aware(maps),
-        joint_gradient(maps, "map"),
+        joint_gradient(maps, "semantics"),
         joint_gradient(maps, "labels"),
-        semantic_focal(1 if quick else 2, (48, 64) if quick else (480, 640)),
-        semantic_focal_upsampled(
-            1 if quick else 2, (12, 16) if quick else (120, 160), (48, 64) if quick else (480, 640)
-        ),
+        semantic_focal(logits),
+        semantic_focal_upsampled(logits),
         lateral_sharing((1, 16, 12, 16) if quick else (4, 128, 60, 80), tasks=2),
         semi_dense_up_skip((1, 4) if quick else (2, 64), pyramid[:3] if quick else pyramid),
         attention_depth(maps),
     ]
-    for size in QUICK_SERIES if quick else SERIES:
-        table += [_series(depth_aware((1, *size)), size), _series(joint_gradient((1, *size), "labels"), size)]
+    for shape in SMALL[:1] if quick else SMALL:
+        table += [_small(case, shape) for case in _losses(shape)]
+    for size in QUICK_SIZES if quick else SIZES:
+        table += [_of_size(case, size) for case in (depth_aware((1, *size)), joint_gradient((1, *size), "labels"))]
     selected = [case for case in table if case.operation in operations]
     # The targets speak of their sizes, and a quick run never judges a time.
     return [replace(case, targets={}, bounds_memory=False) for case in selected] if quick else selected

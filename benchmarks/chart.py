@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import results
+from benchmarks.targets import pixels
 from depthattn._extras import require
 
-COLOURS = {"ours": "#1f6feb", "textbook": "#8c959f", "compiled": "#bf8700", "peer": "#c4c9d0"}
-LEGEND = {"ours": "depthattn", "textbook": "textbook", "compiled": "torch.compile of it", "peer": "what else there is"}
-LINES = {"eager": "#1f6feb", "inductor": "#54a3ff", "triton": "#0a3069", "textbook": "#8c959f"}
+COLOURS = {"ours": "#1f6feb", "reference": "#9ec5fe", "textbook": "#8c959f", "compiled": "#bf8700", "peer": "#c4c9d0"}
+LEGEND = {
+    "ours": "depthattn",
+    "reference": "its formula, where there are no kernels",
+    "textbook": "textbook",
+    "compiled": "torch.compile of it",
+    "peer": "what else there is",
+}
+LINES = {"cpu": "#1f6feb", "triton": "#0a3069"}
 INK = "#24292f"
 MUTED = "#57606a"
 COLUMNS = 2
@@ -21,19 +28,25 @@ PANEL_INCHES = 0.7
 DPI = 130
 
 
+def names_of(result: dict[str, Any]) -> list[str]:
+    """The files that :func:`draw` writes."""
+    return list(_parts(result))
+
+
 def draw(result: dict[str, Any], folder: Path) -> list[str]:
     """Write the charts of a run into ``folder`` and return their file names."""
-    slug = result["machine"]["slug"]
-    names = []
-    bars = [c for c in result["cases"] if not c["series"] and c["dtype"] == "float32" and timed(c)]
-    if bars:
-        names.append(f"benchmarks-{slug}.png")
-        _bars(bars, result, folder / names[-1])
-    series = [c for c in result["cases"] if c["series"] and c["dtype"] == "float32" and timed(c)]
-    if series:
-        names.append(f"benchmarks-{slug}-sizes.png")
-        _series(series, folder / names[-1])
-    return names
+    for name, (paint, cases) in _parts(result).items():
+        paint(cases, result, folder / name)
+    return names_of(result)
+
+
+def _parts(result: dict[str, Any]) -> dict[str, tuple[Callable[..., None], list[dict[str, Any]]]]:
+    """By file name: what paints it, and of which cases."""
+    stem = "-".join(filter(None, ("benchmarks", result["machine"]["slug"], results.busy_of(result))))
+    shown = [case for case in result["cases"] if case["dtype"] == "float32" and timed(case)]
+    main, sizes = ([case for case in shown if case["group"] == group] for group in ("main", "sizes"))
+    parts = {f"{stem}.png": (_bars, main), f"{stem}-sizes.png": (_series, sizes)}
+    return {name: (paint, cases) for name, (paint, cases) in parts.items() if cases}
 
 
 def timed(case: dict[str, Any]) -> list[dict[str, Any]]:
@@ -43,6 +56,11 @@ def timed(case: dict[str, Any]) -> list[dict[str, Any]]:
 def _figure(width: float, height: float) -> Any:
     figure = require("matplotlib.figure", extra="bench", purpose="the chart of the benchmark")
     return figure.Figure(figsize=(width, height), layout="constrained")
+
+
+def _heading(result: dict[str, Any]) -> str:
+    where, day = results.title_of(result), result["date"][:10]
+    return f"Forward + backward in milliseconds, shorter is better: {where}, float32, {day}"
 
 
 def _bars(cases: Sequence[dict[str, Any]], result: dict[str, Any], path: Path) -> None:
@@ -55,12 +73,7 @@ def _bars(cases: Sequence[dict[str, Any]], result: dict[str, Any], path: Path) -
         axis.set_visible(False)
     for axis, case, height in zip(axes.flat, cases, (h for h in heights for _ in range(COLUMNS)), strict=False):
         _panel(axis, case, slots=(height - PANEL_INCHES) / BAR_INCHES)
-    where = results.name_of(result["machine"])
-    figure.suptitle(
-        f"Forward + backward in milliseconds, shorter is better: {where}, float32, {result['date'][:10]}",
-        fontsize=12,
-        color=INK,
-    )
+    figure.suptitle(_heading(result), fontsize=12, color=INK)
     kinds = [kind for kind in COLOURS if any(row["kind"] == kind for case in cases for row in timed(case))]
     handles = [patches.Patch(color=COLOURS[kind], label=LEGEND[kind]) for kind in kinds]
     if any("definition" in row for case in cases for row in timed(case)):
@@ -98,7 +111,7 @@ def _panel(axis: Any, case: dict[str, Any], slots: float) -> None:
     axis.set_xticks([])
 
 
-def _series(cases: Sequence[dict[str, Any]], path: Path) -> None:
+def _series(cases: Sequence[dict[str, Any]], result: dict[str, Any], path: Path) -> None:
     operations = list(dict.fromkeys(case["operation"] for case in cases))
     figure = _figure(12, 4)
     axes = figure.subplots(1, len(operations), squeeze=False, sharey=True)
@@ -106,9 +119,8 @@ def _series(cases: Sequence[dict[str, Any]], path: Path) -> None:
         curves: dict[str, list[tuple[float, float]]] = {}
         for case in cases:
             if case["operation"] == operation:
-                batch, height, width = case["inputs"]["pred"]
                 for row in timed(case):
-                    point = (batch * height * width / 1e6, row["time_ms"]["both"]["median"])
+                    point = (pixels(case) / 1e6, row["time_ms"]["both"]["median"])
                     curves.setdefault(row["side"], []).append(point)
         for side, points in curves.items():
             axis.loglog(*zip(*sorted(points), strict=True), marker="o", markersize=4, label=side, color=LINES.get(side))
@@ -121,6 +133,7 @@ def _series(cases: Sequence[dict[str, Any]], path: Path) -> None:
         axis.legend(frameon=False, fontsize=9)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8, colors=MUTED)
+    figure.suptitle(_heading(result), fontsize=12, color=INK)
     axes[0, 0].set_ylabel("forward + backward, ms", fontsize=9, color=MUTED)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
 

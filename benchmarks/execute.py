@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from benchmarks.cases import Case, Target
+from benchmarks.cases import Case
 from benchmarks.gate import check
 from benchmarks.inputs import Inputs, Source
 from benchmarks.measure import PASSES, Run, Schedule, differentiate, interleaved, peak_memory, summary
-from benchmarks.sides import BACKENDS, OURS, Side
+from benchmarks.sides import BACKENDS, Side
+from benchmarks.targets import Row, judge, judge_memory
 
-MEMORY_TARGET = 1.1
-
-Row = dict[str, Any]
 Advance = Callable[[str, float], None]
 
 
@@ -29,6 +27,7 @@ class Plan:
     backends: tuple[str, ...] = BACKENDS
     compile_only: tuple[str, ...] | None = None
     bandwidth: float = 0.0
+    busy: int = 0
 
     def refusal(self, side: Side, case: Case) -> str | None:
         """Why ``side`` is not run, if it is not."""
@@ -67,11 +66,12 @@ def execute(case: Case, dtype: torch.dtype, plan: Plan, advance: Advance) -> dic
         "title": case.title,
         "dtype": str(dtype).removeprefix("torch."),
         "inputs": {name: list(t.shape) for name, t in inputs.tensors.items()},
-        "series": case.series,
+        "group": case.group,
         "returned_bytes": returned,
         "minimal_bytes": minimal,
         "rows": rows,
-        "targets": _targets(case, rows, returned, plan.device),
+        "targets": judge(case.targets.get("busy" if plan.busy else plan.device.type, ()), rows)
+        + (judge_memory(rows, returned) if case.bounds_memory and not plan.busy else []),
     }
 
 
@@ -140,30 +140,3 @@ def _minimal_bytes(case: Case, inputs: Inputs) -> dict[str, int]:
         "backward": backward,
         "both": read + gradients + outputs if scalar else forward + backward,
     }
-
-
-def _targets(case: Case, rows: Sequence[Row], returned: int, device: torch.device) -> list[dict[str, Any]]:
-    by_side = {row["side"]: row for row in rows}
-    judged = [_judge(target, by_side) for target in case.targets.get(device.type, ())]
-    if case.bounds_memory:
-        ours = (row for row in rows if row["kind"] == OURS and row["status"] == "ok")
-        aim = Target("", "bytes returned", MEMORY_TARGET, "memory")
-        judged += [_verdict(replace(aim, side=row["side"]), row["peak_bytes"]["both"] / returned) for row in ours]
-    return judged
-
-
-def _judge(target: Target, by_side: dict[str, Row]) -> dict[str, Any]:
-    side, versus = by_side[target.side], by_side[target.versus]
-    if side["status"] != "ok" or versus["status"] != "ok":
-        return _verdict(target, None)
-    if target.quantity == "speed":
-        return _verdict(target, versus["time_ms"]["both"]["median"] / side["time_ms"]["both"]["median"])
-    return _verdict(target, side["peak_bytes"]["both"] / versus["peak_bytes"]["both"])
-
-
-def _verdict(target: Target, measured: float | None) -> dict[str, Any]:
-    if measured is None:
-        met = None
-    else:
-        met = measured >= target.wanted if target.quantity == "speed" else measured <= target.wanted
-    return {**asdict(target), "measured": measured, "met": met}

@@ -16,6 +16,7 @@ if __package__ in (None, ""):
 
 from benchmarks import chart, results
 from benchmarks.machine import ROOT
+from benchmarks.targets import pixels
 
 INTRODUCTION = """\
 # Benchmarks
@@ -27,17 +28,20 @@ float64 within the bound of its dtype, and a side that does not gets no time. Si
 one run, on inputs that rotate through more memory than the cache holds; times are medians, with the 20th and 80th
 percentile. Speeds are compared within a run only. Rows that we lose are shown like the others.
 
-- **eager**, **inductor**, **triton**: the backends of depthattn.
-- **textbook**: the formula of `ops/<operation>/reference.py` under autograd with dense masks; for the joint gradient
-  loss also **textbook (conv2d)**, the paper's formula with every map convolved by both Sobel kernels.
-- **compiled**: `torch.compile` of the textbook, for the shapes of the case.
+- **cpu**, **triton**: the kernels of depthattn; **reference**: its formula under autograd, which runs where there are
+  no kernels.
+- **textbook**: the paper's formula under autograd with dense masks, as in `benchmarks/formulas.py`; for the joint
+  gradient loss every map is convolved by both Sobel kernels.
+- **compiled**: `torch.compile` of the formula, for the shapes of the case; the joint gradient loss by slices, which
+  compile to more than convolutions do.
 - The rest is what else there is on PyPI. A side that computes something else says what, and is checked against that.
 
 MiB is the peak of memory beyond the inputs in each pass; outputs, what forward keeps and returned gradients count.
 *Bandwidth* is the bytes that have to be read and written at the least (over both passes of a loss: its inputs once and
 its gradient once; for a layer each pass by itself), per second, as a fraction of the measured speed of a large copy.
 
-Measure again with `python benchmarks/run.py`, then `python benchmarks/report.py`.
+Measure again with `python benchmarks/run.py`, with `python benchmarks/run.py --busy 2` for a machine on which two
+other processes compute, then `python benchmarks/report.py`.
 """
 
 
@@ -112,11 +116,16 @@ def notes(case: dict[str, Any]) -> list[str]:
 
 
 def target_line(target: dict[str, Any]) -> list[str]:
-    relation = ">=" if target["quantity"] == "speed" else "peak <="
-    aim = f"{relation} {target['wanted']:g}x {target['versus']}"
+    relation = {"speed": ">=", "time": "time <=", "memory": "peak <=", "bandwidth": ">=", "growth": "per pixel <="}
+    aim = f"{relation[target['quantity']]} {target['wanted']:g}x {target['versus']}"
     measured = "not measured" if target["measured"] is None else f"{target['measured']:.2f}x"
     verdict = {True: "met", False: "**missed**", None: ""}[target["met"]]
     return [target["side"], aim, measured, verdict]
+
+
+def targets_table(cases: Sequence[dict[str, Any]]) -> list[str]:
+    rows = [[case["name"], *target_line(target)] for case in cases for target in case["targets"]]
+    return [*table(["case", "side", "target", "measured", ""], rows, words=3), ""] if rows else []
 
 
 def case_section(case: dict[str, Any]) -> list[str]:
@@ -128,10 +137,15 @@ def case_section(case: dict[str, Any]) -> list[str]:
     return [*lines, *remarks, ""] if remarks else lines
 
 
-def pixels(case: dict[str, Any]) -> int:
-    """Pixels of a case on depth maps."""
-    batch, height, width = case["inputs"]["pred"]
-    return int(batch * height * width)
+def small_section(cases: Sequence[dict[str, Any]]) -> list[str]:
+    """Microseconds of a call on a few pixels."""
+    rows = []
+    for case in cases:
+        times = {row["side"]: row for row in case["rows"] if row["status"] == "ok"}
+        for side, row in times.items():
+            both = row["time_ms"]["both"]
+            rows.append([case["name"], side, *(f"{1e3 * both[key]:.0f}" for key in ("median", "p20", "p80"))])
+    return [*table(["case", "side", "microseconds", "p20", "p80"], rows, words=2), "", *targets_table(cases)]
 
 
 def series_section(cases: Sequence[dict[str, Any]]) -> list[str]:
@@ -149,12 +163,12 @@ def series_section(cases: Sequence[dict[str, Any]]) -> list[str]:
             rows.append([f"{pixels(case) / 1e6:.1f}", *cells])
         header = ["megapixels", *(f"{s} ns/pixel" for s in sides), *(f"{s} peak bytes/pixel" for s in sides)]
         lines += [f"`{operation}_loss`, forward + backward:", "", *table(header, rows, words=0), ""]
-    return lines
+    return lines + targets_table(cases)
 
 
 def machine_section(result: dict[str, Any], charts: Sequence[str]) -> list[str]:
     host, code = result["machine"], result["commit"]
-    where = results.name_of(host)
+    where = results.title_of(result)
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items() if version)
     dirty = " with uncommitted changes" if code["dirty"] else ""
     load = result["load_average"]
@@ -178,12 +192,15 @@ def machine_section(result: dict[str, Any], charts: Sequence[str]) -> list[str]:
         "",
     ]
     facts += [line for name in charts for line in (f"![{where}]({name})", "")]
-    for case in result["cases"]:
-        if not case["series"]:
-            facts += case_section(case)
-    series = [case for case in result["cases"] if case["series"] and case["dtype"] == "float32"]
-    if series:
-        facts += ["### Cost over image sizes", "", *series_section(series)]
+    grouped = {
+        group: [case for case in result["cases"] if case["group"] == group] for group in ("main", "small", "sizes")
+    }
+    for case in grouped["main"]:
+        facts += case_section(case)
+    if grouped["small"]:
+        facts += ["### Calls on a few pixels", "", *small_section(grouped["small"])]
+    if grouped["sizes"]:
+        facts += ["### Cost over image sizes", "", *series_section(grouped["sizes"])]
     return facts
 
 
@@ -195,7 +212,7 @@ def summary_section(found: Sequence[dict[str, Any]]) -> list[str]:
         missed = [(case, t) for case, t in judged if not t["met"]]
         if not judged:
             continue
-        lines += [f"{result['machine']['slug']}: {len(judged) - len(missed)} of {len(judged)} targets met.", ""]
+        lines += [f"{results.title_of(result)}: {len(judged) - len(missed)} of {len(judged)} targets met.", ""]
         rows = [[c["name"], *target_line(t)[:3]] for c, t in missed]
         lines += [*table(["missed in", "side", "target", "measured"], rows, words=3), ""] if rows else []
     return ["## Targets", "", *lines] if lines else []
@@ -208,7 +225,7 @@ def render(found: Sequence[dict[str, Any]], charts: dict[str, list[str]]) -> str
         lines += ["No complete run has been recorded yet.", ""]
     lines += summary_section(found)
     for result in found:
-        lines += machine_section(result, charts.get(result["machine"]["slug"], []))
+        lines += machine_section(result, charts.get(results.title_of(result), []))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -220,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = results.newest(options.results)
         options.docs.mkdir(parents=True, exist_ok=True)
-        charts = {result["machine"]["slug"]: chart.draw(result, options.docs) for result in found}
+        charts = {results.title_of(result): chart.draw(result, options.docs) for result in found}
         page = options.docs / "benchmarks.md"
         page.write_text(render(found, charts))
     except (ImportError, OSError, ValueError) as error:

@@ -34,17 +34,22 @@ def rounded(value: Any) -> Any:
     return value
 
 
-def name_of(machine: dict[str, Any]) -> str:
-    """What a reader calls it: its GPU, or its processor and threads."""
+def title_of(result: Result) -> str:
+    """What a reader calls it: its GPU, or its processor and threads, and what else ran there."""
+    machine, busy = result["machine"], result["busy"]
     gpu = machine["gpu"]
-    name: str = gpu["name"] if gpu else f"{machine['cpu']} with {machine['instructions']}, {machine['threads']} threads"
-    return name
+    name = gpu["name"] if gpu else f"{machine['cpu']} with {machine['instructions']}, {machine['threads']} threads"
+    return f"{name}, beside {busy} busy processes" if busy else str(name)
+
+
+def busy_of(result: Result) -> str:
+    return f"busy{result['busy']}" if result["busy"] else ""
 
 
 def path_of(result: Result, folder: Path) -> Path:
-    """<folder>/<machine>/<date>.json; runs that leave something out say so in their name."""
+    """<folder>/<machine>/<date>.json; runs beside busy processes or that leave something out say so in their name."""
     scope = "quick" if result["quick"] else "" if result["complete"] else "partial"
-    name = result["date"][:10] + (f"-{scope}" if scope else "")
+    name = "-".join(filter(None, (result["date"][:10], busy_of(result), scope)))
     return folder / result["machine"]["slug"] / f"{name}.json"
 
 
@@ -58,12 +63,12 @@ def write(result: Result, folder: Path) -> Path:
 
 
 def newest(folder: Path) -> list[Result]:
-    """The newest complete run of every machine, by name of the machine."""
+    """The newest complete run of every machine, by name of the machine, and its newest beside busy processes."""
     found: list[Result] = []
     for machine in sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []:
         runs = [json.loads(path.read_text()) for path in sorted(machine.glob("*.json"))]
         complete = [run for run in runs if run["complete"]]
-        if complete:
-            found.append(max(complete, key=lambda run: run["date"]))
+        for busy in sorted({run["busy"] for run in complete}):
+            found.append(max((run for run in complete if run["busy"] == busy), key=lambda run: run["date"]))
             validate(found[-1])
     return found

@@ -1,17 +1,22 @@
 """Measure depthattn against its textbook, the compiler and what else there is.
 
-    python benchmarks/run.py [--device cpu|cuda] [--op OP ...] [--backend BACKEND ...] [--quick] [--output DIR]
+    python benchmarks/run.py [--device cpu|cuda] [--op OP ...] [--backend BACKEND ...] [--busy N] [--quick]
+                             [--output DIR]
 
-Every side is first checked, values and gradients, against the reference formula in float64; one that is wrong gets no
-time. Exit code 0 if all that ran was right, 1 if a side was wrong or failed, 2 for a wrong argument.
+Every side is first checked, values and gradients, against the formula in float64; one that is wrong gets no time. With
+--busy, N processes spin beside the measurement, as the workers of a DataLoader do. Exit code 0 if all that ran was
+right, 1 if a side was wrong or failed, 2 for a wrong argument.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,9 +31,12 @@ from benchmarks.cases import OPERATIONS, cases
 from benchmarks.execute import Plan, execute
 from benchmarks.measure import MEMORY_METHOD, Schedule, copy_bandwidth
 from benchmarks.sides import BACKENDS
+from benchmarks.targets import judge_growth
 from depthattn._extras import require
 
 FULL = Schedule(warmup=1, seconds=4, least=5, most=100, input_sets=64)
+# A call on a few pixels takes microseconds.
+SMALL = Schedule(warmup=5, seconds=1, least=5, most=1000, input_sets=8)
 QUICK = Schedule(warmup=1, seconds=0.05, least=3, most=5, input_sets=4)
 # The one operation whose compiled sides are cheap enough for --quick.
 QUICK_COMPILES = ("lateral_sharing",)
@@ -45,13 +53,31 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help=f"operations, of {', '.join(OPERATIONS)}; all by default")  # fmt: skip
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS), metavar="BACKEND",
                         help=f"our backends, of {', '.join(BACKENDS)}; all by default")  # fmt: skip
+    parser.add_argument("--busy", type=int, default=0, metavar="N",
+                        help="processes that spin beside the measurement; none by default")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="small sizes and few rounds: shows that it works")
     parser.add_argument("--output", type=Path, default=results.DEFAULT, metavar="DIR",
                         help="where result files go; benchmarks/results by default")  # fmt: skip
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: expected a CUDA device, got a machine or a PyTorch without one")
+    if options.busy < 0:
+        parser.error(f"--busy: expected 0 or a number of processes, got {options.busy}")
     return options
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """So many processes that compute as fast as they can."""
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for _ in range(processes):
+            started.append(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 def command_of(options: argparse.Namespace) -> str:
@@ -60,6 +86,8 @@ def command_of(options: argparse.Namespace) -> str:
     for flag, given, everything in (("--op", options.op, OPERATIONS), ("--backend", options.backend, BACKENDS)):
         if set(given) != set(everything):
             words += [flag, *given]
+    if options.busy:
+        words += ["--busy", str(options.busy)]
     return " ".join([*words, "--quick"] if options.quick else words)
 
 
@@ -71,7 +99,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     selected = cases(options.op, quick=options.quick)
     dtypes = (torch.float32, *HALVES) if options.device == "cuda" else (torch.float32,)
-    work = [(case, dtype) for case in selected for dtype in dtypes if dtype == torch.float32 or not case.series]
+    work = [(case, dtype) for case in selected for dtype in dtypes if dtype == torch.float32 or case.group == "main"]
     bandwidth = copy_bandwidth(device, COPY_BYTES[device.type] // (16 if options.quick else 1))
     plan = Plan(
         device=device,
@@ -79,6 +107,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         backends=tuple(options.backend),
         compile_only=QUICK_COMPILES if options.quick else None,
         bandwidth=bandwidth,
+        busy=options.busy,
     )
     load_before = os.getloadavg()[0]
     columns = (
@@ -89,7 +118,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     )
     records = []
     console = require("rich.console", extra="bench", purpose="the benchmark").Console(stderr=True)
-    with rich.Progress(*columns, console=console) as progress:
+    with busy(options.busy), rich.Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=len(work))
         for number, (case, dtype) in enumerate(work):
             label = f"{case.name} {str(dtype).removeprefix('torch.')}"
@@ -97,8 +126,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             def advance(step: str, done: float, label: str = label) -> None:
                 progress.update(task, advance=done, description=f"{label}: {step}")
 
-            records.append(execute(case, dtype, plan, advance))
+            small = case.group == "small" and not options.quick
+            records.append(execute(case, dtype, replace(plan, schedule=SMALL) if small else plan, advance))
             progress.update(task, completed=number + 1)
+    if not (options.quick or options.busy):
+        judge_growth(records)
     return {
         "machine": machine.describe(device),
         "load_average": {"before": load_before, "after": os.getloadavg()[0]},
@@ -106,6 +138,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "commit": machine.commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "command": command_of(options),
+        "busy": options.busy,
         "quick": options.quick,
         "complete": not options.quick and set(options.op) == set(OPERATIONS) and set(options.backend) == set(BACKENDS),
         "copy_bandwidth": bandwidth,

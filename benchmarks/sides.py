@@ -11,8 +11,8 @@ import depthattn
 from benchmarks.inputs import Inputs, Tensors
 from benchmarks.measure import Outcome, Run
 
-OURS, TEXTBOOK, COMPILED, PEER = "ours", "textbook", "compiled", "peer"
-BACKENDS = ("eager", "inductor", "triton")
+OURS, REFERENCE, TEXTBOOK, COMPILED, PEER = "ours", "reference", "textbook", "compiled", "peer"
+BACKENDS = ("cpu", "triton", "reference")
 EVERYWHERE = ("cpu", "cuda")
 
 
@@ -22,7 +22,7 @@ class Side:
 
     Attributes:
         name: unique within the case.
-        kind: ``"ours"``, ``"textbook"``, ``"compiled"`` or ``"peer"``.
+        kind: ``"ours"``, ``"reference"``, ``"textbook"``, ``"compiled"`` or ``"peer"``.
         build: makes the function to run; imports and compilers are only touched here.
         devices: the device types that it runs on.
         compiles: whether its first call runs a compiler, for seconds.
@@ -48,13 +48,17 @@ def _on_backend(backend: str, run: Run) -> Callable[[], Run]:
 
 
 def ours(run: Run, *, label: str = "", kind: str = OURS) -> tuple[Side, ...]:
-    """The library's way on each backend."""
+    """The library's way by its kernels."""
     suffix = f", {label}" if label else ""
     return (
-        Side(f"eager{suffix}", kind, _on_backend("eager", run)),
-        Side(f"inductor{suffix}", kind, _on_backend("inductor", run), compiles=True),
+        Side(f"cpu{suffix}", kind, _on_backend("cpu", run), devices=("cpu",)),
         Side(f"triton{suffix}", kind, _on_backend("triton", run), devices=("cuda",)),
     )
+
+
+def reference(run: Run) -> Side:
+    """The library's way where it has no kernels."""
+    return Side("reference", REFERENCE, _on_backend("reference", run))
 
 
 def textbook(run: Run, *, name: str = "textbook") -> Side:

@@ -31,8 +31,6 @@ from benchmarks import formulas, machine, results
 from benchmarks.inputs import IGNORE_INDEX, Inputs, Tensors
 from benchmarks.measure import MEMORY_METHOD, Run, Schedule, differentiate, interleaved, peak_memory, summary
 from depthattn import AttentionDrivenLoss, SemanticFocalLoss, SynergyNet
-from depthattn.ops.lateral_sharing import reference as lateral_sharing_reference
-from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
 
 SIZES = ((228, 304), (480, 640))
 BATCH = 2
@@ -48,7 +46,7 @@ class TextbookSharing(nn.Module):
         self.weight = unit.weight
 
     def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
-        return tuple(lateral_sharing_reference.share(list(features), torch.stack(tuple(self.weight))))
+        return formulas.share(features, torch.stack(tuple(self.weight)))
 
 
 class TextbookUpSkip(nn.Module):
@@ -58,7 +56,7 @@ class TextbookUpSkip(nn.Module):
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         projected = [project(feature) for project, feature in zip(self.projections, features, strict=True)]
-        return self.smooth(semi_dense_up_skip_reference.merge(projected, size, "bilinear"))
+        return self.smooth(formulas.merge(projected, size))
 
 
 def textbook_of(model: SynergyNet) -> SynergyNet:
@@ -91,7 +89,7 @@ def textbook(model: SynergyNet) -> Run:
 
     def run(t: Tensors) -> tuple[Tensor, ...]:
         output = functional_call(network, weights_of(t), (t["image"],))
-        maps = {"pred": output.depth[:, 0], "target": t["depth"][:, 0], "semantics": t["labels"]}
+        maps = {"pred": output.depth[:, 0], "target": t["depth"][:, 0], "labels": t["labels"]}
         (depth,) = formulas.attention_depth(maps)
         (labels,) = formulas.semantic_focal({"logits": output.semantics, "labels": t["labels"]})
         return (depth + labels,)

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from benchmarks import cases as table
 from benchmarks import formulas
-from benchmarks.cases import Case, Target
+from benchmarks.cases import Case
 from benchmarks.execute import Plan, execute
 from benchmarks.gate import BOUNDS, check, relative_error
 from benchmarks.inputs import Source, Tensors
 from benchmarks.measure import Outcome, Run, Schedule, differentiate
 from benchmarks.sides import Side, peer, textbook
+from benchmarks.targets import Target, judge_growth
 
 CPU = torch.device("cpu")
 PLAN = Plan(CPU, Schedule(warmup=1, seconds=0, least=2, most=2, input_sets=2), bandwidth=1e9)
@@ -112,7 +113,6 @@ class TestExecute:
         ]
         assert {r["side"]: r.get("reason") for r in rows if r["status"] == "absent"} == {
             "triton": "needs cuda tensors",
-            "inductor": "left out by --quick",
             "compiled": "left out by --quick",
         }
 
@@ -143,11 +143,42 @@ class TestExecute:
         assert judged["met"]
         assert 0 < judged["measured"] < 0.1
 
+    def test_times_and_bandwidth_are_targets_too(self) -> None:
+        targets = (Target("textbook", "right", 1e9, "time"), Target("textbook", "copy", 1e-9, "bandwidth"))
+        record = run_case(textbook(right), peer("right", lambda: right), targets=targets)
+        book, mine = (row["time_ms"]["both"]["median"] for row in record["rows"])
+        time, bandwidth = record["targets"]
+        assert (time["measured"], time["met"]) == (book / mine, True)
+        assert bandwidth["measured"] == record["rows"][0]["bandwidth_fraction"]["both"]
+
+    def test_beside_busy_processes_other_targets_hold(self) -> None:
+        case = replace(
+            table.depth_aware((1, 6, 8)),
+            sides=(textbook(right), peer("right", lambda: right)),
+            targets={"cpu": (), "busy": (Target("textbook", "right", 3),)},
+        )
+        record = execute(case, torch.float32, replace(PLAN, busy=2), lambda *_: None)
+        assert [target["wanted"] for target in record["targets"]] == [3]
+
     def test_target_without_its_side_is_left_open(self) -> None:
         record = run_case(
             textbook(right), peer("x", lambda: lambda t: (t["pred"].sum(),)), targets=(Target("textbook", "x", 1),)
         )
         assert (record["targets"][0]["measured"], record["targets"][0]["met"]) == (None, None)
+
+
+def test_growth_compares_the_smallest_image_with_the_one_nearest_to_ten_megapixels() -> None:
+    def record(height: int, width: int, milliseconds: float) -> dict[str, object]:
+        row = {"side": "cpu", "kind": "ours", "status": "ok", "time_ms": {"both": {"median": milliseconds}}}
+        inputs = {"pred": [1, height, width]}
+        return {"operation": "depth_aware", "group": "sizes", "inputs": inputs, "rows": [row], "targets": []}
+
+    small, large, huge = record(100, 1000, 0.3), record(2500, 4000, 10.0), record(10000, 5000, 90.0)
+    judge_growth([huge, small, large])
+    (target,) = small["targets"]
+    assert (target["versus"], target["met"]) == ("10.0 megapixels", False)
+    assert target["measured"] == pytest.approx(3.0)
+    assert large["targets"] == huge["targets"] == []
 
 
 @pytest.mark.parametrize("case", table.cases(table.OPERATIONS, quick=True), ids=lambda case: case.name)
@@ -166,7 +197,7 @@ def test_every_side_that_needs_no_compiler_passes_its_check(case: Case) -> None:
     [
         (table.depth_aware((2, 21, 8)), formulas.depth_aware),
         (table.joint_gradient((2, 21, 8), "labels"), formulas.joint_gradient),
-        (table.joint_gradient((2, 21, 8), "map"), formulas.joint_gradient),
+        (table.joint_gradient((2, 21, 8), "semantics"), formulas.joint_gradient),
         (table.attention_depth((2, 21, 8)), formulas.attention_depth),
     ],
     ids=lambda value: getattr(value, "name", ""),

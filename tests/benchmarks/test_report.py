@@ -7,16 +7,16 @@ import pytest
 from PIL import Image
 from tests.benchmarks import tiny
 
-from benchmarks import report, results
+from benchmarks import chart, report, results
 
 
 @pytest.fixture(scope="module")
 def page() -> list[str]:
-    return report.render([tiny.result()], {"some-cpu-2-threads": ["bars.png"]}).splitlines()
+    return report.render([tiny.result()], {"Some CPU with AVX2, 2 threads": ["bars.png"]}).splitlines()
 
 
 def test_rows_state_times_speed_memory_and_bandwidth(page: list[str]) -> None:
-    assert "| **eager** | 2 | 4 | 8 (7.2 - 9.6) | 4.00x | 0.5 | 1 | 15 % |" in page
+    assert "| **cpu** | 2 | 4 | 8 (7.2 - 9.6) | 4.00x | 0.5 | 1 | 15 % |" in page
     assert "| textbook | 8 | 16 | 32 (28.8 - 38.4) | 1.00x | 8 | 16 | 15 % |" in page
 
 
@@ -31,16 +31,36 @@ def test_sides_without_a_time_state_why(page: list[str]) -> None:
 
 
 def test_targets_stand_beside_what_was_measured(page: list[str]) -> None:
-    assert "| eager | >= 5x textbook | 4.00x | **missed** |" in page
-    assert "| eager | peak <= 1.1x bytes | 1.00x | met |" in page
+    assert "| cpu | >= 5x textbook | 4.00x | **missed** |" in page
+    assert "| cpu | peak <= 1.1x bytes | 1.00x | met |" in page
     assert "| triton | >= 5x textbook | not measured |  |" in page
-    assert "some-cpu-2-threads: 1 of 2 targets met." in page
-    assert "| depth_aware | eager | >= 5x textbook | 4.00x |" in page
+    assert "Some CPU with AVX2, 2 threads: 1 of 2 targets met." in page
+    assert "| depth_aware | cpu | >= 5x textbook | 4.00x |" in page
 
 
 def test_series_is_per_pixel_in_order_of_size(page: list[str]) -> None:
-    at = page.index("| megapixels | eager ns/pixel | eager peak bytes/pixel |")
+    at = page.index("| megapixels | cpu ns/pixel | cpu peak bytes/pixel |")
     assert page[at + 2 : at + 4] == ["| 1.0 | 1.00 | 1.0 |", "| 10.0 | 2.00 | 1.0 |"]
+
+
+def test_calls_on_a_few_pixels_are_in_microseconds(page: list[str]) -> None:
+    assert "| call | cpu | 50 | 45 | 60 |" in page
+    assert "| call | smooth | 20 | 18 | 24 |" in page
+
+
+def test_runs_beside_busy_processes_have_a_section_of_their_own() -> None:
+    page = report.render([tiny.result(), tiny.result(busy=2)], {}).splitlines()
+    assert "## Some CPU with AVX2, 2 threads" in page
+    assert "## Some CPU with AVX2, 2 threads, beside 2 busy processes" in page
+
+
+@pytest.mark.parametrize(
+    ("quantity", "words"),
+    [("time", "time <= 2x other"), ("bandwidth", ">= 2x other"), ("growth", "per pixel <= 2x other")],
+)
+def test_targets_say_what_they_compare(quantity: str, words: str) -> None:
+    target = {"quantity": quantity, "side": "cpu", "versus": "other", "wanted": 2, "measured": 1.5, "met": True}
+    assert report.target_line(target) == ["cpu", words, "1.50x", "met"]
 
 
 def test_machine_command_and_commit_are_named(page: list[str]) -> None:
@@ -84,11 +104,9 @@ def test_main_names_a_broken_result(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_committed_page_is_the_one_of_the_committed_results() -> None:
     found = results.newest(results.DEFAULT)
-    charts = {
-        r["machine"]["slug"]: sorted(
-            (p.name for p in (report.ROOT / "docs").glob(f"benchmarks-{r['machine']['slug']}*.png")), key=len
-        )
-        for r in found
-    }
+    charts = {}
+    for result in found:
+        charts[results.title_of(result)] = names = chart.names_of(result)
+        assert all((report.ROOT / "docs" / name).exists() for name in names)
     page = report.ROOT / "docs" / "benchmarks.md"
     assert page.read_text(encoding="utf-8") == report.render(found, charts)

@@ -59,6 +59,9 @@ class TestFiles:
         path = results.write(tiny.result(complete=False, **flags), tmp_path)
         assert path.name == f"2026-11-22-{name}.json"
 
+    def test_runs_beside_busy_processes_say_so_in_their_name(self, tmp_path: Path) -> None:
+        assert results.write(tiny.result(busy=2), tmp_path).name == "2026-11-22-busy2.json"
+
     def test_floats_are_rounded_to_five_digits(self, tmp_path: Path) -> None:
         path = results.write(tiny.result(copy_bandwidth=12345678901.0), tmp_path)
         assert json.loads(path.read_text())["copy_bandwidth"] == 12346000000.0
@@ -75,10 +78,15 @@ class TestFiles:
             tiny.result(date="2026-12-01T00:00:00Z"),
             tiny.result(date="2026-12-05T00:00:00Z", complete=False),
             tiny.result(machine=other),
+            tiny.result(busy=2),
         ):
             results.write(record, tmp_path)
-        found = [(r["machine"]["slug"], r["date"][:10]) for r in results.newest(tmp_path)]
-        assert found == [("another-cpu", "2026-11-22"), ("some-cpu-2-threads", "2026-12-01")]
+        found = [(r["machine"]["slug"], r["busy"], r["date"][:10]) for r in results.newest(tmp_path)]
+        assert found == [
+            ("another-cpu", 0, "2026-11-22"),
+            ("some-cpu-2-threads", 0, "2026-12-01"),
+            ("some-cpu-2-threads", 2, "2026-11-22"),
+        ]
 
     def test_newest_of_nothing(self, tmp_path: Path) -> None:
         assert results.newest(tmp_path / "none") == []

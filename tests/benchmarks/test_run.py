@@ -18,23 +18,23 @@ def measured(folder: Path) -> dict[str, object]:
 
 def test_quick_run_of_one_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "QUICK_COMPILES", ())
-    arguments = ["--quick", "--op", "semi_dense_up_skip", "--backend", "eager", "--output", str(tmp_path)]
+    arguments = ["--quick", "--op", "semi_dense_up_skip", "--backend", "cpu", "--output", str(tmp_path)]
     assert run.main(arguments) == 0
     result = measured(tmp_path)
-    assert result["command"] == "python benchmarks/run.py --device cpu --op semi_dense_up_skip --backend eager --quick"
+    assert result["command"] == "python benchmarks/run.py --device cpu --op semi_dense_up_skip --backend cpu --quick"
     assert str(tmp_path) not in json.dumps(result)
     (case,) = result["cases"]
     by_side = {row["side"]: row for row in case["rows"]}
     assert {side: row["status"] for side, row in by_side.items()} == {
-        "eager": "ok",
-        "inductor": "absent",
+        "cpu": "ok",
         "triton": "absent",
+        "reference": "absent",
         "textbook": "ok",
         "compiled": "absent",
     }
-    assert by_side["inductor"]["reason"] == "left out by --backend"
+    assert by_side["reference"]["reason"] == "left out by --backend"
     assert by_side["compiled"]["reason"] == "left out by --quick"
-    for side in ("eager", "textbook"):
+    for side in ("cpu", "textbook"):
         # 1x4 maps of 8x10, 15x20 and 30x40: the output and three gradients are there at the end.
         assert by_side[side]["peak_bytes"]["both"] >= case["returned_bytes"] == 4 * 4 * (1200 + 80 + 300 + 1200)
     assert case["targets"] == []
@@ -56,7 +56,15 @@ def test_wrong_side_fails_the_run(
     assert [row["status"] for row in rows] == ["ok", "red"]
 
 
-@pytest.mark.parametrize("arguments", [["--op", "convolution"], ["--backend", "jax"], ["--device", "tpu"]])
+def test_busy_processes_end_with_the_run() -> None:
+    with run.busy(2) as started:
+        assert [process.poll() for process in started] == [None, None]
+    assert all(process.poll() is not None for process in started)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--op", "convolution"], ["--backend", "jax"], ["--device", "tpu"], ["--busy", "-1"]]
+)
 def test_wrong_arguments_end_with_code_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         run.main(arguments)

@@ -34,7 +34,7 @@ def case(name: str, rows: list[dict[str, Any]], *, size: tuple[int, int] = (480,
         "title": f"Title of {name}",
         "dtype": "float32",
         "inputs": {"pred": [1, *size], "target": [1, *size]},
-        "series": False,
+        "group": "main",
         "returned_bytes": 2**20,
         "minimal_bytes": {"forward": 1, "backward": 2, "both": 3},
         "rows": rows,
@@ -47,7 +47,7 @@ def result(**more: Any) -> dict[str, Any]:
     main = case(
         "depth_aware",
         [
-            row("eager", "ours", 8.0, 2**20),
+            row("cpu", "ours", 8.0, 2**20),
             {"side": "triton", "kind": "ours", "status": "absent", "reason": "needs cuda tensors"},
             row("textbook", "textbook", 32.0, 2**24),
             row("faster thing", "peer", 2.0, 2**20, definition="computes less"),
@@ -60,13 +60,14 @@ def result(**more: Any) -> dict[str, Any]:
             },
         ],
         targets=[
-            {"quantity": "speed", "side": "eager", "versus": "textbook", "wanted": 5, "measured": 4.0, "met": False},
-            {"quantity": "memory", "side": "eager", "versus": "bytes", "wanted": 1.1, "measured": 1.0, "met": True},
+            {"quantity": "speed", "side": "cpu", "versus": "textbook", "wanted": 5, "measured": 4.0, "met": False},
+            {"quantity": "memory", "side": "cpu", "versus": "bytes", "wanted": 1.1, "measured": 1.0, "met": True},
             {"quantity": "speed", "side": "triton", "versus": "textbook", "wanted": 5, "measured": None, "met": None},
         ],
     )  # fmt: skip
-    small = case("small", [row("eager", "ours", 1.0, 10**6)], size=(1000, 1000), series=True)
-    large = case("large", [row("eager", "ours", 20.0, 10**7)], size=(2000, 5000), series=True)
+    call = case("call", [row("cpu", "ours", 0.05, 100), row("smooth", "peer", 0.02, 100)], group="small")
+    small = case("small", [row("cpu", "ours", 1.0, 10**6)], size=(1000, 1000), group="sizes")
+    large = case("large", [row("cpu", "ours", 20.0, 10**7)], size=(2000, 5000), group="sizes")
     return {
         "machine": {
             "slug": "some-cpu-2-threads",
@@ -85,10 +86,11 @@ def result(**more: Any) -> dict[str, Any]:
         "commit": {"id": "0123456789abcdef", "dirty": True},
         "date": "2026-11-22T10:00:00Z",
         "command": "python benchmarks/run.py --device cpu",
+        "busy": 0,
         "quick": False,
         "complete": True,
         "copy_bandwidth": 21.5e9,
         "memory_method": "counted by hand",
-        "cases": [main, large, small],
+        "cases": [main, call, large, small],
         **more,
     }
