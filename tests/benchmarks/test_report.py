@@ -44,8 +44,8 @@ def test_series_is_per_pixel_in_order_of_size(page: list[str]) -> None:
 
 
 def test_calls_on_a_few_pixels_are_in_microseconds(page: list[str]) -> None:
-    assert "| call | cpu | 50 | 45 | 60 |" in page
-    assert "| call | smooth | 20 | 18 | 24 |" in page
+    assert "| call | cpu | 250 | 225 | 300 |" in page
+    assert "| call | smooth | 125 | 112 | 150 |" in page
 
 
 def test_runs_beside_busy_processes_have_a_section_of_their_own() -> None:

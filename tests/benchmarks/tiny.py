@@ -65,7 +65,7 @@ def result(**more: Any) -> dict[str, Any]:
             {"quantity": "speed", "side": "triton", "versus": "textbook", "wanted": 5, "measured": None, "met": None},
         ],
     )  # fmt: skip
-    call = case("call", [row("cpu", "ours", 0.05, 100), row("smooth", "peer", 0.02, 100)], group="small")
+    call = case("call", [row("cpu", "ours", 0.25, 100), row("smooth", "peer", 0.125, 100)], group="small")
     small = case("small", [row("cpu", "ours", 1.0, 10**6)], size=(1000, 1000), group="sizes")
     large = case("large", [row("cpu", "ours", 20.0, 10**7)], size=(2000, 5000), group="sizes")
     return {

@@ -28,7 +28,7 @@ def _triton_obstacle() -> str | None:
     """What keeps the Triton kernels from being compiled here, if anything does."""
     try:
         found = importlib.util.find_spec("triton") is not None
-    except (ImportError, ValueError):
+    except Exception:
         # A stand-in that somebody put into sys.modules.
         found = False
     if not found:
@@ -38,6 +38,8 @@ def _triton_obstacle() -> str | None:
     except importlib.metadata.PackageNotFoundError:
         # Nightly builds of PyTorch bring it under another name.
         return None
+    except Exception as error:
+        return f"triton cannot be asked for its version: {type(error).__name__}"
     numbers = re.match(r"(\d+)\.(\d+)", str(version))
     if numbers is None:
         return f"triton has the version {version!r}"

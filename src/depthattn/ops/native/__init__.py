@@ -36,7 +36,7 @@ _DTYPES = {
 
 
 # How PyTorch before 2.10 can be asked for its threads: three functions of its OpenMP, and at::get_num_threads().
-_OPENMP = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "_ZN2at15get_num_threadsEv")
+OPENMP = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "_ZN2at15get_num_threadsEv")
 
 
 class View(ctypes.Structure):
@@ -54,6 +54,12 @@ def view(tensor: Tensor | None) -> View:
 def dtype_code(tensor: Tensor) -> int:
     """The number by which the library knows the dtype of ``tensor``."""
     return _DTYPES[tensor.dtype]
+
+
+def torch_library() -> Path:
+    """Where PyTorch keeps its operators for the CPU."""
+    name = {"win32": "torch_cpu.dll", "darwin": "libtorch_cpu.dylib"}.get(sys.platform, "libtorch_cpu.so")
+    return Path(torch.__file__).parent / "lib" / name
 
 
 class Library:
@@ -81,9 +87,8 @@ class Library:
 
     def _use_torch_threads(self) -> str:
         """Hand over PyTorch's threads, so that work runs on them and obeys torch.set_num_threads; says which way."""
-        name = {"win32": "torch_cpu.dll", "darwin": "libtorch_cpu.dylib"}.get(sys.platform, "libtorch_cpu.so")
         try:
-            torch_cpu = ctypes.CDLL(os.fspath(Path(torch.__file__).parent / "lib" / name))
+            torch_cpu = ctypes.CDLL(os.fspath(torch_library()))
         except OSError as error:
             return f"1 ({' '.join(str(error).split())})"
         if hasattr(torch_cpu, "torch_parallel_for"):
@@ -91,7 +96,7 @@ class Library:
             return "those of PyTorch"
         try:
             # A name is looked for in a library and in those that it was linked to: in the very OpenMP of PyTorch.
-            self.handle.depthattn_use_openmp(*(getattr(torch_cpu, symbol) for symbol in _OPENMP))
+            self.handle.depthattn_use_openmp(*(getattr(torch_cpu, symbol) for symbol in OPENMP))
         except AttributeError:
             return f"1 (PyTorch {torch.__version__} exports no way to its threads, 2.10 and newer do)"
         return "those of PyTorch, by its OpenMP"
