@@ -4,8 +4,10 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # A process for each core, of one thread each: what the tests compute is too small to share a core's work.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
+# What the C++ kernels are built from: an installation is out of date when one of them has changed.
+KERNELS := setup.py $(wildcard src/depthattn/ops/*/*.cpp src/depthattn/ops/*/*.h)
 
-.PHONY: demo test test-package test-compat fuzz lint bench mutate docs clean
+.PHONY: demo test test-package test-compat sanitize fuzz lint bench mutate docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_nyu.py --output runs/demo --overwrite
@@ -18,10 +20,24 @@ test: $(VENV)/.dev
 test-package: $(VENV)/.dev
 	$(BIN)/python -m tests.package
 
-# The oldest PyTorch that is supported and the newest there is, with the packages that fit them.
+# The oldest PyTorch that is supported, one in between and the newest there is, with the packages that fit them.
 test-compat: export OMP_NUM_THREADS = 1
 test-compat:
 	$(PYTHON) -m tests.compat $(PARALLEL) $(ARGS)
+
+# The operators' tests on kernels that check every address and every conversion, built into a place of their own.
+CHECKED := build/sanitize
+SANITIZERS := address,undefined
+sanitize: export DEPTHATTN_BUILD_NATIVE = 1
+sanitize: export DEPTHATTN_CXXFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZERS) -fno-sanitize-recover=all
+sanitize: export OMP_NUM_THREADS = 2
+sanitize: $(VENV)/.dev
+	$(BIN)/python setup.py --quiet build --build-lib $(CHECKED)/lib --build-temp $(CHECKED)/temp
+	env PYTHONPATH=$(CHECKED)/lib ASAN_OPTIONS=detect_leaks=0:symbolize=1 \
+		LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
+		$(BIN)/python -m pytest -p no:cacheprovider \
+		tests/ops/test_native_math.py tests/ops/test_*_kernels.py tests/ops/test_golden.py tests/ops/test_invalid.py \
+		tests/ops/test_accuracy.py -k "not triton" $(ARGS)
 
 # Hours: 10,000 examples of each property of each operation, and as many damaged files of each kind.
 fuzz: export OMP_NUM_THREADS = 1
@@ -54,17 +70,17 @@ clean:
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: $(BIN)/pip pyproject.toml constraints.txt
+$(VENV)/.demo: $(BIN)/pip pyproject.toml constraints.txt $(KERNELS)
 	@echo "installing depthattn with its nyu and train extras into $(VENV) ..."
 	$(INSTALL) --editable ".[nyu,train]"
 	@touch $@
 
-$(VENV)/.docs: $(BIN)/pip pyproject.toml constraints.txt
+$(VENV)/.docs: $(BIN)/pip pyproject.toml constraints.txt $(KERNELS)
 	@echo "installing depthattn with its docs extra into $(VENV) ..."
 	$(INSTALL) --editable ".[docs]"
 	@touch $@
 
-$(VENV)/.dev: $(BIN)/pip pyproject.toml constraints.txt
+$(VENV)/.dev: $(BIN)/pip pyproject.toml constraints.txt $(KERNELS)
 	@echo "installing depthattn with its dev extra into $(VENV) ..."
 	$(INSTALL) --editable ".[dev]"
 	@touch $@

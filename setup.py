@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import sysconfig
@@ -66,6 +67,18 @@ def take_another_compiler() -> None:
             return
 
 
+def files_of(source: Path) -> set[str]:
+    """A source and all headers that it includes."""
+    found, waiting = set(), [source.resolve()]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            includes = re.findall(r'^#include "(.+)"', file.read_text(encoding="utf-8"), re.MULTILINE)
+            waiting += [(file.parent / name).resolve() for name in includes]
+    return {str(file) for file in found}
+
+
 class BuildLibrary(build_ext):
     """Compiles each kernel once for each instruction set; the result is loaded by ctypes, not imported."""
 
@@ -109,7 +122,7 @@ class BuildLibrary(build_ext):
             # Threads must not do it at the same time.
             self.compiler.initialize()
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            objects = list(pool.map(lambda job: self.compile_one(ext, *job), jobs))
+            objects = list(pool.map(lambda job: self.compile_one(*job), jobs))
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         # The kernels use nothing of the C++ runtime, so that the library asks for none.
@@ -118,13 +131,13 @@ class BuildLibrary(build_ext):
             objects, str(target), extra_preargs=linking, extra_postargs=EXTRA_FLAGS, target_lang="c++"
         )
 
-    def compile_one(self, ext: Extension, source: str, name: str, extra: list[str]) -> str:
+    def compile_one(self, source: str, name: str, extra: list[str]) -> str:
         """The object file of a source, compiled where it, a header or a flag has changed."""
         arguments = [*flags(), *extra]
         folder = Path(self.build_temp) / f"{name}_{zlib.crc32(' '.join(arguments).encode()):08x}"
         folder.mkdir(parents=True, exist_ok=True)
         (made,) = self.compiler.object_filenames([source], output_dir=str(folder))
-        if self.force or newer_group([source, *ext.depends], made):
+        if self.force or newer_group(["setup.py", *files_of(Path(source))], made):
             self.compiler.compile([source], output_dir=str(folder), extra_postargs=arguments)
         return str(made)
 
@@ -153,7 +166,7 @@ setup(
         Extension(
             f"{PACKAGE}.kernels",
             sources=SOURCES,
-            depends=["setup.py", *sorted(path.as_posix() for path in OPS.glob("*/*.h"))],
+            depends=sorted(path.as_posix() for path in OPS.glob("*/*.h")),
             language="c++",
         )
     ],

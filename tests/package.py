@@ -6,6 +6,8 @@ alone; there the core has to work, and what needs an extra has to say its name. 
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -21,15 +23,20 @@ ROOT = Path(__file__).resolve().parents[1]
 _LARGEST_FILE, _LARGEST_SDIST = 1 << 20, 8 << 20
 _IN_SDIST = (
     "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "Makefile", "constraints.txt", "src/depthattn/py.typed",
-    "tests/conftest.py", "tests/ops/test_contract.py", "examples/train_nyu.py", "benchmarks/run.py", "docs/conf.py",
+    "setup.py", "src/depthattn/ops/native/abi.h", "src/depthattn/ops/native/module.cpp",
+    "src/depthattn/ops/depth_aware/cpu.cpp", "src/depthattn/ops/depth_aware/pixels.h", "tests/conftest.py", "tests/ops/test_contract.py", "examples/train_nyu.py", "benchmarks/run.py", "docs/conf.py",
 )  # fmt: skip
-_IN_WHEEL = ("depthattn/__init__.py", "depthattn/py.typed", "depthattn/data/tables/")
+_IN_WHEEL = (
+    "depthattn/__init__.py", "depthattn/py.typed", "depthattn/data/tables/", "depthattn/ops/native/kernels.",
+    "depthattn/ops/native/build.json",
+)  # fmt: skip
 
 _USE = """
 import sys
 import torch
 import depthattn
 
+assert "cpu        available" in depthattn.show_config()
 pred = torch.rand(2, 1, 8, 8, requires_grad=True)
 logits = torch.rand(2, 3, 8, 8, requires_grad=True)
 labels = torch.randint(3, (2, 8, 8))
@@ -65,7 +72,11 @@ def check_sdist(path: Path) -> None:
         sizes = {member.name.partition("/")[2]: member.size for member in archive.getmembers() if member.isfile()}
     missing = [name for name in _IN_SDIST if name not in sizes]
     large = [name for name, size in sizes.items() if size > _LARGEST_FILE]
-    stray = [name for name in sizes if name.startswith(("shared/", "runs/", "build/", ".")) or "__pycache__" in name]
+    stray = [
+        name
+        for name in sizes
+        if name.startswith(("shared/", "runs/", "build/", ".")) or "__pycache__" in name or "/kernels." in name
+    ]
     if missing or large or stray or path.stat().st_size > _LARGEST_SDIST:
         raise ValueError(f"{path.name}: missing {missing}, too large {large}, not to be there {stray}")
 
@@ -75,6 +86,8 @@ def check_wheel(path: Path) -> list[str]:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         metadata = archive.read(next(name for name in names if name.endswith(".dist-info/METADATA"))).decode()
+    if not re.fullmatch(r"depthattn-[\w.]+-py3-none-(?!any)\w+\.whl", path.name):
+        raise ValueError(f"expected a wheel of this platform for any Python 3, got {path.name}")
     missing = [wanted for wanted in _IN_WHEEL if not any(name.startswith(wanted) for name in names)]
     stray = [name for name in names if not name.startswith(("depthattn/", "depthattn-"))]
     if missing or stray:
@@ -100,6 +113,7 @@ def main() -> int:
             return done.stdout
 
         try:
+            os.environ["DEPTHATTN_BUILD_NATIVE"] = "1"
             run("an sdist, and a wheel from it", sys.executable, "-m", "build", "-o", folder / "dist", ROOT)
             (sdist,), (wheel,) = (list((folder / "dist").glob(f"*{suffix}")) for suffix in (".tar.gz", ".whl"))
             check_sdist(sdist)

@@ -1,8 +1,9 @@
 """Break the hand-derived code in many small ways and see that a test notices each: ``python -m tests.mutation``.
 
 Every mutant gets its own process, forked from this one so that PyTorch is imported once, and runs the tests that
-concern it in a copy of the tree until the first one fails. A test that fails without any fault would hide every
-survivor, so the same tests run on the unbroken copy first. Exits with 1 if a mutant survives.
+concern it in a copy of the tree until the first one fails; the copy builds its C++ kernels anew where the fault is in
+them. A test that fails without any fault would hide every survivor, so the same tests run on the unbroken copy first.
+Exits with 1 if a mutant survives.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import multiprocessing
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,11 +24,11 @@ import torch  # noqa: F401  (imported before the processes fork)
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from tests.mutation import depth_losses, layers, semantic_focal
+from tests.mutation import depth_losses, layers, native, semantic_focal
 from tests.mutation.mutant import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
-MUTANTS = (*depth_losses.MUTANTS, *semantic_focal.MUTANTS, *layers.MUTANTS)
+MUTANTS = (*depth_losses.MUTANTS, *semantic_focal.MUTANTS, *layers.MUTANTS, *native.MUTANTS)
 
 
 def _run_tests(tree: Path, arguments: Sequence[str]) -> None:
@@ -35,6 +37,7 @@ def _run_tests(tree: Path, arguments: Sequence[str]) -> None:
     sys.path[:] = [str(tree / "src"), str(tree), *(p for p in sys.path if Path(p or ".").resolve() not in _ORIGINAL)]
     for name in [n for n in sys.modules if n.partition(".")[0] in ("tests", "depthattn")]:
         del sys.modules[name]
+    os.environ["PYTHONPATH"] = str(tree / "src")
     sys.dont_write_bytecode = True
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -60,14 +63,39 @@ def _outcome(tree: Path, arguments: Sequence[str], limit: float) -> str:
     return "failed" if crashed else known.get(process.exitcode or 0, f"no tests ran (exit code {process.exitcode})")
 
 
+def _outcome_of(mutant: Mutant, tree: Path, limit: float) -> str:
+    """How the tests end with the fault in place. The build also takes back the fault of the last mutant."""
+    try:
+        _build(tree)
+    except ValueError:
+        return "does not compile"
+    return _outcome(tree, mutant.tests, limit)
+
+
 def _copy(target: Path) -> Path:
-    for name in ("src", "tests", "pyproject.toml"):
+    built = shutil.ignore_patterns("__pycache__", "*.egg-info", "kernels.*", "build.json")
+    for name in ("src", "tests", "pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(source, target / name, ignore=built)
         else:
             shutil.copy(source, target / name)
+    _build(target)
     return target
+
+
+def _build(tree: Path) -> None:
+    """The C++ kernels of ``tree``, as far as they have changed; fast enough where the compiler does little."""
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "DEPTHATTN_BUILD_NATIVE": "1", "DEPTHATTN_CXXFLAGS": "-O1"},
+    )
+    if done.returncode:
+        raise ValueError(f"mutation: expected kernels that compile, got {done.stderr.strip()[-2000:]}")
 
 
 def _check(tree: Path, mutants: Sequence[Mutant], limit: float) -> None:
@@ -95,8 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = Table("mutant", "tests", "seconds")
     survivors = []
     with tempfile.TemporaryDirectory() as folder:
-        tree = _copy(Path(folder))
         try:
+            tree = _copy(Path(folder))
             _check(tree, mutants, options.limit)
         except ValueError as error:
             console.print(str(error), style="red", markup=False)
@@ -105,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path, start = tree / mutant.path, time.perf_counter()
             source = path.read_text()
             path.write_text(mutant.broken(source))
-            outcome = _outcome(tree, mutant.tests, options.limit)
+            outcome = _outcome_of(mutant, tree, options.limit)
             path.write_text(source)
             if outcome not in ("failed", "timed out"):
                 survivors.append(mutant)

@@ -28,6 +28,11 @@ class Mutant(NamedTuple):
         return OPERATIONS / self.file
 
     @property
+    def compiled(self) -> bool:
+        """Whether the library of C++ kernels has to be built again for it."""
+        return self.path.suffix in (".cpp", ".h")
+
+    @property
     def name(self) -> str:
         return f"{self.file.removesuffix('.py')}: {self.fault}"
 
@@ -42,17 +47,16 @@ class Mutant(NamedTuple):
     @property
     def tests(self) -> tuple[str, ...]:
         """The tests that are asked, the likeliest first, and what keeps those of other operations out."""
-        operation, _, backend = self.file.removesuffix(".py").partition("/")
-        if not backend:
-            return _SHARED[operation]
-        kernels = "tests/ops/test_semantic_focal_upsample.py" if operation == _UPSAMPLE else _kernels(operation)
-        interpreted = ("tests/ops/test_triton.py", "tests/ops/test_accuracy.py", kernels)
-        own = {
-            "triton": interpreted,
-            "walk": interpreted,
-            "pixels": ("tests/ops/test_triton.py",),
-            "inductor": ("tests/ops/test_accuracy.py", kernels),
-        }.get(backend, ("tests/ops/test_contract.py", "tests/ops/test_invalid.py", kernels))
+        operation, _, part = self.file.removesuffix(".py").partition("/")
+        if self.file in _SHARED:
+            return _SHARED[self.file]
+        kernels = (_kernels(operation), "tests/ops/test_accuracy.py")
+        if self.compiled:
+            own = (*kernels, "tests/ops/test_invalid.py", "tests/ops/test_contract.py")
+        elif part in ("triton", "walk", "pixels"):
+            own = ("tests/ops/test_triton.py", *kernels)
+        else:
+            own = ("tests/ops/test_contract.py", "tests/ops/test_invalid.py", *kernels)
         others = [f"{name}-" for name in _NAMES if name != operation]
         return *own, "-k", "not (" + " or ".join(others) + ")"
 
@@ -68,9 +72,16 @@ def _kernels(operation: str) -> str:
     return f"tests/ops/test_{operation}_kernels.py"
 
 
+_EVERY_KERNEL = ("tests/ops/test_contract.py", "tests/ops/test_accuracy.py", "tests/ops/test_invalid.py")
+# Of files that several operations use.
 _SHARED = {
-    "resize": ("tests/ops/test_resize.py", _kernels("semi_dense_up_skip"), "tests/ops/test_semantic_focal_upsample.py"),
-    "library": ("tests/ops/test_contract.py",),
-    "triton_utils": ("tests/ops/test_triton.py",),
-    "tiling": (_kernels("depth_aware"), _kernels("joint_gradient")),
+    "loss.py": _EVERY_KERNEL,
+    "registration.py": (*_EVERY_KERNEL, "tests/ops/test_transforms.py"),
+    "triton_utils.py": ("tests/ops/test_triton.py",),
+    "native/maps.h": _EVERY_KERNEL,
+    "native/math.h": ("tests/ops/test_native_math.py",),
+    "native/module.cpp": ("tests/ops/test_native_library.py",),
+    "native/parallel.h": ("tests/ops/test_native_library.py",),
+    "native/rows.cpp": ("tests/ops/test_native_math.py", *_EVERY_KERNEL),
+    "native/rows.h": ("tests/ops/test_native_math.py", *_EVERY_KERNEL),
 }

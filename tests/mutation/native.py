@@ -1,0 +1,23 @@
+"""Faults in what all C++ kernels share."""
+
+from __future__ import annotations
+
+from tests.mutation.mutant import Mutant
+
+MUTANTS = (
+    Mutant("native/math.h", "exp ends in a series of one term less", "float p = 1.0f / 5040;", "float p = 0.0f;"),
+    Mutant("native/math.h", "denormal arguments of log are taken as they are",
+           "const bool small = x < F::smallest_normal;", "const bool small = false;"),
+    Mutant("native/math.h", "log1p forgets what the sum rounded away",
+           "return log_corrected(sum, correction);", "return log_corrected(sum, T(0));"),
+    Mutant("native/rows.cpp", "half precision is cut, not rounded",
+           "magnitude + 0xfffu + ((magnitude >> 13) & 1u)", "magnitude"),
+    Mutant("native/rows.cpp", "ties of bfloat16 go up", "bits + 0x7fffu + ((bits >> 16) & 1u)", "bits + 0x8000u"),
+    Mutant("native/rows.cpp", "a NaN becomes an infinity in half precision",
+           "half = magnitude > 0x7f800000u ? 0x7e00u : half;", ""),
+    Mutant("native/parallel.h", "the last chunk is lost",
+           "depthattn_parallel_for(0, chunks, 1,", "depthattn_parallel_for(0, chunks - 1, 1,"),
+    Mutant("native/module.cpp", "threads of OpenMP take what another one has",
+           "share.begin + each * thread_number()", "share.begin"),
+    Mutant("native/maps.h", "the mask is not looked at", "use[i] != 0 ? depth[i] : T(0);", "depth[i];"),
+)  # fmt: skip
