@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,8 +12,7 @@ from depthattn.ops.loss import LossOperation
 from depthattn.ops.masking import compute_dtype
 
 
-@dataclass(frozen=True)
-class JointGradientOptions:
+class JointGradientOptions(NamedTuple):
     semantic_weight: float
     ignore_index: int
     reduction: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
+
 
 import torch
 from torch import Tensor
@@ -14,8 +15,7 @@ from depthattn.ops.semantic_focal import reference
 TENSORS = "Tensor logits, Tensor target, Tensor? weight"
 
 
-@dataclass(frozen=True)
-class SemanticFocalOptions:
+class SemanticFocalOptions(NamedTuple):
     gamma: float
     ignore_index: int
     normalize_by: str
