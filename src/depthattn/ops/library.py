@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-_library = torch.library.Library("depthattn", "DEF")
+from depthattn.ops.registration import _library  # noqa: E402
 
 
 def _first_tensor(arguments: tuple[Any, ...]) -> Tensor:

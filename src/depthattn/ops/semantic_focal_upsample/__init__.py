@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -12,13 +12,19 @@ from depthattn.ops.semantic_focal import TENSORS, SemanticFocalOptions, dtype_of
 from depthattn.ops.semantic_focal_upsample import reference
 
 
-@dataclass(frozen=True)
-class SemanticFocalUpsampleOptions(SemanticFocalOptions):
+class SemanticFocalUpsampleOptions(NamedTuple):
+    gamma: float
+    ignore_index: int
+    normalize_by: str
+    reduction: str
     align_corners: bool
+
+    means = SemanticFocalOptions.means
+    per_image = SemanticFocalOptions.per_image
 
     @classmethod
     def of(cls, options: SemanticFocalOptions, align_corners: bool) -> SemanticFocalUpsampleOptions:
-        return cls(**asdict(options), align_corners=align_corners)
+        return cls(*options, align_corners)
 
 
 # Triton's state is what the backward pass reads of each label: the logarithm of the sum of exponentials, the factor of
@@ -27,7 +33,7 @@ TERMS = 3
 
 
 def _fake_state(
-    logits: Tensor, target: Tensor, weight: Tensor | None, options: SemanticFocalOptions, keep: bool, backend: str
+    logits: Tensor, target: Tensor, weight: Tensor | None, options: SemanticFocalUpsampleOptions, keep: bool, backend: str
 ) -> Tensor:
     if keep and backend == "triton":
         return logits.new_empty(TERMS, *target.shape, dtype=compute_dtype(logits))
