@@ -1,6 +1,8 @@
-"""The formula of the depth side of the attention-driven loss: its three terms, from the formulas of both losses."""
+"""The formula of the depth side of the attention-driven loss: its terms, from the formulas of both losses."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,18 +10,20 @@ from torch import Tensor
 from depthattn.ops.depth_aware import reference as depth_aware
 from depthattn.ops.joint_gradient import reference as joint_gradient
 
-# distance, beta, log_offset, detach_weight, ignore_index
-Options = tuple[str, float, float, bool, int]
+
+def state(
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, weights: Tensor, options: Any
+) -> Tensor:
+    """That of the depth-aware loss, (2,B)."""
+    return depth_aware.state(pred, target, mask, options)
 
 
-def sums(
-    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, norm: Tensor,
-    distance: str, beta: float, log_offset: float, detach_weight: bool, ignore_index: int,
-) -> Tensor:  # fmt: skip
-    """Sums of every image of the depth-aware loss and of both terms of the joint gradient loss, (3,B)."""
-    attention = depth_aware.per_pixel(pred, target, mask, norm, distance, beta, log_offset, detach_weight).sum((1, 2))
-    depth = joint_gradient.depth_term(pred, target, mask)[0].sum((1, 2))
-    if labels is None:
-        return torch.stack((attention, depth, torch.zeros_like(depth)))
-    semantic = joint_gradient.semantic_term(pred, labels, ignore_index)[0].sum((1, 2))
-    return torch.stack((attention, depth, semantic.to(depth)))
+def terms(
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, weights: Tensor,
+    state: Tensor, options: Any,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Sums and counts, (T,B), of the depth-aware loss and of the terms of the joint gradient loss."""
+    attention = depth_aware.terms(pred, target, mask, state, options)
+    gradients = joint_gradient.terms(pred, target, mask, labels, None, state, options)
+    sums, counts = (torch.cat(pair) for pair in zip(attention, gradients, strict=True))
+    return sums, counts

@@ -38,18 +38,12 @@ int32_t run(Arguments a) {
             walk.take(y);
             const int64_t row = y - 2;
             if (row < strip.first) continue;
-            sums[chunk * terms] += walk.sum(0);
-            counts[chunk * terms] += walk.depth_windows();
-            if (terms == 2) {
-                sums[chunk * terms + 1] += walk.sum(1);
-                counts[chunk * terms + 1] += walk.semantic_windows();
-            }
-            if (a.gradient) {
-                const int64_t offset = offset_of(a.gradient, strip.image, row, strip.left), stride = a.gradient.strides[2];
-                T* gradient = place(a.gradient, offset, stride, buffer);
-                weigh(walk.slopes(), terms, scales, walk.columns, gradient);
-                write(a.gradient, offset, stride, walk.columns, gradient);
-            }
+            walk.add_to(sums.get() + chunk * terms, counts.get() + chunk * terms);
+            if (!a.gradient) continue;
+            const int64_t offset = offset_of(a.gradient, strip.image, row, strip.left), stride = a.gradient.strides[2];
+            T* gradient = place(a.gradient, offset, stride, buffer);
+            weigh(walk.slopes(), terms, scales, walk.columns, gradient);
+            write(a.gradient, offset, stride, walk.columns, gradient);
         }
     });
     strips.add_up(sums.get(), terms, maps.batch, a.sums);

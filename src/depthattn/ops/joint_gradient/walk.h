@@ -224,8 +224,13 @@ class Walk : public Marks<T> {
         if (maps.semantics) find_edges(1, maps.labels() ? pred_row : error_[1]);
     }
 
-    // The sum over the windows of the strip, without its halo, that the last row has completed.
-    double sum(int64_t term) const { return windows > halo ? sum_of(value_[term] + halo, windows - halo) : 0; }
+    // Adds the values and the number of the windows of the strip, without its halo, that the last row has completed.
+    void add_to(double* sums, int64_t* counts) const {
+        if (windows <= halo) return;
+        for (int64_t term = 0; term < maps.terms; ++term) sums[term] += sum_of(value_[term] + halo, windows - halo);
+        counts[0] += this->depth_windows();
+        if (maps.terms == 2) counts[1] += this->semantic_windows();
+    }
 
     // The slopes of both terms at the pixels of the row before the last one but one, as depth + 64 * semantic: each is
     // a whole number in [-16, 16], or NaN.
