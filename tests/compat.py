@@ -1,4 +1,4 @@
-"""Run the tests on the oldest PyTorch that is supported, on one in between and on the newest: ``python -m tests.compat``.
+"""Run the tests on the oldest PyTorch that is supported, one in between and the newest: ``python -m tests.compat``.
 
 Each has an environment of its own in ``.venv/torch-VERSION``, kept for the next time, with timm in it. The C++ kernels
 lie in the tree, so that all three load the same file. Arguments go to pytest; without any, the whole suite

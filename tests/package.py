@@ -22,9 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # A source distribution without its data and pictures of other people's rooms: what is larger is not ours.
 _LARGEST_FILE, _LARGEST_SDIST = 1 << 20, 8 << 20
 _IN_SDIST = (
-    "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "Makefile", "constraints.txt", "src/depthattn/py.typed",
-    "setup.py", "src/depthattn/ops/native/abi.h", "src/depthattn/ops/native/module.cpp",
-    "src/depthattn/ops/depth_aware/cpu.cpp", "src/depthattn/ops/depth_aware/pixels.h", "tests/conftest.py", "tests/ops/test_contract.py", "examples/train_nyu.py", "benchmarks/run.py", "docs/conf.py",
+    "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "Makefile", "constraints.txt", "setup.py",
+    "src/depthattn/py.typed", "src/depthattn/ops/native/abi.h", "src/depthattn/ops/native/module.cpp",
+    "src/depthattn/ops/depth_aware/cpu.cpp", "src/depthattn/ops/depth_aware/pixels.h", "tests/conftest.py",
+    "tests/ops/test_contract.py", "examples/train_nyu.py", "benchmarks/run.py", "docs/conf.py",
 )  # fmt: skip
 _IN_WHEEL = (
     "depthattn/__init__.py", "depthattn/py.typed", "depthattn/data/tables/", "depthattn/ops/native/kernels.",
