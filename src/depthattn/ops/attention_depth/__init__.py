@@ -5,8 +5,7 @@ docs/derivations/attention_driven.md says why one pass and one gradient suffice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -15,8 +14,7 @@ from depthattn.ops.loss import LossOperation
 from depthattn.ops.masking import compute_dtype
 
 
-@dataclass(frozen=True)
-class AttentionDepthOptions:
+class AttentionDepthOptions(NamedTuple):
     distance: str
     beta: float
     max_depth: float | None
