@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import textwrap
 from typing import NoReturn
+
+# Characters that the lines of descriptions and examples take at most.
+_LAID_OUT = 78
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,8 +53,21 @@ class Parser(argparse.ArgumentParser):
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
-        width = min(shutil.get_terminal_size().columns, 110) - 2
-        super().__init__(prog, max_help_position=30, width=width)
+        width = max(min(shutil.get_terminal_size().columns, 110) - 2, 20)
+        super().__init__(prog, max_help_position=min(30, width // 3), width=width)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        # Laid out by hand in at most 80 characters; a narrower terminal would break it in the middle of words.
+        if width >= _LAID_OUT:
+            return super()._fill_text(text, width, indent)
+        blocks = (self._fill_block(block, width) for block in text.strip("\n").split("\n\n"))
+        return "\n\n".join(blocks) + "\n"
+
+    def _fill_block(self, block: str, width: int) -> str:
+        lines = block.split("\n")
+        if not any(line.startswith("  ") for line in lines):
+            return textwrap.fill(block, width)
+        return "\n".join(textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False) for line in lines)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         # "-o, --output DIR" in place of "-o DIR, --output DIR"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 
 from rich.console import Console
@@ -12,11 +13,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from scripting.failures import INTERRUPTED, OUTPUT_CLOSED, explain
 from scripting.messages import prepare_process, say_alone
 
+FACT_INDENT = 12
+
 
 def new_console(*, quiet: bool = False) -> Console:
     """Standard output as rich has it, also where ``COLUMNS`` or ``LINES`` is 0, which stands for a size not known."""
     known = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES") or value.strip("0")}
     return Console(highlight=False, quiet=quiet, _environ=known)
+
+
+def print_fact(console: Console, text: str, style: str | None = None) -> None:
+    """A line that begins with a word and its padding. A terminal gets it in lines of its width, indented alike.
+
+    Anything else gets it whole; so does a word that is longer than a line, as a path may be.
+    """
+    if console.is_terminal:
+        indent = " " * min(FACT_INDENT, console.width // 4)
+        text = textwrap.fill(
+            text, console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
+            drop_whitespace=True,
+        )  # fmt: skip
+    console.print(text, markup=False, soft_wrap=True, style=style)
 
 
 def live_progress(console: Console, *columns: ProgressColumn) -> Progress:

@@ -94,7 +94,7 @@ def _prepare(settings: Settings) -> Run:
 
 def _on_cpu() -> bool:
     # Said outright, as torchrun on a machine without accelerators would otherwise start unconnected processes.
-    # Apple's has no float64, in which losses and scores are summed up.
+    # Apple's has no float64, in which losses are summed up.
     if not torch.accelerator.is_available():
         return True
     device = torch.accelerator.current_accelerator()

@@ -1,22 +1,30 @@
 """What the terminal shows while training: one live bar, a table that grows by a row per epoch.
 
-Where standard output is not a terminal, the bar becomes a plain line every quarter of an epoch.
+Both show what matters first, and more as there is room. Where standard output is no terminal, or one that cannot move
+its cursor, the bar becomes a plain line every quarter of an epoch.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.box import HEAVY_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, TextColumn
 from rich.table import Table
+from rich.text import Text
+
+from scripting.console import live_progress
 
 # Of the time per step, so that the ETA follows the machine's load but does not jump about.
 _SMOOTHING = 0.05
 _LINES_PER_EPOCH = 4
+_SHORTEST_BAR = 6
+_BEST = "  best"
 
 
 class TrainingDisplay:
@@ -41,15 +49,11 @@ class TrainingDisplay:
         self._data_seconds = 0.0
         self._between_epochs = 0.0
         self._mark = time.monotonic()
-        self._live = enabled and console.is_terminal
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[status]}"),
-            console=console,
-            transient=True,
-            disable=not self._live,
+        self._live = enabled and console.is_interactive
+        self._progress = live_progress(
+            console, TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[status]}")
         )
+        self._progress.disable = not self._live
         self._task = self._progress.add_task("", total=epochs * steps, status="")
 
     def __enter__(self) -> TrainingDisplay:
@@ -78,17 +82,27 @@ class TrainingDisplay:
         self._data_seconds += share * (data_seconds - self._data_seconds)
         self._seen += 1
         self._step += 1
-        parts = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        rate = images / max(self._step_seconds, 1e-9)
-        times = f"step {_duration(self._step_seconds)}, data {_duration(self._data_seconds)}"
-        status = f"{parts}  {rate:.0f} img/s  {times}  ETA {_clock(self._remaining())}"
+        title, status = f"epoch {self.epoch}/{self.epochs}", self._status(losses, images)
         done = (self.epoch - 1) * self.steps + self._step
         if self._live:
-            self._progress.update(
-                self._task, completed=done, description=f"epoch {self.epoch}/{self.epochs}", status=status
-            )
+            room = self.console.width - len(title) - _SHORTEST_BAR - 2
+            self._progress.update(self._task, completed=done, description=title, status=_joined(status, room))
         elif self._enabled and self._step % max(self.steps // _LINES_PER_EPOCH, 1) == 0:
-            self.line(f"epoch {self.epoch}/{self.epochs}  step {self._step}/{self.steps}  {status}")
+            title = f"{title}  step {self._step}/{self.steps}  "
+            room = self.console.width - len(title) if self.console.is_terminal else sys.maxsize
+            self.line(title + _joined(status, room))
+
+    def _status(self, losses: Mapping[str, float], images: int) -> list[str]:
+        """Facts about the last step, those that matter most first."""
+        first, *others = (f"{name} {value:.3f}" for name, value in losses.items())
+        rate = images / max(self._step_seconds, 1e-9)
+        return [
+            first,
+            f"ETA {_clock(self._remaining())}",
+            f"{rate:.3g} img/s",
+            f"step {_duration(self._step_seconds)}, data {_duration(self._data_seconds)}",
+            *others,
+        ]
 
     def phase(self, text: str) -> None:
         """Say what runs between two epochs."""
@@ -106,13 +120,20 @@ class TrainingDisplay:
 
 
 class EpochTable:
-    """A table whose rows appear one by one; the header comes with the first."""
+    """A table whose rows appear one by one; the header comes with the first.
 
-    def __init__(self, console: Console, columns: Sequence[tuple[str, str, str]]) -> None:
-        """``columns``: key of the row, heading, and format of the value."""
+    Args:
+        console: where to write.
+        columns: key of the row, heading and format of the value, in the order on the page.
+        first: keys of the columns that a narrow terminal keeps, the most important one first; the others follow.
+    """
+
+    def __init__(self, console: Console, columns: Sequence[tuple[str, str, str]], first: Sequence[str] = ()) -> None:
         self._console = console
         self._columns = columns
         self._started = False
+        if console.is_terminal:
+            self._columns = _that_fit(columns, first, console.width - len(_BEST))
 
     def add(self, row: Mapping[str, float], *, best: bool) -> None:
         """Print one epoch; ``best`` marks it as the best so far."""
@@ -124,26 +145,55 @@ class EpochTable:
             self._line("".join(_cell(heading, heading) for heading, _ in cells), "bold")
             self._started = True
         text = "".join(_cell(heading, value) for heading, value in cells)
-        self._line(text + ("  best" if best else ""), "green" if best else None)
+        self._line(text + (_BEST if best else ""), "green" if best else None)
 
     def _line(self, text: str, style: str | None) -> None:
         self._console.print(text, markup=False, style=style, soft_wrap=True)
+
+
+def _that_fit(
+    columns: Sequence[tuple[str, str, str]], first: Sequence[str], width: int
+) -> Sequence[tuple[str, str, str]]:
+    by_key = {column[0]: column for column in columns}
+    kept = set()
+    for key in dict.fromkeys((*first, *by_key)):
+        width -= len(_cell(by_key[key][1], ""))
+        if width < 0:
+            break
+        kept.add(key)
+    return [column for column in columns if column[0] in kept]
 
 
 def _cell(heading: str, text: str) -> str:
     return text.rjust(max(7, len(heading) + 2))
 
 
-def result_table(title: str, rows: Sequence[Sequence[str]]) -> Table:
-    """The final table: metric, the model's value, the reference's, their ratio, what the reference is."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+def _joined(parts: Sequence[str], width: int) -> str:
+    """The first part and as many of the others as fit."""
+    text = parts[0]
+    for part in parts[1:]:
+        if len(text) + len(part) + 2 > width:
+            break
+        text += f"  {part}"
+    return text
+
+
+def result_table(title: str, rows: Sequence[Sequence[str]], *, narrow: bool = False) -> RenderableType:
+    """The final table: metric, the model's value, the reference's, their ratio, what the reference is.
+
+    A ``narrow`` one has no lines and no ratios, and says below it what the references are.
+    """
+    # A title of rich's own is broken at the width of the table.
+    table = Table(box=None if narrow else HEAVY_HEAD, padding=(0, 2, 0, 0) if narrow else (0, 1))
     table.add_column("metric", no_wrap=True)
-    for heading in ("model", "reference", "ratio"):
+    for heading in ("model", "reference", "ratio")[: 2 if narrow else 3]:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("what the reference is")
+    if not narrow:
+        table.add_column("what the reference is")
     for row in rows:
-        table.add_row(*row)
-    return table
+        table.add_row(*(row[:3] if narrow else row))
+    references = [Text(f"{row[0]}: {row[-1]}") for row in rows if row[-1]] if narrow else []
+    return Group(Text(title, style="bold"), table, *references)
 
 
 def _clock(seconds: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rich.table import Table
+from rich.console import RenderableType
 from torch.utils.data import Dataset
 
 from depthattn.data import Sample
@@ -22,11 +22,15 @@ _SHEET_ROWS = 4
 _LOSS_NAMES = ("total", "depth-aware", "joint gradient", "semantic focal")
 
 
-def results(title: str, scores: Mapping[str, float], baseline: Baselines) -> Table:
-    """The scores of the model beside those of predictors that never look at the image."""
+# Columns of a terminal that the whole table of results needs.
+_WIDE = 72
+
+
+def results(title: str, scores: Mapping[str, float], baseline: Baselines, width: int) -> RenderableType:
+    """The scores of the model beside those of predictors that never look at the image, for a ``width`` in columns."""
     rmse, miou = scores["rmse"], scores["miou"]
     constant = f"best constant: the mean training depth, {baseline.depth:.2f} m"
-    chance = "chance: labels drawn at their training frequencies"
+    chance = "random baseline: labels drawn at their training frequencies"
     rows = [
         ("depth RMSE", f"{rmse:.3f} m", f"{baseline.rmse:.3f} m", _times(rmse, baseline.rmse), constant),
         ("depth AbsRel", f"{scores['abs_rel']:.3f}", "", "", ""),
@@ -36,7 +40,7 @@ def results(title: str, scores: Mapping[str, float], baseline: Baselines) -> Tab
     ]
     # A score without truth is NaN; so is a reference, where the training set has none.
     rows = [tuple("" if "nan" in cell else cell for cell in row) for row in rows if "nan" not in row[1]]
-    return result_table(title, rows)
+    return result_table(title, rows, narrow=width < _WIDE)
 
 
 def _times(score: float, reference: float) -> str:
@@ -53,7 +57,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], baseline: Baselines, pat
             "validation labels",
             {"val/pixel_accuracy": "pixel accuracy", "val/miou": "mIoU"},
             "",
-            {"chance mIoU": baseline.miou},
+            {"random baseline, mIoU": baseline.miou},
         ),
     ]
     plot_curves(history, [panel for panel in panels if _has_points(panel, history)]).savefig(path)

@@ -15,7 +15,7 @@ from torch.utils.data import Subset
 import reporting
 from depthattn import SynergyNet
 from depthattn.data import DataError
-from scripting.console import new_console
+from scripting.console import new_console, print_fact
 from training import checkpoint
 from training.baselines import Baselines, baselines, training_statistics
 from training.batches import own_share, plain_loader, training_loader
@@ -45,6 +45,7 @@ _COLUMNS = (
     ("val/pixel_accuracy", "pix acc", ".1%"),
     ("seconds", "seconds", ".0f"),
 )
+_FIRST_COLUMNS = ("epoch", "val/rmse", "val/miou", "train/total", "val/total", "val/abs_rel", "val/delta1")
 _BEST_BY = ("val/rmse", "val/miou")
 _SHOWN_LOSSES = {"total": "loss", "depth_aware": "DA", "joint_gradient": "JG", "semantic_focal": "semF"}
 
@@ -120,7 +121,7 @@ class Run:
             Interrupted: a signal asked to stop; the state is saved.
         """
         engine = self._engine
-        table = EpochTable(self._console, _COLUMNS)
+        table = EpochTable(self._console, _COLUMNS, _FIRST_COLUMNS)
         display = TrainingDisplay(
             self._console, self.settings.epochs, engine.steps_per_epoch, enabled=self.accelerator.is_main_process
         )
@@ -189,7 +190,7 @@ class Run:
         )
         self._console.print()
         title = f"Validation, epoch {epoch} (best), {self.settings.size[0]}x{self.settings.size[1]} pixels"
-        self._console.print(results(title, scores, self._baseline))
+        self._console.print(results(title, scores, self._baseline, self._console.width))
         self._say(f"model       {self.folder.model}")
         self._say(f"pictures    {self.folder.pictures}")
         report = reporting.write_report(
@@ -358,7 +359,7 @@ class Run:
         }
 
     def _say(self, text: str, style: str | None = None) -> None:
-        self._console.print(text, markup=False, soft_wrap=True, style=style)
+        print_fact(self._console, text, style)
 
 
 def _loss_in_words(settings: Settings) -> str:

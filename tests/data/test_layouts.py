@@ -149,7 +149,7 @@ def test_a_layout_can_be_forced(tmp_path: Path) -> None:
 
 def test_what_is_no_layout_says_what_is_known_and_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(DataError, match=r"expected frames in a layout that is known \(nyud-mt: .*\), got pictures"):
+    with pytest.raises(DataError, match=r"find_layout: .*: expected frames in .*nyud-mt: .*, got pictures"):
         find_layout(tmp_path)
     with pytest.raises(DataError, match="got no folder"):
         find_layout(tmp_path / "none")

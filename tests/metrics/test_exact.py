@@ -79,3 +79,12 @@ def test_layouts() -> None:
         whole = exact_sums(same) + (exact_sums(values[:, 1::2]) if same.shape == (6, 4) else 0)
         assert torch.equal(whole, expected)
     assert exact_sums(torch.empty(0)).eq(0).all()
+
+
+def test_so_many_that_halves_of_int32_would_overflow() -> None:
+    values = torch.full((3 * 2**19 + 5,), torch.finfo(torch.float32).max / 2**110)
+    values[::2] = 1.0 - 2.0**-24
+    expected = sum(
+        Fraction(float(value)) * count for value, count in zip(*np.unique(values, return_counts=True), strict=True)
+    )
+    assert totals(exact_sums(values))[0] == float(expected)

@@ -38,11 +38,16 @@ _Numbers = npt.NDArray[Any]
 class DepthCoding:
     """How the numbers of depth files are to be taken.
 
-    Attributes:
+    Args:
         scale: stored units in a metre; None: 1000 of whole numbers, 1 of floats.
         code: "plain", "sunrgbd" (rotated left by three bits), or None: plain, and an error where it is plainly not.
         missing: numbers that stand for missing depth, beside those that always do.
         max_depth: depth beyond it, in metres, is missing; None: none is.
+
+    Example:
+        >>> from depthattn.data import DepthCoding
+        >>> DepthCoding(scale=256.0, max_depth=80.0)  # KITTI
+        DepthCoding(scale=256.0, code=None, missing=(), max_depth=80.0)
     """
 
     scale: float | None = None
@@ -50,14 +55,15 @@ class DepthCoding:
     missing: tuple[float, ...] = ()
     max_depth: float | None = None
 
-    def check(self, function: str) -> None:
-        """Raise ValueError, in the name of ``function``, for an option out of range."""
-        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"{function}: expected depth_scale > 0, got {self.scale}")
-        if self.code is not None and self.code not in DEPTH_CODES:
-            raise ValueError(f'{function}: expected depth_code "plain", "sunrgbd" or None, got {self.code!r}')
-        if self.max_depth is not None and not self.max_depth > 0:
-            raise ValueError(f"{function}: expected max_depth > 0 or None, got {self.max_depth}")
+
+def check_depth(coding: DepthCoding, function: str) -> None:
+    """Raise ValueError, in the name of ``function``, for an option out of range."""
+    if coding.scale is not None and not (math.isfinite(coding.scale) and coding.scale > 0):
+        raise ValueError(f"{function}: expected depth_scale > 0, got {coding.scale}")
+    if coding.code is not None and coding.code not in DEPTH_CODES:
+        raise ValueError(f'{function}: expected depth_code "plain", "sunrgbd" or None, got {coding.code!r}')
+    if coding.max_depth is not None and not coding.max_depth > 0:
+        raise ValueError(f"{function}: expected max_depth > 0 or None, got {coding.max_depth}")
 
 
 def read_metres(path: Path, coding: DepthCoding) -> npt.NDArray[np.float32]:

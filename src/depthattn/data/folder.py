@@ -12,13 +12,13 @@ from typing import Literal
 import torch
 from torch.utils.data import Dataset
 
-from depthattn.data.depth_files import DepthCoding, read_metres
+from depthattn.data.depth_files import DepthCoding, check_depth, read_metres
 from depthattn.data.errors import DataError
 from depthattn.data.frame_folders import match_folders
 from depthattn.data.frame_lists import read_list
 from depthattn.data.frame_paths import FramePaths
 from depthattn.data.images import read_rgb
-from depthattn.data.label_files import LabelCoding, read_labels
+from depthattn.data.label_files import LabelCoding, check_labels, read_labels
 from depthattn.data.resample import Size, nearest, same_view
 from depthattn.data.sample import IGNORE_INDEX, Sample, Transform
 
@@ -96,8 +96,9 @@ class RGBDList(Dataset[Sample]):
         transform: Transform | None = None,
     ) -> None:
         depth = DepthCoding(depth_scale, depth_code, max_depth=max_depth)
-        depth.check("RGBDList")
         labels = None if num_classes is None else LabelCoding(num_classes, ignore_value, first_label)
+        check_depth(depth, "RGBDList")
+        check_labels(labels, "RGBDList")
         found = read_list(Path(list_file), None if root is None else Path(root), labelled=labels is not None)
         if found.has_labels and labels is None:
             raise DataError(f"RGBDList: {list_file}: expected num_classes for its column of labels, got none")
@@ -137,9 +138,24 @@ class RGBDList(Dataset[Sample]):
 
         Raises:
             ValueError: an option that is out of range.
+
+        Example:
+            >>> import tempfile
+            >>> from pathlib import Path
+            >>> import numpy as np
+            >>> from PIL import Image
+            >>> from depthattn.data import FramePaths, RGBDList
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     image, depth = Path(folder, "0.png"), Path(folder, "0.npy")
+            ...     Image.new("RGB", (8, 6)).save(image)
+            ...     np.save(depth, np.full((6, 8), 2.5))
+            ...     frame = RGBDList.from_frames([FramePaths(image, depth, None, None)])[0]
+            >>> frame["depth"].unique()
+            tensor([2.5000])
         """
         depth = depth or DepthCoding()
-        depth.check("RGBDList.from_frames")
+        check_depth(depth, "RGBDList.from_frames")
+        check_labels(labels, "RGBDList.from_frames")
         self = cls.__new__(cls)
         self._fill(frames, depth, labels, transform)
         return self
@@ -185,17 +201,18 @@ class RGBDList(Dataset[Sample]):
                 f"RGBDList.from_folder: expected labels and num_classes together, "
                 f"got labels={labels!r} and num_classes={num_classes!r}"
             )
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"RGBDList.from_folder: expected num_classes >= 1, got {num_classes}")
-        return cls.from_frames(
-            match_folders(images, depths, labels),
-            DepthCoding(depth_scale, depth_code, max_depth=max_depth),
-            None if num_classes is None else LabelCoding(num_classes, ignore_value, first_label),
-            transform=transform,
-        )
+        depth = DepthCoding(depth_scale, depth_code, max_depth=max_depth)
+        coding = None if num_classes is None else LabelCoding(num_classes, ignore_value, first_label)
+        check_depth(depth, "RGBDList.from_folder")
+        check_labels(coding, "RGBDList.from_folder")
+        return cls.from_frames(match_folders(images, depths, labels), depth, coding, transform=transform)
 
     def with_transform(self, transform: Transform | None) -> RGBDList:
-        """The same frames with another transform; no file is looked at again."""
+        """The same frames with another transform; no file is looked at again.
+
+        Args:
+            transform: called with each sample; None for none.
+        """
         other = copy.copy(self)
         other.transform = transform
         return other

@@ -8,7 +8,20 @@ from typing import NamedTuple
 
 
 class FramePaths(NamedTuple):
-    """Files of one frame, and the focal length of its camera in pixels; None where the frame has no such."""
+    """Files of one frame.
+
+    Attributes:
+        image: the picture, or an HDF5 file with ``rgb`` (3,H,W).
+        depth: the depth file; None where there is none.
+        labels: the label file; None where there is none.
+        focal: the focal length of the camera in pixels of the image as it is stored; None where it is not known.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from depthattn.data import FramePaths
+        >>> FramePaths(Path("rgb/0.jpg"), Path("depth/0.npy"), None, None).depth.name
+        '0.npy'
+    """
 
     image: Path
     depth: Path | None

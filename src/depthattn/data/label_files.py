@@ -17,15 +17,26 @@ from depthattn.data.sample import IGNORE_INDEX
 class LabelCoding:
     """How the numbers of label files are to be taken.
 
-    Attributes:
+    Args:
         num_classes: number of classes.
         ignore_value: number of unlabelled pixels.
         first_label: number of class 0.
+
+    Example:
+        >>> from depthattn.data import LabelCoding
+        >>> LabelCoding(40, ignore_value=0, first_label=1)  # 1..40, 0 where there is no label
+        LabelCoding(num_classes=40, ignore_value=0, first_label=1)
     """
 
     num_classes: int
     ignore_value: int = 255
     first_label: int = 0
+
+
+def check_labels(coding: LabelCoding | None, function: str) -> None:
+    """Raise ValueError, in the name of ``function``, for an option out of range."""
+    if coding is not None and coding.num_classes < 1:
+        raise ValueError(f"{function}: expected num_classes >= 1, got {coding.num_classes}")
 
 
 def read_labels(path: Path, coding: LabelCoding) -> npt.NDArray[np.int64]:

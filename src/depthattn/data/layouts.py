@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,16 +24,21 @@ _VALIDATION = ("val", "valid", "validation", "test")
 
 @dataclass(frozen=True)
 class Layout:
-    """Frames of a folder.
+    """Frames of a folder, as :func:`find_layout` finds them.
 
-    Attributes:
-        name: of the layout, one of ``LAYOUTS``.
+    Args:
+        name: of the layout.
         words: what was found, for the reader.
         train: the frames to train on; all, where the layout has no split.
         validation: the frames to score; None where the layout has no split.
         labels: how its label files are stored, where the layout says that; None where it does not.
         missing_depth: numbers that stand for missing depth in it, beside those that always do.
         skipped: how many files were left out, by reason.
+
+    Example:
+        >>> from depthattn.data import Layout
+        >>> Layout("folders", "images/ depths/", train=[]).has_labels
+        False
     """
 
     name: str
@@ -50,18 +56,54 @@ class Layout:
         return any(frame.labels is not None for frame in frames)
 
 
-def find_layout(folder: Path, name: str | None = None) -> Layout:
-    """The frames of ``folder``, in the layout of that name, or in the one that it is recognised to have.
+def find_layout(folder: str | os.PathLike[str], name: str | None = None) -> Layout:
+    """The frames of a folder, in one of the layouts in use.
+
+    ======================  ================================================================================
+    ``"nyud-mt"``           ``images/ depth/ segmentation/`` and ``gt_sets/train.txt``, ``gt_sets/val.txt``
+    ``"split-inside"``      ``images/train``, ``depth/train``, ``masks/train`` and the same with ``val``
+    ``"folders"``           ``images/``, with ``depths/`` or ``depth/``, ``labels/`` or ``masks/`` or both
+    ``"split-outside"``     ``train/images``, ``train/depths`` and so on, and the same in ``val``
+    ``"hdf5"``              files with ``rgb`` and ``depth`` of one frame each, in ``train/`` and ``val/`` or not
+    ======================  ================================================================================
+
+    Files of a frame have one name, but for their suffixes, and one folder inside of those. For ``val`` there may also
+    be ``valid``, ``validation`` or ``test``.
+
+    Args:
+        folder: where the data lie.
+        name: of the layout. None: the first of the table that looks like what is there.
+
+    Returns:
+        The frames, for :meth:`RGBDList.from_frames`.
 
     Raises:
         DataError: no such layout is there, or its files do not fit together.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from depthattn.data import find_layout
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for part in ("train", "val"):
+        ...         for kind, suffix in (("images", "jpg"), ("depth", "npy")):
+        ...             Path(folder, kind, part).mkdir(parents=True)
+        ...             Path(folder, kind, part, f"0.{suffix}").touch()
+        ...     layout = find_layout(folder)
+        >>> layout.name, len(layout.train), len(layout.validation)
+        ('split-inside', 1, 1)
     """
+    folder = Path(folder)
     if name is None:
         name = next((name for name, layout in _KNOWN.items() if layout.fits(folder)), None)
     if name is None:
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:6]) if folder.is_dir() else "no folder"
         looks = "; ".join(f"{name}: {layout.looks}" for name, layout in _KNOWN.items())
-        raise DataError(f"{folder}: expected frames in a layout that is known ({looks}), got {found or 'nothing'}")
+        raise DataError(
+            f"find_layout: {folder}: expected frames in a layout that is known ({looks}), got {found or 'nothing'}"
+        )
+    if name not in _KNOWN:
+        raise ValueError(f"find_layout: expected a layout of {', '.join(_KNOWN)}, got {name!r}")
     layout = _KNOWN[name]
     if not layout.fits(folder):
         raise DataError(f"{folder}: expected the layout {name} ({layout.looks}), got none of it")

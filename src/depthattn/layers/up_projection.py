@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthattn.layers.fcrn import converted
 from depthattn.ops import checks
 from depthattn.ops.tracing import traced_quietly
+
+FcrnPadding = Literal["trailing", "leading"]
 
 
 class UpProjection(nn.Module):
@@ -67,6 +71,73 @@ class UpProjection(nn.Module):
         self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
         self.reset_parameters()
+
+    @classmethod
+    def from_fcrn(
+        cls, weights: Mapping[str, Tensor], *, padding: FcrnPadding = "trailing", eps: float = 1e-5
+    ) -> UpProjection:
+        """An up-projection with the weights of a published FCRN, which it computes in one convolution less.
+
+        A branch of FCRN has one 5x5 kernel behind an unpooling by zeros, or its four parts A, B, C and D, which compute
+        the pixels of even rows and columns (3x3), of odd rows (2x3), of odd columns (3x2) and of both (2x2). Known are
+        the names of four public layouts; others are renamed to one of them:
+
+        ============================  =======================  =========================  ===============
+        part                          plain, sparse-to-depth   plain, most ports          four kernels
+        ============================  =======================  =========================  ===============
+        kernel or kernels             upper_branch.conv1       conv1                      conv1_1 ... 4
+        its batch norm, then ReLU     upper_branch.batchnorm1  bn1                        bn1_1
+        3x3 kernel                    upper_branch.conv2       conv1_2                    conv3
+        its batch norm                upper_branch.batchnorm2  bn1_2                      bn2
+        shortcut: kernel or kernels   bottom_branch.conv       conv2                      conv2_1 ... 4
+        its batch norm                bottom_branch.batchnorm  bn2                        bn1_2
+        ============================  =======================  =========================  ===============
+
+        The fourth is that of the authors' program, without the name of the layer in front: ``br1_ConvA`` to
+        ``br1_ConvD``, ``br1_BN``, ``Conv``, ``BN``, ``br2_ConvA`` to ``br2_ConvD`` and ``br2_BN``, with the tensors
+        named and shaped as PyTorch has them.
+
+        Args:
+            weights: the state dict of one block, by the names above, each with ``.weight`` and the rest of a PyTorch
+                convolution or batch norm. Biases of convolutions go into the running means; four kernels need the same
+                one.
+            padding: where B, C and D pad the map with zeros. ``"trailing"`` is the unpooling by zeros, value at the top
+                left. ``"leading"``, rows before and columns to the left, is what the authors' program does and ports
+                of it do; no 5x5 kernel computes that, so that the kernel of the result is 6x6.
+            eps: of the batch norms of the network that was trained.
+
+        Raises:
+            ValueError: if the names are of no known layout, or a shape or an option does not fit.
+            TypeError: if ``weights`` is no mapping, or ``eps`` no number.
+
+        Example:
+            >>> import torch
+            >>> from depthattn import UpProjection
+            >>> norm = {"weight": torch.ones(4), "bias": torch.zeros(4)}
+            >>> norm |= {"running_mean": torch.zeros(4), "running_var": torch.ones(4)}
+            >>> block = {"conv1.weight": torch.rand(4, 8, 5, 5), "conv2.weight": torch.rand(4, 8, 5, 5)}
+            >>> block |= {"conv1_2.weight": torch.rand(4, 4, 3, 3)}
+            >>> block |= {f"{name}.{key}": x for name in ("bn1", "bn1_2", "bn2") for key, x in norm.items()}
+            >>> up = UpProjection.from_fcrn(block).eval()
+            >>> up(torch.rand(2, 8, 5, 6)).shape
+            torch.Size([2, 4, 10, 12])
+        """
+        checks.check_choice("UpProjection.from_fcrn", "padding", padding, get_args(FcrnPadding))
+        checks.check_number("UpProjection.from_fcrn", "eps", eps, above=0)
+        state = converted(weights, padding)
+        kernel = state["unpool_conv.weight"]
+        up = cls(kernel.shape[0], kernel.shape[1] // 2)
+        if padding == "leading":
+            up.unpool_conv = nn.ConvTranspose2d(up.in_channels, kernel.shape[1], 6, stride=2, padding=2, bias=False)
+        wrong = [key for key, value in state.items() if value.shape != up.state_dict()[key].shape]
+        if wrong:
+            raise ValueError(
+                f"UpProjection.from_fcrn: expected parts for {up.in_channels} channels in and {up.out_channels} out, "
+                f"got others for {', '.join(wrong)}"
+            )
+        up.unpool_norm.eps = up.norm.eps = eps
+        up.to(kernel.device, kernel.dtype).load_state_dict(state, strict=False)
+        return up
 
     def reset_parameters(self) -> None:
         """Draw the kernels anew, He-normal over the taps that meet a value.

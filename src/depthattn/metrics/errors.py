@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depthattn.metrics.exact import exact_count, exact_square_sums, exact_sums, means, to_float32
+from depthattn.metrics.exact import exact_count, exact_square_sums, exact_sums, means, sum_by_index, to_float32
 from depthattn.ops import checks
 from depthattn.ops.masking import compute_dtype, valid_depth
 
@@ -105,8 +105,7 @@ def count_in_groups(true: Tensor, groups: Tensor | None = None, count: int = 1) 
     """How many of each group are True, int64 (count,)."""
     if groups is None:
         return true.sum().view(1)
-    counts = torch.zeros(count, dtype=torch.int64, device=true.device)
-    return counts.index_add_(0, groups.flatten(), true.flatten().long())
+    return sum_by_index(true.flatten().int(), groups.flatten(), count)
 
 
 def means_of_sums(bins: Tensor, pixels: Tensor) -> dict[str, Tensor]:

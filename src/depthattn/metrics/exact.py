@@ -17,6 +17,9 @@ BINS = 512
 
 _FRACTION_BITS = 23
 _EXPONENTS = 256
+# Half an integer; so many of them are below 2**31.
+_HALF_BITS = 12
+_PIECE = 1 << 31 - _HALF_BITS
 _ONE = 127
 # Of the smallest exponents, 0 (denormals) and 1: they share a unit of 2**-149.
 _UNIT_BITS = 149
@@ -39,15 +42,23 @@ def exact_sums(values: Tensor, groups: Tensor | None = None, count: int = 1) -> 
     bins = torch.zeros(count * BINS, dtype=torch.int64, device=values.device)
     for part in _float32_parts(values):
         bits = part.contiguous().view(torch.int32).flatten()
+        index = (bits >> _FRACTION_BITS) & (BINS - 1)
+        if groups is not None:
+            index = index + groups.flatten() * BINS
         exponent = (bits >> _FRACTION_BITS) & (_EXPONENTS - 1)
         fraction = bits & ((1 << _FRACTION_BITS) - 1)
         # All but denormals have a leading bit that is not stored.
         integers = fraction | ((exponent > 0).int() << _FRACTION_BITS)
-        index = (bits >> _FRACTION_BITS) & (BINS - 1)
-        if groups is not None:
-            index = index + groups.flatten() * BINS
-        bins.index_add_(0, index, integers.long())
+        # In halves and pieces that int32 can hold the sums of: not every device adds up int64 by index.
+        for piece, where in zip(torch.split(integers, _PIECE), torch.split(index, _PIECE), strict=True):
+            for shift, half in ((_HALF_BITS, piece >> _HALF_BITS), (0, piece & ((1 << _HALF_BITS) - 1))):
+                bins += sum_by_index(half, where, len(bins)) << shift
     return bins.view(count, BINS)
+
+
+def sum_by_index(values: Tensor, index: Tensor, count: int) -> Tensor:
+    """Sums of the int32 ``values`` at each of ``count`` indices, which int32 must hold; int64 (count,)."""
+    return torch.zeros(count, dtype=torch.int32, device=values.device).index_add_(0, index, values).long()
 
 
 def exact_square_sums(values: Tensor, groups: Tensor | None = None, count: int = 1) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from depthattn.metrics.base import ScoreMetric
-from depthattn.metrics.exact import to_float32
+from depthattn.metrics.exact import sum_by_index, to_float32
 from depthattn.ops import checks
 
 
@@ -85,12 +85,10 @@ class SegmentationMetrics(ScoreMetric):
         if checks.validates(target.device):
             self._check_values("target", target, counted | (target == self.ignore_index))
             self._check_values("pred", classes, named | ~counted)
-        # What does not count goes to a cell of its own behind the matrix: no data-dependent shape, no stray address.
+        # What does not count adds 0 to the first cell: no data-dependent shape, no stray address.
         used = counted & named
-        cells = self.num_classes**2
-        index = torch.where(used, target * self.num_classes + classes, cells)
-        counts = self.confusion.new_zeros(cells + 1).scatter_add_(0, index, torch.ones_like(index))
-        self.confusion += counts[:cells].view(self.num_classes, self.num_classes)
+        cell = torch.where(used, target * self.num_classes + classes, 0)
+        self.confusion += sum_by_index(used.int(), cell, self.num_classes**2).view_as(self.confusion)
 
     def compute(self) -> dict[str, Tensor]:
         confusion = self.confusion.cpu().numpy()
