@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from depthattn.ops.semantic_focal import SemanticFocalOptions
+from depthattn.ops.semantic_focal_upsample import SemanticFocalUpsampleOptions
+
 HALF, BRAIN, SINGLE, DOUBLE = torch.float16, torch.bfloat16, torch.float32, torch.float64
 
 
@@ -72,11 +75,11 @@ def _semantic_focal(
         logits = _empty(2, 480 * 640, classes, dtype=dtype).transpose(1, 2)
     target = _empty(2, 480 * 640, dtype=torch.int64)
     weight = _empty(classes, dtype=wide) if weighted else None
-    scale = _empty(2, dtype=wide)
+    options = SemanticFocalOptions(gamma, -100, "weight" if weighted else "pixels", "mean")
 
     def call(module: Any) -> None:
-        module.forward(logits, target, weight, gamma, -100, False)
-        module.backward(scale, logits, target, weight, gamma, -100)
+        state = module.forward(logits, target, weight, options, None)[2]
+        module.backward(_empty(1, 2, dtype=wide), logits, target, weight, state, options, [True])
 
     return call
 
@@ -87,19 +90,20 @@ def _semantic_focal_upsample(
     gamma: float,
     small: tuple[int, int] = (120, 160),
     weighted: bool = True,
+    align_corners: bool = False,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Callable[[Any], object]:
     wide = DOUBLE if dtype == DOUBLE else SINGLE
     logits = torch.empty(2, classes, *small, dtype=dtype, device="meta", memory_format=memory_format)
     target = _empty(2, 480, 640, dtype=torch.int64)
     weight = _empty(classes, dtype=wide) if weighted else None
-    scale = _empty(2, dtype=wide)
+    options = SemanticFocalUpsampleOptions(gamma, -100, "weight" if weighted else "pixels", "mean", align_corners)
 
     def call(module: Any) -> None:
         if not weighted:
-            module.forward(logits, target, weight, gamma, -100, False)
-        terms = module.forward(logits, target, weight, gamma, -100, True)[3]
-        module.backward(scale, logits, target, weight, gamma, -100, terms)
+            module.forward(logits, target, weight, options, None)
+        state = module.forward(logits, target, weight, options, lambda counts: counts)[2]
+        module.backward(_empty(1, 2, dtype=wide), logits, target, weight, state, options, [True])
 
     return call
 
@@ -167,6 +171,7 @@ CALLS: dict[str, dict[str, Callable[[Any], object]]] = {
     "semantic_focal_upsample": {
         "fp32 40": _semantic_focal_upsample(SINGLE, 40, 2.0),
         "bf16 150 to any ratio": _semantic_focal_upsample(BRAIN, 150, 1.0, (33, 41), weighted=False),
+        "fp32 40 corners": _semantic_focal_upsample(SINGLE, 40, 2.0, align_corners=True),
         "fp64 40": _semantic_focal_upsample(DOUBLE, 40, 0.5),
         "fp16 19 down": _semantic_focal_upsample(HALF, 19, 2.0, (960, 1280)),
         "fp32 21 from one pixel": _semantic_focal_upsample(SINGLE, 21, 2.0, (1, 1)),

@@ -102,11 +102,11 @@ def _fold_kernel(partials, totals, blocks, MAXIMUM: tl.constexpr, BLOCK: tl.cons
     lanes = tl.arange(0, BLOCK)
     for i in tl.static_range(len(partials)):
         row = partials[i] + image * blocks
-        # Counts add up to more than 32 bits hold; a total in half precision is rounded once, at the end.
+        # Counts add up to more than 32 bits hold, and sums of millions of numbers to more than single precision.
         if partials[i].dtype.element_ty == tl.int32:
             total = tl.zeros([BLOCK], dtype=tl.int64)
         else:
-            total = tl.zeros([BLOCK], dtype=partials[i].dtype.element_ty)
+            total = tl.zeros([BLOCK], dtype=tl.float64)
         for start in range(0, blocks, BLOCK):
             part = tl.load(row + start + lanes, mask=start + lanes < blocks, other=0).to(total.dtype)
             total = tl.maximum(total, part) if MAXIMUM else total + part

@@ -30,13 +30,19 @@ def read_weights(weight, weight_stride, y, WIDE: tl.constexpr):
 
 
 @triton.jit
+def finite(high):
+    """What a largest logit of -inf is replaced by where it is subtracted."""
+    return tl.where(high == float("-inf"), 0.0, high)
+
+
+@triton.jit
 def join(high, others, own, z, mine):
     """The running maximum, the sum of the other classes relative to it, and the label's logit, with a tile joined in.
 
     A NaN among the logits reaches a sum; a maximum would drop it.
     """
     top = tl.maximum(high, tl.max(z, 0))
-    shift = tl.where(top == float("-inf"), 0.0, top)
+    shift = finite(top)
     rest = tl.where(mine, 0.0, tl.exp(z - tl.expand_dims(shift, 0)))
     others = others * tl.exp(high - shift) + tl.sum(rest, 0)
     return top, others, own + tl.sum(tl.where(mine, z, 0.0), 0)
@@ -45,10 +51,11 @@ def join(high, others, own, z, mine):
 @triton.jit
 def softmax_of_label(high, others, own):
     """p, q = 1 - p and log p of the label, q from the other classes and log p from q where p is near 1."""
-    e = tl.exp(own - high)
+    shift = finite(high)
+    e = tl.exp(own - shift)
     over = 1.0 / (e + others)
     likely = e >= others
-    log_p = tl.where(likely, -log1p(others / tl.where(likely, e, 1.0)), own - high - tl.log(e + others))
+    log_p = tl.where(likely, -log1p(others / tl.where(likely, e, 1.0)), own - shift - tl.log(e + others))
     return e * over, others * over, log_p
 
 

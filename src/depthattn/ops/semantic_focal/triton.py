@@ -6,13 +6,19 @@ through in chunks: forward with a running maximum and sum, backward twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
+from depthattn.ops.semantic_focal import SemanticFocalOptions, reference
+from depthattn.ops.semantic_focal.labels import check_labels
 from depthattn.ops.semantic_focal.pixels import (
+    finite,
     join,
     power,
     read_labels,
@@ -69,9 +75,10 @@ def _over_classes(
 
 @triton.jit
 def _forward_kernel(
-    logits, target, weight, logits_strides, target_strides, weight_stride, sums, counts, weight_sums,
+    logits, target, weight, logits_strides, target_strides, weight_stride, sums, counts,
     pixels, classes, ignore_index,
-    GAMMA: tl.constexpr, WIDE: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
+    GAMMA: tl.constexpr, BY_WEIGHT: tl.constexpr, WIDE: tl.constexpr,
+    CHUNK: tl.constexpr, CHUNKS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     image, pixel = _locate(pixels, PIXELS)
     y, high, others, own = _over_classes(
@@ -83,8 +90,7 @@ def _forward_kernel(
     value = tl.where(y >= 0, -w * power(q, GAMMA) * log_p, 0.0)
     program = tl.program_id(0).to(tl.int64)
     tl.store(sums + program, tl.sum(value))
-    tl.store(counts + program, tl.sum((y >= 0).to(tl.int32)))
-    tl.store(weight_sums + program, tl.sum(w))
+    tl.store(counts + program, tl.sum(w if BY_WEIGHT else tl.where(y >= 0, 1.0, 0.0)))
 
 
 @triton.jit
@@ -101,12 +107,13 @@ def _backward_kernel(
     p, q, log_p = softmax_of_label(high, others, own)
     slope = -read_weights(weight, weight_stride, y, WIDE) * slope_of_label(p, q, log_p, GAMMA)
     slope *= tl.load(scale + image * scale_stride)
-    over = 1.0 / (tl.exp(own - high) + others)
+    shift = finite(high)
+    over = 1.0 / (tl.exp(own - shift) + others)
     for chunk in range(CHUNKS):
         # With a single chunk this load is the one above, and the compiler keeps the tile in registers.
         z, number = _logits_tile(logits, logits_strides, image, chunk * CHUNK, pixel, pixels, classes, CHUNK, WIDE)
         mine = number[:, None] == y[None, :]
-        value = slope[None, :] * tl.where(mine, q[None, :], -tl.exp(z - high[None, :]) * over[None, :])
+        value = slope[None, :] * tl.where(mine, q[None, :], -tl.exp(z - shift[None, :]) * over[None, :])
         value = tl.where((y >= 0)[None, :], value, 0.0)
         inside = (number < classes)[:, None] & (pixel < pixels)[None, :]
         address = gradient + (image * classes + number[:, None]) * pixels + pixel[None, :]
@@ -129,37 +136,56 @@ def _shape(logits: Tensor) -> dict[str, int]:
     }
 
 
+def keeps_gradient(logits: Tensor, *_: object) -> bool:
+    """A backward pass from the logits writes it once, already scaled."""
+    return False
+
+
 def forward(
-    logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, ignore_index: int, keep_gradient: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Per-image sums, labelled pixels and sums of their weights; the gradient is always left to :func:`backward`."""
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    options: SemanticFocalOptions,
+    scales_for: Callable[[Tensor], Tensor] | None,
+) -> tuple[Tensor, Tensor, Tensor, None]:
+    """Sums and what they are divided by, (1,B), and no state; the gradient is always left to :func:`backward`."""
+    check_labels(target, logits.shape[1], options.ignore_index)
     batch, classes, pixels = logits.shape
     wide = compute_dtype(logits)
     shape = _shape(logits)
     blocks = triton.cdiv(pixels, shape["PIXELS"])
-    partial_sums, partial_weights = (logits.new_empty(batch, blocks, dtype=wide) for _ in range(2))
-    partial_counts = logits.new_empty(batch, blocks, dtype=torch.int32)
+    partials = [logits.new_empty(batch, blocks, dtype=wide) for _ in range(2)]
     launch(
         _forward_kernel, batch * blocks, logits, logits, target, weight, logits.stride(), target.stride(),
-        0 if weight is None else weight.stride(0), partial_sums, partial_counts, partial_weights,
-        pixels, classes, ignore_index, GAMMA=float(gamma), WIDE=wide_type(wide), **shape,
+        0 if weight is None else weight.stride(0), *partials, pixels, classes, options.ignore_index,
+        **constants_of(options, wide), **shape,
     )  # fmt: skip
-    sums, weight_sums = (logits.new_empty(batch, dtype=wide) for _ in range(2))
-    counts = logits.new_empty(batch, dtype=torch.int64)
-    fold((partial_sums, partial_counts, partial_weights), (sums, counts, weight_sums))
-    return sums, counts, weight_sums, logits.new_empty(0)
+    sums, counts = logits.new_empty(2, 1, batch, dtype=torch.float64)
+    fold(partials, (sums, counts))
+    return sums, counts, reference.state(logits, target, weight, options), None
 
 
 def backward(
-    scale: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, ignore_index: int
-) -> Tensor:
-    """The gradient to ``logits``, recomputed from them and written once."""
+    scales: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    state: Tensor,
+    options: SemanticFocalOptions,
+    wanted: Sequence[bool],
+) -> list[Tensor]:
+    """The gradient to ``logits``, computed from them and written once."""
     batch, classes, pixels = logits.shape
     gradient = logits.new_empty(logits.shape)
     shape = _shape(logits)
     launch(
-        _backward_kernel, batch * triton.cdiv(pixels, shape["PIXELS"]), logits, scale, scale.stride(0),
+        _backward_kernel, batch * triton.cdiv(pixels, shape["PIXELS"]), logits, scales, scales.stride(1),
         logits, target, weight, logits.stride(), target.stride(), 0 if weight is None else weight.stride(0), gradient,
-        pixels, classes, ignore_index, GAMMA=float(gamma), WIDE=wide_type(compute_dtype(logits)), **shape,
+        pixels, classes, options.ignore_index, GAMMA=options.gamma, WIDE=wide_type(compute_dtype(logits)), **shape,
     )  # fmt: skip
-    return gradient
+    return [gradient]
+
+
+def constants_of(options: Any, wide: torch.dtype) -> dict[str, Any]:
+    """What a forward kernel is compiled for."""
+    return {"GAMMA": options.gamma, "BY_WEIGHT": options.normalize_by == "weight", "WIDE": wide_type(wide)}

@@ -33,7 +33,12 @@ TERMS = 3
 
 
 def _fake_state(
-    logits: Tensor, target: Tensor, weight: Tensor | None, options: SemanticFocalUpsampleOptions, keep: bool, backend: str
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    options: SemanticFocalUpsampleOptions,
+    keep: bool,
+    backend: str,
 ) -> Tensor:
     if keep and backend == "triton":
         return logits.new_empty(TERMS, *target.shape, dtype=compute_dtype(logits))

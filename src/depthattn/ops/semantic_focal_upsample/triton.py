@@ -9,7 +9,7 @@ See docs/derivations/semantic_focal.md.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 import triton
@@ -17,7 +17,9 @@ import triton.language as tl
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
+from depthattn.ops.semantic_focal.labels import check_labels
 from depthattn.ops.semantic_focal.pixels import (
+    finite,
     join,
     power,
     read_labels,
@@ -25,8 +27,11 @@ from depthattn.ops.semantic_focal.pixels import (
     slope_of_label,
     softmax_of_label,
 )
-from depthattn.ops.semantic_focal_upsample import TERMS
+from depthattn.ops.semantic_focal.triton import constants_of, keeps_gradient
+from depthattn.ops.semantic_focal_upsample import TERMS, SemanticFocalUpsampleOptions
 from depthattn.ops.triton_utils import fold, index_type, launch, strides_of, wide_type
+
+__all__ = ["backward", "forward", "keeps_gradient"]
 
 # Classes that a thread has in its hands at once, and full-size columns of a program: one for each of 128 threads.
 _CLASSES = 8
@@ -37,23 +42,39 @@ _ROWS = 4
 _WALKED = 32
 
 
+# An axis is (logits, labels, step, divisor, offset, unit): label i lies (i step + offset) / unit logits behind the
+# first one, and divisor is step where that is not 0.
+def _axis(source: int, size: int, align_corners: bool) -> tuple[int, ...]:
+    if align_corners:
+        return source, size, source - 1, max(source - 1, 1), 0, max(size - 1, 1)
+    return source, size, 2 * source, 2 * source, source - size, 2 * size
+
+
+def _longest_gap(axis: tuple[int, ...]) -> int:
+    _, size, step, divisor, _, unit = axis
+    return int(triton.cdiv(unit, divisor)) if step else size
+
+
 @triton.jit
-def _start(gap, size, source):
+def _start(gap, axis):
     """The first pixel of a gap."""
-    numerator = tl.maximum((2 * gap + 1) * size - source, 0)
-    return tl.minimum((numerator + 2 * source - 1) // (2 * source), size)
+    source, size, _, divisor, offset, unit = axis
+    first = (tl.maximum(gap * unit - offset, 0) + divisor - 1) // divisor
+    return tl.where(gap >= source, size, tl.minimum(first, size))
 
 
 @triton.jit
-def _gap_of(position, size, source):
-    numerator = (2 * position + 1) * source - size
-    return tl.where(numerator < 0, -1, numerator // (2 * size))
+def _gap_of(position, axis):
+    _, _, step, _, offset, unit = axis
+    numerator = position * step + offset
+    return tl.where(numerator < 0, -1, numerator // unit)
 
 
 @triton.jit
-def _share(position, gap, size, source, WIDE: tl.constexpr):
+def _share(position, gap, axis, WIDE: tl.constexpr):
     """How much of a pixel is the logit behind its gap; the rest is the one before. At the borders they are one."""
-    inner = ((2 * position + 1) * source - size - 2 * size * gap).to(WIDE) / (2 * size)
+    source, _, step, _, offset, unit = axis
+    inner = (position * step + offset - unit * gap).to(WIDE) / unit
     return tl.where(gap < 0, 1.0, tl.where(gap >= source - 1, 0.0, inner))
 
 
@@ -68,25 +89,26 @@ def _resized_row(planes, strides, row, before, behind, share, inside, WIDE: tl.c
 
 @triton.jit
 def _forward_kernel(
-    logits, logits_strides, target, target_strides, weight, weight_stride, sums, counts, weight_sums,
-    terms, terms_strides, classes, source_height, source_width, height, width, parts, ignore_index,
-    GAMMA: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
+    logits, logits_strides, target, target_strides, weight, weight_stride, sums, counts,
+    terms, terms_strides, classes, rows, columns, parts, ignore_index,
+    GAMMA: tl.constexpr, BY_WEIGHT: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
     CLASSES: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
+    source_height, source_width, width = rows[0], columns[0], columns[1]
     across = tl.cdiv(width, COLUMNS)
     blocks = (source_height + 1) * parts * across
     image = program // blocks
     gap = (program % blocks // (parts * across) - 1).to(INDEX)
     part = (program // across % parts).to(INDEX)
-    row = _start(gap, height, source_height) + part * ROWS + tl.arange(0, ROWS)
-    down = _share(row, gap, height, source_height, WIDE)[None, :, None]
+    row = _start(gap, rows) + part * ROWS + tl.arange(0, ROWS)
+    down = _share(row, gap, rows, WIDE)[None, :, None]
     column = (program % across).to(INDEX) * COLUMNS + tl.arange(0, COLUMNS)
-    column_gap = _gap_of(column, width, source_width)
-    right = _share(column, column_gap, width, source_width, WIDE)[None, None, :]
+    column_gap = _gap_of(column, columns)
+    right = _share(column, column_gap, columns, WIDE)[None, None, :]
     before = tl.maximum(column_gap, 0).to(tl.int64)[None, None, :]
     behind = tl.minimum(column_gap + 1, source_width - 1).to(tl.int64)[None, None, :]
-    inside = (row < _start(gap + 1, height, source_height))[:, None] & (column < width)[None, :]
+    inside = (row < _start(gap + 1, rows))[:, None] & (column < width)[None, :]
     wide_row, wide_column = row.to(tl.int64)[:, None], column.to(tl.int64)[None, :]
     address = target + image * target_strides[0] + wide_row * target_strides[1] + wide_column * target_strides[2]
     y = read_labels(address, inside, classes, ignore_index)
@@ -105,12 +127,11 @@ def _forward_kernel(
     p, q, log_p = softmax_of_label(high, others, own)
     w = read_weights(weight, weight_stride, y, WIDE)
     tl.store(sums + program, tl.sum(tl.where(y >= 0, -w * power(q, GAMMA) * log_p, 0.0)))
-    tl.store(counts + program, tl.sum((y >= 0).to(tl.int32)))
-    tl.store(weight_sums + program, tl.sum(w))
+    tl.store(counts + program, tl.sum(w if BY_WEIGHT else tl.where(y >= 0, 1.0, 0.0)))
     if terms is not None:
         slope = w * slope_of_label(p, q, log_p, GAMMA)
         address = terms + image * terms_strides[1] + wide_row * terms_strides[2] + wide_column
-        tl.store(address, high + tl.log(tl.exp(own - high) + others), mask=inside)
+        tl.store(address, finite(high) + tl.log(tl.exp(own - finite(high)) + others), mask=inside)
         tl.store(address + terms_strides[0], slope, mask=inside)
         tl.store(address + terms_strides[0] + terms_strides[0], -slope * q, mask=inside)
 
@@ -118,11 +139,12 @@ def _forward_kernel(
 @triton.jit
 def _backward_kernel(
     scale, scale_stride, logits, logits_strides, target, target_strides, terms, terms_strides, gradient,
-    classes, source_height, source_width, height, width, ignore_index,
+    classes, rows, columns, ignore_index,
     WIDE: tl.constexpr, INDEX: tl.constexpr,
     CLASSES: tl.constexpr, DOWN: tl.constexpr, GAPS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
+    source_height, source_width = rows[0], columns[0]
     chunks = tl.cdiv(classes, CLASSES)
     # Of its gaps a program needs the first one only for the logits behind it.
     across = tl.cdiv(source_width, GAPS - 1)
@@ -135,15 +157,15 @@ def _backward_kernel(
 
     lane = tl.arange(0, GAPS * LANES)
     column_gap = first_column - 1 + lane // LANES
-    column = _start(column_gap, width, source_width) + lane % LANES
-    used = column < _start(column_gap + 1, width, source_width)
-    right = _share(column, column_gap, width, source_width, WIDE)[None, :]
+    column = _start(column_gap, columns) + lane % LANES
+    used = column < _start(column_gap + 1, columns)
+    right = _share(column, column_gap, columns, WIDE)[None, :]
     before = tl.minimum(tl.maximum(column_gap, 0), source_width - 1).to(tl.int64)[None, :]
     behind = tl.minimum(column_gap + 1, source_width - 1).to(tl.int64)[None, :]
     planes = logits + image * logits_strides[0] + number * logits_strides[1]
     there = (number < classes) & used[None, :]
 
-    start = _start(first_row - 1, height, source_height).to(tl.int64)
+    start = _start(first_row - 1, rows).to(tl.int64)
     wide_column = column.to(tl.int64)
     labels = target + image * target_strides[0] + start * target_strides[1] + wide_column * target_strides[2]
     maps = terms + image * terms_strides[1] + start * terms_strides[2] + wide_column
@@ -161,12 +183,12 @@ def _backward_kernel(
         last = tl.minimum(gap + 1, source_height - 1)
         bottom = _resized_row(planes, logits_strides, last, before, behind, right, there, WIDE)
         lower = tl.zeros([CLASSES, GAPS * LANES], WIDE)
-        for row in range(_start(gap, height, source_height), _start(gap + 1, height, source_height)):
+        for row in range(_start(gap, rows), _start(gap + 1, rows)):
             y = read_labels(labels, used, classes, ignore_index)[None, :]
             normaliser = tl.load(maps, mask=used, other=0)[None, :]
             slope = tl.load(maps + terms_strides[0], mask=used, other=0)[None, :]
             to_own = tl.load(maps + terms_strides[0] + terms_strides[0], mask=used, other=0)[None, :]
-            down = _share(row, gap, height, source_height, WIDE)
+            down = _share(row, gap, rows, WIDE)
             z = (1.0 - down) * top + down * bottom
             value = tl.where(number == y, to_own, slope * tl.exp(z - normaliser))
             value = tl.where(y >= 0, value, 0.0)
@@ -184,9 +206,10 @@ def _backward_kernel(
         upper = lower
 
 
-def _constants(logits: Tensor, target: Tensor) -> dict[str, Any]:
-    index = index_type(8 * max(*logits.shape[2:], *target.shape[1:]) ** 2)
-    return {"WIDE": wide_type(compute_dtype(logits)), "INDEX": index}
+def _geometry(logits: Tensor, target: Tensor, align_corners: bool) -> tuple[tuple[int, ...], tuple[int, ...], tl.dtype]:
+    """The axes of rows and columns, and the type that holds their numbers."""
+    rows, columns = (_axis(logits.shape[i + 1], target.shape[i], align_corners) for i in (1, 2))
+    return rows, columns, index_type(8 * max(*logits.shape[2:], *target.shape[1:]) ** 2)
 
 
 def _classes(logits: Tensor) -> int:
@@ -199,53 +222,62 @@ def _crowd(logits: Tensor) -> int:
 
 
 def _sums(
-    logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, ignore_index: int, terms: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Per-image sums, counts and sums of weights; also the terms, where there is a place for them."""
-    batch, height, width = target.shape
-    source_height = logits.shape[2]
+    logits: Tensor, target: Tensor, weight: Tensor | None, options: SemanticFocalUpsampleOptions, terms: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Sums and what they are divided by, (1,B); also the terms, where there is a place for them."""
+    batch, width = target.shape[0], target.shape[2]
     wide = compute_dtype(logits)
-    longest = triton.cdiv(height, source_height)
+    row_axis, column_axis, index = _geometry(logits, target, options.align_corners)
+    longest = _longest_gap(row_axis)
     rows = min(_ROWS, triton.next_power_of_2(longest))
     columns = min(max(_COLUMNS // _crowd(logits), 1), triton.next_power_of_2(width))
     parts = triton.cdiv(longest, rows)
-    blocks = (source_height + 1) * parts * triton.cdiv(width, columns)
-    partial_sums, partial_weights = (logits.new_empty(batch, blocks, dtype=wide) for _ in range(2))
-    partial_counts = logits.new_empty(batch, blocks, dtype=torch.int32)
+    blocks = (logits.shape[2] + 1) * parts * triton.cdiv(width, columns)
+    partials = [logits.new_empty(batch, blocks, dtype=wide) for _ in range(2)]
     launch(
         _forward_kernel, batch * blocks, logits, logits, logits.stride(), target, target.stride(),
-        weight, 0 if weight is None else weight.stride(0), partial_sums, partial_counts, partial_weights,
-        terms, strides_of(terms), *logits.shape[1:], height, width, parts, ignore_index,
-        GAMMA=float(gamma), CLASSES=_classes(logits), ROWS=rows, COLUMNS=columns, **_constants(logits, target),
+        weight, 0 if weight is None else weight.stride(0), *partials, terms, strides_of(terms),
+        logits.shape[1], row_axis, column_axis, parts, options.ignore_index,
+        CLASSES=_classes(logits), ROWS=rows, COLUMNS=columns, INDEX=index, **constants_of(options, wide),
     )  # fmt: skip
-    sums, weight_sums = (logits.new_empty(batch, dtype=wide) for _ in range(2))
-    counts = logits.new_empty(batch, dtype=torch.int64)
-    fold((partial_sums, partial_counts, partial_weights), (sums, counts, weight_sums))
-    return sums, counts, weight_sums
+    sums, counts = logits.new_empty(2, 1, batch, dtype=torch.float64)
+    fold(partials, (sums, counts))
+    return sums, counts
 
 
 def forward(
-    logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, ignore_index: int, keep_terms: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Per-image sums, labelled pixels and sums of their weights, and the terms of :func:`backward` if it asks so."""
-    terms = _new_terms(logits, target) if keep_terms else None
-    sums = _sums(logits, target, weight, gamma, ignore_index, terms)
-    return *sums, logits.new_empty(0) if terms is None else terms
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    options: SemanticFocalUpsampleOptions,
+    scales_for: Callable[[Tensor], Tensor] | None,
+) -> tuple[Tensor, Tensor, Tensor, None]:
+    """Sums and what they are divided by, (1,B), and as state the terms of :func:`backward` where it will be asked."""
+    check_labels(target, logits.shape[1], options.ignore_index)
+    terms = None if scales_for is None else _new_terms(logits, target)
+    sums, counts = _sums(logits, target, weight, options, terms)
+    return sums, counts, logits.new_empty(0) if terms is None else terms, None
 
 
 def backward(
-    scale: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, ignore_index: int,
-    terms: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+    scales: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    state: Tensor,
+    options: SemanticFocalUpsampleOptions,
+    wanted: Sequence[bool],
+) -> list[Tensor]:
     """The gradient to ``logits``, written once; without terms they are computed again."""
-    if terms is None:
+    terms = state
+    if state.ndim == 1:
         terms = _new_terms(logits, target)
-        _sums(logits, target, weight, gamma, ignore_index, terms)
+        _sums(logits, target, weight, options, terms)
     batch, classes, source_height, source_width = logits.shape
-    height, width = target.shape[1:]
+    row_axis, column_axis, index = _geometry(logits, target, options.align_corners)
     gradient = logits.new_empty(logits.shape)
-    down = min(max(_WALKED * source_height // height, 1), _WALKED)
-    lanes = triton.next_power_of_2(triton.cdiv(width, source_width))
+    down = min(max(_WALKED * source_height // target.shape[1], 1), _WALKED)
+    lanes = triton.next_power_of_2(_longest_gap(column_axis))
     gaps = min(max(_COLUMNS // lanes, 2), triton.next_power_of_2(source_width + 1))
     # A gap is one piece however wide it is: fewer classes and more threads make room for a wide one.
     columns = max(gaps * lanes, _COLUMNS)
@@ -253,12 +285,11 @@ def backward(
     tiles = triton.cdiv(source_width, gaps - 1) * triton.cdiv(source_height, down)
     launch(
         _backward_kernel, batch * tiles * triton.cdiv(classes, together), logits,
-        scale, scale.stride(0), logits, logits.stride(), target, target.stride(), terms, terms.stride(), gradient,
-        classes, source_height, source_width, height, width, ignore_index,
-        CLASSES=together, DOWN=down, GAPS=gaps, LANES=lanes, **_constants(logits, target),
-        num_warps=8 if columns > _COLUMNS else 4,
+        scales, scales.stride(1), logits, logits.stride(), target, target.stride(), terms, terms.stride(), gradient,
+        classes, row_axis, column_axis, options.ignore_index, WIDE=wide_type(compute_dtype(logits)), INDEX=index,
+        CLASSES=together, DOWN=down, GAPS=gaps, LANES=lanes, num_warps=8 if columns > _COLUMNS else 4,
     )  # fmt: skip
-    return gradient
+    return [gradient]
 
 
 def _new_terms(logits: Tensor, target: Tensor) -> Tensor:
