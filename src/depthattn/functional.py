@@ -26,8 +26,7 @@ from depthattn.ops.semantic_focal import SEMANTIC_FOCAL
 from depthattn.ops.semantic_focal import reference as semantic_focal_reference
 from depthattn.ops.semantic_focal_upsample import SEMANTIC_FOCAL_UPSAMPLE, SemanticFocalUpsampleOptions
 from depthattn.ops.semantic_focal_upsample import reference as semantic_focal_upsample_reference
-from depthattn.ops.semi_dense_up_skip import SemiDenseUpSkip
-from depthattn.ops.semi_dense_up_skip import reference as semi_dense_up_skip_reference
+from depthattn.ops.semi_dense_up_skip import merged
 
 __all__ = [
     "align_scale_shift",
@@ -309,15 +308,19 @@ def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, 
     return shared(promoted(features), gates, "reference" if exporting() else resolve(gates.device))
 
 
-def semi_dense_up_skip(features: Sequence[Tensor], size: Sequence[int], *, mode: str = "bilinear") -> Tensor:
+def semi_dense_up_skip(
+    features: Sequence[Tensor], size: Sequence[int], *, mode: str = "bilinear", align_corners: bool = False
+) -> Tensor:
     r"""Resize feature maps of any sizes to one size and add them up.
 
     .. math:: f_{out} = \sum_j \mathrm{resize}(f_j)
 
     Args:
-        features: maps (B,C,h_j,w_j) with one B, C, dtype and device, any number of them, of any sizes.
+        features: maps (B,C,h_j,w_j) with one B, C and device, any number of them, of any sizes. Where their dtypes
+            differ, torch.promote_types says in which one they are added.
         size: (H, W) of the result in pixels.
-        mode: ``"bilinear"``, without aligned corners, or ``"nearest"``, by pixel centres.
+        mode: ``"bilinear"`` or ``"nearest"``, by pixel centres.
+        align_corners: of ``"bilinear"``: False puts the edges of the outer pixels on each other, True their centres.
 
     Returns:
         (B,C,H,W) in the dtype of the features; the sum is taken in float32 or wider.
@@ -341,10 +344,7 @@ def semi_dense_up_skip(features: Sequence[Tensor], size: Sequence[int], *, mode:
                   [3., 4.]]]])
     """
     name = "semi_dense_up_skip"
-    checks.check_choice(name, "mode", mode, checks.RESIZE_MODES)
+    checks.resize_options(name, mode, align_corners)
     checks.pyramid(name, features)
-    height, width = checks.image_size(name, size)
-    if exporting():
-        return semi_dense_up_skip_reference.merge(list(features), (height, width), mode)
-    merged: Tensor = run_forward(SemiDenseUpSkip, height, width, mode, resolve(features[0].device), *features)
-    return merged
+    backend = "reference" if exporting() else resolve(features[0].device)
+    return merged(promoted(features), checks.image_size(name, size), mode, align_corners, backend)

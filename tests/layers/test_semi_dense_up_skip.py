@@ -35,6 +35,13 @@ def test_it_is_project_resize_add_smooth(size: tuple[int, int], mode: str, kerne
     torch.testing.assert_close(skip(features, size), wanted)
 
 
+def test_aligned_corners_reach_the_resize() -> None:
+    skip = SemiDenseUpSkip([4], 3, align_corners=True).double()
+    feature = torch.randn(1, 4, 5, 6, dtype=torch.float64)
+    resized = interpolate(skip.projections[0](feature), (9, 13), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(skip([feature], (9, 13)), skip.smooth(resized))
+
+
 def test_a_pointwise_projection_commutes_with_the_resize() -> None:
     skip = SemiDenseUpSkip([4], 3).double()
     feature = torch.randn(1, 4, 5, 6, dtype=torch.float64)
@@ -59,7 +66,7 @@ def test_all_levels_and_parameters_get_gradients() -> None:
 
 def test_repr_names_the_options() -> None:
     skip = SemiDenseUpSkip((4, 2), 3, kernel_size=3, mode="nearest")
-    assert skip.extra_repr() == "in_channels=(4, 2), out_channels=3, kernel_size=3, mode='nearest'"
+    assert skip.extra_repr() == "in_channels=(4, 2), out_channels=3, kernel_size=3, mode='nearest', align_corners=False"
     assert skip.extra_repr() in repr(skip)
 
 
@@ -105,6 +112,7 @@ def test_autocast_gives_half_precision() -> None:
         (([4, 2.0], 4), {}, TypeError, r"in_channels\[1\] as an int, got float"),
         (([4], -1), {}, ValueError, "out_channels >= 1, got -1"),
         (([4], 4), {"kernel_size": 2}, ValueError, "odd kernel_size >= 1, got 2"),
+        (([4], 4), {"mode": "nearest", "align_corners": True}, ValueError, 'mode="bilinear" for align_corners=True'),
         (([4], 4), {"mode": "bicubic"}, ValueError, "mode as one of bilinear, nearest, got 'bicubic'"),
     ],
 )

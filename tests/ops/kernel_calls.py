@@ -124,14 +124,14 @@ def _lateral_sharing(
 
 
 def _semi_dense_up_skip(
-    dtype: torch.dtype, mode: str, levels: list[tuple[int, int]], channels: int = 64
+    dtype: torch.dtype, mode: str, levels: list[tuple[int, int]], channels: int = 64, align_corners: bool = False
 ) -> Callable[[Any], object]:
     features = [_empty(2, channels, *size, dtype=dtype) for size in levels]
     grad = _empty(2, channels, 120, 160, dtype=dtype)
 
     def call(module: Any) -> None:
-        module.forward(features, 120, 160, mode)
-        module.backward(grad, [h for h, _ in levels], [w for _, w in levels], mode)
+        module.forward(features, 120, 160, mode, align_corners)
+        module.backward(grad, [h for h, _ in levels], [w for _, w in levels], mode, align_corners)
 
     return call
 
@@ -188,6 +188,7 @@ CALLS: dict[str, dict[str, Callable[[Any], object]]] = {
         "fp32 pyramid": _semi_dense_up_skip(SINGLE, "bilinear", PYRAMID),
         "fp64 pyramid": _semi_dense_up_skip(DOUBLE, "bilinear", PYRAMID),
         "fp16 nearest": _semi_dense_up_skip(HALF, "nearest", PYRAMID),
+        "fp32 corners": _semi_dense_up_skip(SINGLE, "bilinear", PYRAMID, align_corners=True),
         "bf16 one to many": _semi_dense_up_skip(BRAIN, "bilinear", [(1, 1), (240, 320)], 1),
     },
 }

@@ -34,10 +34,10 @@ CALLS = {
     "semantic_focal_upsample": (COARSE, FINE_TARGET, WEIGHT, 2.0, -100, "gradient", "eager"),
     "semantic_focal_upsample_backward": (SCALE, COARSE, FINE_TARGET, None, None, 2.0, -100, "eager"),
     "checked_labels": (FOCAL_TARGET, 5, -100),
-    "lateral_sharing": (FEATURES, random(2, 2, seed=9), "eager"),
-    "lateral_sharing_backward": (FEATURES, FEATURES, random(2, 2, 3, seed=9), "eager"),
-    "semi_dense_up_skip": (PYRAMID, 6, 7, "bilinear", "eager"),
-    "semi_dense_up_skip_backward": (random(2, 3, 6, 7, seed=10), [2, 5], [3, 4], "bilinear", "eager"),
+    "lateral_sharing": (FEATURES, random(2, 2, seed=9), "cpu"),
+    "lateral_sharing_backward": (FEATURES, FEATURES, random(2, 2, 3, seed=9), "cpu"),
+    "semi_dense_up_skip": (PYRAMID, 6, 7, "bilinear", False, "cpu"),
+    "semi_dense_up_skip_backward": (random(2, 3, 6, 7, seed=10), [2, 5], [3, 4], "bilinear", False, "cpu"),
 }
 
 

@@ -27,7 +27,8 @@ class SemiDenseUpSkip(nn.Module):
         in_channels: channels of each level, in the order in which ``forward`` gets them.
         out_channels: channels of the result.
         kernel_size: size of the projections P_j, odd.
-        mode: ``"bilinear"`` (without aligned corners) or ``"nearest"``.
+        mode: ``"bilinear"`` or ``"nearest"``.
+        align_corners: of ``"bilinear"``: False puts the edges of the outer pixels on each other, True their centres.
 
     Shape:
         ``features``: one (B,C_j,h_j,w_j) per level, of any sizes. ``size``: (H, W) of the result; None takes the
@@ -53,11 +54,17 @@ class SemiDenseUpSkip(nn.Module):
     """
 
     def __init__(
-        self, in_channels: Sequence[int], out_channels: int, *, kernel_size: int = 1, mode: str = "bilinear"
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        *,
+        kernel_size: int = 1,
+        mode: str = "bilinear",
+        align_corners: bool = False,
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        checks.check_choice(name, "mode", mode, checks.RESIZE_MODES)
+        checks.resize_options(name, mode, align_corners)
         checks.check_index(name, "kernel_size", kernel_size)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"{name}: expected an odd kernel_size >= 1, got {kernel_size}")
@@ -69,14 +76,16 @@ class SemiDenseUpSkip(nn.Module):
         for argument, channels in {**named, "out_channels": out_channels}.items():
             checks.check_index(name, argument, channels)
             checks.check_number(name, argument, channels, at_least=1)
-        self.in_channels = tuple(in_channels)
-        self.out_channels = out_channels
-        self.kernel_size = kernel_size
+        self.in_channels = tuple(int(channels) for channels in in_channels)
+        self.out_channels = int(out_channels)
+        self.kernel_size = int(kernel_size)
         self.mode = mode
+        self.align_corners = align_corners
         self.projections = nn.ModuleList(
-            nn.Conv2d(channels, out_channels, kernel_size, padding=kernel_size // 2) for channels in in_channels
+            nn.Conv2d(channels, self.out_channels, self.kernel_size, padding=self.kernel_size // 2)
+            for channels in self.in_channels
         )
-        self.smooth = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.smooth = nn.Conv2d(self.out_channels, self.out_channels, 3, padding=1)
 
     @traced_quietly
     def forward(self, features: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor:
@@ -87,13 +96,15 @@ class SemiDenseUpSkip(nn.Module):
         if size is None:
             size = _largest(features)
         projected = [project(feature) for project, feature in zip(self.projections, features, strict=True)]
-        merged: Tensor = self.smooth(semi_dense_up_skip(projected, size, mode=self.mode))
+        merged: Tensor = self.smooth(
+            semi_dense_up_skip(projected, size, mode=self.mode, align_corners=self.align_corners)
+        )
         return merged
 
     def extra_repr(self) -> str:
         return (
             f"in_channels={self.in_channels}, out_channels={self.out_channels}, "
-            f"kernel_size={self.kernel_size}, mode={self.mode!r}"
+            f"kernel_size={self.kernel_size}, mode={self.mode!r}, align_corners={self.align_corners}"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -87,7 +87,7 @@ def check_choice(function: str, name: str, value: object, choices: tuple[str, ..
 def check_number(
     function: str, name: str, value: object, *, above: float = -math.inf, at_least: float = -math.inf
 ) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{function}: expected {name} as a number, got {type(value).__name__}")
     if not -math.inf < value < math.inf or value <= above or value < at_least:
         bound = f" > {above:g}" if above > -math.inf else f" >= {at_least:g}" if at_least > -math.inf else ""
@@ -100,7 +100,7 @@ def check_bool(function: str, name: str, value: bool) -> None:
 
 
 def check_index(function: str, name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{function}: expected {name} as an int, got {type(value).__name__}")
 
 
@@ -330,6 +330,13 @@ def sharing_tensors(function: str, features: Sequence[Tensor], gates: Tensor) ->
             f"{function}: expected gates of shape (T,T) = ({tasks}, {tasks}) or (T,T,C) = "
             f"({tasks}, {tasks}, {channels}), got {shape_of(gates)}"
         )
+
+
+def resize_options(function: str, mode: str, align_corners: bool) -> None:
+    check_choice(function, "mode", mode, RESIZE_MODES)
+    check_bool(function, "align_corners", align_corners)
+    if align_corners and mode != "bilinear":
+        raise ValueError(f'{function}: expected mode="bilinear" for align_corners=True, got {mode!r}')
 
 
 def pyramid(function: str, features: Sequence[Tensor]) -> None:

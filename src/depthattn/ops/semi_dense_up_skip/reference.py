@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from depthattn.ops.masking import compute_dtype
 
 
-def resize(feature: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """Resize (B,C,h,w) to (B,C,H,W) as torch does, without aligned corners."""
+def resize(feature: Tensor, size: tuple[int, int], mode: str, align_corners: bool) -> Tensor:
+    """Resize (B,C,h,w) to (B,C,H,W) as torch does."""
     if mode == "nearest":
         return interpolate(feature, size, mode="nearest-exact")
-    return interpolate(feature, size, mode="bilinear", align_corners=False)
+    return interpolate(feature, size, mode="bilinear", align_corners=align_corners)
 
 
-def merge(features: list[Tensor], size: tuple[int, int], mode: str) -> Tensor:
+def merge(features: Sequence[Tensor], size: tuple[int, int], mode: str, align_corners: bool) -> Tensor:
     """sum_j resize(f_j, size): (B,C,h_j,w_j) -> (B,C,H,W)."""
     dtype = compute_dtype(*features)
-    total = resize(features[0].to(dtype), size, mode)
+    total = resize(features[0].to(dtype), size, mode, align_corners)
     for feature in features[1:]:
-        total = total + resize(feature.to(dtype), size, mode)
+        total = total + resize(feature.to(dtype), size, mode, align_corners)
     return total.to(features[0].dtype)

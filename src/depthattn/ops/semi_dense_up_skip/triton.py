@@ -26,26 +26,33 @@ _TAPS = 64
 
 
 @triton.jit
-def _taps(position, size, level_size, NEAREST: tl.constexpr, WIDE: tl.constexpr):
+def _taps(position, size, level_size, GRID: tl.constexpr, WIDE: tl.constexpr):
     """The two pixels of a level that a pixel of the output lies between, and the weight of the second."""
-    if NEAREST:
+    if GRID == "nearest":
         first = (2 * position + 1) * level_size // (2 * size)
         second = first
         weight = tl.zeros(position.shape, WIDE)
     else:
-        numerator = tl.maximum((2 * position + 1) * level_size - size, 0)
-        first = numerator // (2 * size)
+        if GRID == "corners":
+            numerator = position * (level_size - 1)
+            divisor = tl.maximum(size - 1, 1)
+        else:
+            numerator = tl.maximum((2 * position + 1) * level_size - size, 0)
+            divisor = 2 * size
+        first = numerator // divisor
         second = tl.minimum(first + 1, level_size - 1)
-        weight = (numerator - first * (2 * size)).to(WIDE) / (2 * size)
+        weight = (numerator - first * divisor).to(WIDE) / divisor
     return first, second, weight
 
 
 @triton.jit
-def _first_touched(index, size, level_size, NEAREST: tl.constexpr):
+def _first_touched(index, size, level_size, GRID: tl.constexpr):
     """The first pixel of the output that a pixel of a level reaches; there is none before the first."""
-    if NEAREST:
+    if GRID == "nearest":
         numerator = 2 * size * index - level_size
         first = tl.where(numerator <= 0, 0, (numerator + 2 * level_size - 1) // (2 * level_size))
+    elif GRID == "corners":
+        first = tl.where(index == 0, 0, (index - 1) * (size - 1) // tl.maximum(level_size - 1, 1) + 1)
     else:
         numerator = 2 * size * index - size - level_size
         first = tl.where(numerator < 0, 0, numerator // (2 * level_size) + 1)
@@ -53,9 +60,9 @@ def _first_touched(index, size, level_size, NEAREST: tl.constexpr):
 
 
 @triton.jit
-def _weight_on(index, position, size, level_size, NEAREST: tl.constexpr, WIDE: tl.constexpr):
+def _weight_on(index, position, size, level_size, GRID: tl.constexpr, WIDE: tl.constexpr):
     """How much of a pixel of a level is in a pixel of the output."""
-    first, second, weight = _taps(position, size, level_size, NEAREST, WIDE)
+    first, second, weight = _taps(position, size, level_size, GRID, WIDE)
     share = tl.where(first == index, 1.0 - weight, 0.0) + tl.where(second == index, weight, 0.0)
     return tl.where(position < size, share, 0.0)
 
@@ -68,7 +75,7 @@ def _offsets(strides, row, column):
 @triton.jit
 def _forward_kernel(
     features, strides, sizes, merged, channels, height, width,
-    NEAREST: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
+    GRID: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
     WALKED: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     across = tl.cdiv(height * width, PIXELS)
@@ -85,9 +92,9 @@ def _forward_kernel(
         if sizes[j] is None:
             taps = taps + ((_offsets(strides[j], row, column),),)
         else:
-            y0, y1, down = _taps(row, height, sizes[j][0], NEAREST, WIDE)
-            x0, x1, right = _taps(column, width, sizes[j][1], NEAREST, WIDE)
-            if NEAREST:
+            y0, y1, down = _taps(row, height, sizes[j][0], GRID, WIDE)
+            x0, x1, right = _taps(column, width, sizes[j][1], GRID, WIDE)
+            if GRID == "nearest":
                 taps = taps + ((_offsets(strides[j], y0, x0),),)
             else:
                 corners = (_offsets(strides[j], y0, x0), _offsets(strides[j], y0, x1))
@@ -99,7 +106,7 @@ def _forward_kernel(
         for j in tl.static_range(len(features)):
             plane = features[j] + image * strides[j][0] + channel * strides[j][1]
             a = tl.load(plane + taps[j][0], mask=inside, other=0).to(WIDE)
-            if NEAREST or sizes[j] is None:
+            if GRID == "nearest" or sizes[j] is None:
                 total += a
             else:
                 b = tl.load(plane + taps[j][1], mask=inside, other=0).to(WIDE)
@@ -116,7 +123,7 @@ def _forward_kernel(
 @triton.jit
 def _gather_level(
     program, grad, grad_strides, to_level, size, taps, channels, height, width,
-    NEAREST: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
+    GRID: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
     CHANNELS: tl.constexpr, GATHERED: tl.constexpr, LOG_LANES: tl.constexpr, LEVEL: tl.constexpr,
 ):  # fmt: skip
     LANES: tl.constexpr = 1 << (LOG_LANES >> 4 * LEVEL & 15)
@@ -137,15 +144,15 @@ def _gather_level(
     if size is None:
         value = tl.load(planes + _offsets(grad_strides, y, x)[None, :], mask=inside, other=0)
     else:
-        first_row = _first_touched(y, height, level_height, NEAREST)
-        first_column = _first_touched(x, width, level_width, NEAREST)
+        first_row = _first_touched(y, height, level_height, GRID)
+        first_column = _first_touched(x, width, level_width, GRID)
         total = tl.zeros([CHANNELS, PIXELS, LANES], WIDE)
         for turn in range(taps[1]):
             column = first_column[:, None] + turn * LANES + tl.arange(0, LANES)[None, :]
-            across_weight = _weight_on(x[:, None], column, width, level_width, NEAREST, WIDE)
+            across_weight = _weight_on(x[:, None], column, width, level_width, GRID, WIDE)
             for k in range(taps[0]):
                 row = first_row + k
-                weight = _weight_on(y, row, height, level_height, NEAREST, WIDE)[:, None] * across_weight
+                weight = _weight_on(y, row, height, level_height, GRID, WIDE)[:, None] * across_weight
                 address = planes[:, :, None] + _offsets(grad_strides, row[:, None], column)[None, :, :]
                 g = tl.load(address, mask=inside[:, :, None] & (weight != 0)[None, :, :], other=0).to(WIDE)
                 total += weight[None, :, :] * g
@@ -157,7 +164,7 @@ def _gather_level(
 @triton.jit
 def _backward_kernel(
     grad, grad_strides, to_levels, sizes, taps, starts, channels, height, width,
-    NEAREST: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
+    GRID: tl.constexpr, WIDE: tl.constexpr, INDEX: tl.constexpr,
     CHANNELS: tl.constexpr, GATHERED: tl.constexpr, LOG_LANES: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
@@ -165,7 +172,7 @@ def _backward_kernel(
         if (program >= starts[j]) & (program < starts[j + 1]):
             _gather_level(
                 program - starts[j], grad, grad_strides, to_levels[j], sizes[j], taps[j], channels, height, width,
-                NEAREST, WIDE, INDEX, CHANNELS, GATHERED, LOG_LANES, j,
+                GRID, WIDE, INDEX, CHANNELS, GATHERED, LOG_LANES, j,
             )  # fmt: skip
 
 
@@ -180,7 +187,12 @@ def _positions(sizes: list[tuple[int, int]], height: int, width: int) -> tl.dtyp
     return index_type(8 * max(sides) ** 2)
 
 
-def forward(features: list[Tensor], height: int, width: int, mode: str) -> Tensor:
+def _grid(mode: str, align_corners: bool) -> str:
+    """Where the pixels of a level lie between those of the output: centre to centre, or corner to corner."""
+    return "nearest" if mode == "nearest" else "corners" if align_corners else "centres"
+
+
+def forward(features: list[Tensor], height: int, width: int, mode: str, align_corners: bool) -> Tensor:
     """The sum of the resized levels, contiguous."""
     batch, channels = features[0].shape[:2]
     sizes = [(x.shape[2], x.shape[3]) for x in features]
@@ -188,36 +200,41 @@ def forward(features: list[Tensor], height: int, width: int, mode: str) -> Tenso
     programs = batch * triton.cdiv(channels, _WALKED) * triton.cdiv(height * width, _PIXELS)
     launch(
         _forward_kernel, programs, merged, tuple(features), tuple(x.stride() for x in features),
-        _resized(sizes, height, width), merged, channels, height, width, NEAREST=mode == "nearest",
+        _resized(sizes, height, width), merged, channels, height, width, GRID=_grid(mode, align_corners),
         WIDE=wide_type(compute_dtype(merged)), INDEX=_positions(sizes, height, width), WALKED=_WALKED, PIXELS=_PIXELS,
     )  # fmt: skip
     return merged
 
 
-def _touched(size: int, level_size: int, mode: str) -> int:
+def _touched(size: int, level_size: int, grid: str) -> int:
     """The most pixels of the output, along one axis, that a pixel of a level reaches."""
-    reach = 1 if mode == "nearest" else 2
-    return min(-(-reach * size // level_size), size)
+    if grid == "nearest":
+        reached = -(-size // level_size)
+    elif grid == "centres":
+        reached = -(-2 * size // level_size)
+    else:
+        reached = -(-2 * (size - 1) // (level_size - 1)) if level_size > 1 else size
+    return max(min(reached, size), 1)
 
 
-def backward(grad: Tensor, heights: list[int], widths: list[int], mode: str) -> list[Tensor]:
+def backward(grad: Tensor, heights: list[int], widths: list[int], mode: str, align_corners: bool) -> list[Tensor]:
     """The gradient of each level, contiguous."""
     batch, channels, height, width = grad.shape
-    sizes = list(zip(heights, widths, strict=True))
+    sizes, grid = list(zip(heights, widths, strict=True)), _grid(mode, align_corners)
     resized = _resized(sizes, height, width)
     to_levels = [grad.new_empty(batch, channels, *size) for size in sizes]
     across = min(_CHANNELS, triton.next_power_of_2(max(channels, 1)))
     taps, starts, log_lanes = [], [0], 0
     for j, (h, w) in enumerate(sizes):
-        reached = 1 if resized[j] is None else _touched(width, w, mode)
+        reached = 1 if resized[j] is None else _touched(width, w, grid)
         lanes = min(_TAPS, triton.next_power_of_2(reached))
         # Powers of two in a row of digits: a tuple of constants is beyond older releases of Triton.
         log_lanes |= (lanes.bit_length() - 1) << 4 * j
-        taps.append((_touched(height, h, mode), triton.cdiv(reached, lanes)))
+        taps.append((_touched(height, h, grid), triton.cdiv(reached, lanes)))
         starts.append(starts[-1] + batch * triton.cdiv(channels, across) * triton.cdiv(h * w, _GATHERED // lanes))
     launch(
         _backward_kernel, starts[-1], grad, grad, grad.stride(), tuple(to_levels), resized, tuple(taps),
-        tuple(starts), channels, height, width, NEAREST=mode == "nearest", WIDE=wide_type(compute_dtype(grad)),
+        tuple(starts), channels, height, width, GRID=grid, WIDE=wide_type(compute_dtype(grad)),
         INDEX=_positions(sizes, height, width), CHANNELS=across, GATHERED=_GATHERED, LOG_LANES=log_lanes,
     )  # fmt: skip
     return to_levels
