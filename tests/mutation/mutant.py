@@ -82,6 +82,7 @@ _SHARED = {
     "native/math.h": ("tests/ops/test_native_math.py",),
     "native/module.cpp": ("tests/ops/test_native_library.py",),
     "native/parallel.h": ("tests/ops/test_native_library.py",),
+    "native/resize.h": (_kernels("semantic_focal_upsample"),),
     "native/rows.cpp": ("tests/ops/test_native_math.py", *_EVERY_KERNEL),
     "native/rows.h": ("tests/ops/test_native_math.py", *_EVERY_KERNEL),
 }

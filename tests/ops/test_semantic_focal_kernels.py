@@ -1,30 +1,42 @@
-"""What the tiled and the compiled semantic focal loss owe beyond the contract of every operation."""
+"""What the kernels of the semantic focal loss owe beyond the contract of every operation."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
 from tests import oracle
 from tests.ops.cases import labels_for, random
+from tests.ops.threads import threads
 from torch import Tensor
-from torch._inductor.utils import fresh_inductor_cache
 from torch.nn.functional import cross_entropy
 
 from depthattn import use_backend
 from depthattn.functional import semantic_focal_loss
-from depthattn.ops.compiled import Compiled
-from depthattn.ops.semantic_focal import inductor, reference, tiled
 
+# The interpreter computes with NumPy, also what a mask then leaves out.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+ON_THE_CPU = ["reference", pytest.param("cpu", marks=pytest.mark.native)]
+CPU_BACKENDS = pytest.mark.parametrize("backend", ON_THE_CPU)
+BACKENDS = pytest.mark.parametrize("backend", [*ON_THE_CPU, pytest.param("triton", marks=pytest.mark.triton)])
 GAMMAS = pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
+INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32, torch.uint64]
+
+
+@pytest.fixture
+def _backend(backend: str) -> Iterator[None]:
+    with use_backend(backend):
+        yield
 
 
 def exact(logits: Tensor, target: Tensor, gamma: float, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Sum and gradient of the formula in float64."""
+    """Sum and gradient in float64, by the formula."""
     wide = logits.detach().double().requires_grad_()
-    flat, own = wide.flatten(2), None if weight is None else weight.double()
-    total = reference.per_pixel(flat, target.flatten(1), own, gamma, -100).sum()
+    with use_backend("reference"):
+        total = semantic_focal_loss(wide, target, weight=weight, gamma=gamma, reduction="sum")
     return total.detach(), torch.autograd.grad(total, wide)[0]
 
 
@@ -38,18 +50,12 @@ def distance(a: Tensor, b: Tensor) -> float:
     return float((a.double() - b).norm() / b.norm())
 
 
-@pytest.fixture
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiles of at most 60 elements: spans inside an image, with a shorter one at its end."""
-    monkeypatch.setattr(tiled, "_tile_elements", lambda logits, per_thread: 60)
-
-
-@pytest.mark.usefixtures("small_tiles")
 @GAMMAS
 @pytest.mark.parametrize("weighted", [False, True])
-def test_tiles_do_not_show(gamma: float, weighted: bool) -> None:
-    logits, target = random(3, 5, 7, 9, seed=1, low=-4, high=4), labels_for(3, 7, 9, classes=5)
-    weight = random(5, seed=2) if weighted else None
+@pytest.mark.parametrize("pixels", [1, 127, 128, 129, 300])
+def test_blocks_do_not_show(gamma: float, weighted: bool, pixels: int) -> None:
+    logits, target = random(2, 3, pixels, seed=1, low=-4, high=4), labels_for(2, pixels, classes=3)
+    weight = random(3, seed=2) if weighted else None
     if weight is not None:
         weight[1] = 0.0
     value, gradient = ours(logits, target, gamma, weight)
@@ -60,15 +66,24 @@ def test_tiles_do_not_show(gamma: float, weighted: bool) -> None:
     torch.testing.assert_close(gradient, exact(logits, target, gamma, weight)[1], rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.usefixtures("small_tiles")
-def test_tiles_of_several_small_images() -> None:
-    logits, target = random(11, 4, 3, seed=1, low=-4, high=4), labels_for(11, 3, classes=4)
-    value = semantic_focal_loss(logits, target, reduction="per_image")
-    values, valid, _ = oracle.semantic_focal(logits.numpy(), target.numpy())
-    wanted = oracle.reduced(values, valid, "per_image")
-    torch.testing.assert_close(value, torch.from_numpy(wanted), rtol=1e-12, atol=1e-15)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=["fp32", "fp16", "bf16"])
+def test_chunks_do_not_show_and_any_number_of_threads_gives_the_same_bits(dtype: torch.dtype) -> None:
+    logits, target = random(2, 3, 40_000, seed=1, low=-4, high=4).to(dtype), labels_for(2, 40_000, classes=3)
+    results = []
+    for number in (1, 2):
+        with threads(number):
+            results.append(ours(logits, target, 2.0))
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+    value, gradient = results[0]
+    wanted_value, wanted = exact(logits, target, 2.0)
+    torch.testing.assert_close(value.double(), wanted_value, rtol=1e-6, atol=0)
+    error = (gradient.double() - wanted).abs()
+    assert (error <= torch.finfo(dtype).eps / 2 * wanted.abs() + 1e-6 * wanted.abs().max()).all()
 
 
+@CPU_BACKENDS
+@pytest.mark.usefixtures("_backend")
 @GAMMAS
 @pytest.mark.parametrize("own", [-300.0, 300.0, -1e4, 1e4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["fp32", "fp64"])
@@ -101,19 +116,17 @@ def test_confident_pixels_keep_their_relative_accuracy(gamma: float, margin: flo
 
 
 @GAMMAS
-@pytest.mark.parametrize("classes", [1, 2, 1000])
+@pytest.mark.parametrize("classes", [2, 1000, 5000])
 def test_few_and_many_classes(gamma: float, classes: int) -> None:
     logits, target = random(2, classes, 6, seed=3, low=-3, high=3).float(), labels_for(2, 6, classes=classes)
     value, gradient = ours(logits, target, gamma)
-    if classes == 1:
-        assert value.item() == 0.0
-        assert not gradient.any()
-        return
     wanted_value, wanted_gradient = exact(logits, target, gamma)
     assert distance(value, wanted_value) < 2e-6
     assert distance(gradient, wanted_gradient) < 2e-6
 
 
+@BACKENDS
+@pytest.mark.usefixtures("_backend")
 @GAMMAS
 def test_classes_masked_out_by_minus_infinity(gamma: float) -> None:
     """They are as good as absent; where the label itself is, the loss is infinite and the gradient its limit."""
@@ -130,6 +143,8 @@ def test_classes_masked_out_by_minus_infinity(gamma: float) -> None:
     torch.testing.assert_close(gradient[:, 4], torch.full_like(gradient[:, 4], -1))
 
 
+@BACKENDS
+@pytest.mark.usefixtures("_backend")
 def test_all_but_the_label_masked_out() -> None:
     logits = torch.full((1, 3, 2), -math.inf)
     logits[:, 1] = 0.5
@@ -149,31 +164,78 @@ def test_numbering_of_the_classes_does_not_matter() -> None:
     torch.testing.assert_close(gradient_moved, gradient[:, order])
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
-def test_label_dtypes(dtype: torch.dtype) -> None:
-    logits, target = random(2, 120, 10, seed=7, low=-3, high=3), labels_for(2, 10, classes=120)
-    ignored = 127 if dtype in (torch.uint8, torch.int8) else -100
-    narrow = torch.where(target == -100, ignored, target).to(dtype)
-    wanted = semantic_focal_loss(logits, target)
-    assert torch.equal(semantic_focal_loss(logits, narrow, ignore_index=ignored), wanted)
+@BACKENDS
+@pytest.mark.usefixtures("_backend")
+@pytest.mark.parametrize("junk", [math.nan, math.inf])
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+@pytest.mark.parametrize("place", [0, 1])
+def test_logits_that_are_not_finite(junk: float, gamma: float, place: int) -> None:
+    """NaN at every class of the pixel, as cross entropy has it, whether the label's logit is the one or another is."""
+    logits = torch.zeros(1, 3, 4)
+    logits[0, place, 1] = junk
+    target = torch.zeros(1, 4, dtype=torch.int64)
+    value, gradient = ours(logits, target, gamma)
+    assert value.isnan()
+    assert gradient.isnan()[0].all(0).tolist() == [False, True, False, False]
+    leaf = logits.clone().requires_grad_()
+    wanted = torch.autograd.grad(cross_entropy(leaf, target), leaf)[0]
+    assert torch.equal(gradient.isnan(), wanted.isnan())
+    target[0, 1] = -100
+    value, gradient = ours(logits, target, gamma)
+    assert value.isfinite()
+    assert torch.equal(gradient[..., 1], torch.zeros(1, 3))
 
 
-def test_unsigned_labels_do_not_wrap_onto_the_ignored_one() -> None:
-    """-100 is 156 modulo 256, which uint8 labels may well name."""
-    logits, target = random(1, 200, 4, seed=8), torch.tensor([[156, 3, 199, 0]])
-    wanted = semantic_focal_loss(logits, target)
-    assert torch.equal(semantic_focal_loss(logits, target.to(torch.uint8)), wanted)
+@CPU_BACKENDS
+@pytest.mark.usefixtures("_backend")
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize(("classes", "ignore_index"), [(5, 3), (5, -100), (100, 255), (300, -1), (130, 7)])
+def test_labels_of_any_integer_dtype(dtype: torch.dtype, reduction: str, classes: int, ignore_index: int) -> None:
+    """As int64 has them, also where the dtype holds neither the number of classes nor the ignored label."""
+    largest = min(classes, torch.iinfo(dtype).max + 1)
+    logits, target = random(2, classes, 5, seed=7, low=-3, high=3), labels_for(2, 5, classes=largest) % largest
+    target[0, 0] = largest - 1
+    results = []
+    for labels in (target, target.to(dtype)):
+        leaf = logits.clone().requires_grad_()
+        loss = semantic_focal_loss(leaf, labels, ignore_index=ignore_index, reduction=reduction)
+        (first,) = torch.autograd.grad(loss.sum(), leaf, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), leaf)
+        results.append((loss.detach(), first.detach(), second))
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("backend", ["eager", "inductor"])
+@BACKENDS
+@pytest.mark.usefixtures("_backend")
+def test_bool_labels_are_0_and_1() -> None:
+    logits, target = random(2, 2, 5, seed=7, low=-3, high=3), labels_for(2, 5, classes=2) == 1
+    for a, b in zip(ours(logits, target, 2.0), ours(logits, target.long(), 2.0), strict=True):
+        assert torch.equal(a, b)
+
+
+@BACKENDS
+@pytest.mark.usefixtures("_backend")
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.uint64])
+def test_the_first_wrong_label_is_named(reduction: str, dtype: torch.dtype) -> None:
+    """A byte of 255 is not the ignored label -1, and no class of five either."""
+    target = torch.zeros(2, 300, dtype=dtype)
+    target[0, 200], target[1, 3] = 255, 77
+    with pytest.raises(ValueError, match=r"semantic_focal_loss: expected labels in \[0, 5\) .* = -1, got 255$"):
+        semantic_focal_loss(torch.zeros(2, 5, 300), target, ignore_index=-1, reduction=reduction)
+
+
+@CPU_BACKENDS
+@pytest.mark.usefixtures("_backend")
 @pytest.mark.parametrize("axes", [0, 1, 2, 3])
-def test_equals_cross_entropy(backend: str, axes: int) -> None:
+def test_equals_cross_entropy(axes: int) -> None:
     shape = (4, 5, 6)[:axes]
     logits = random(8, 7, *shape, seed=9, low=-3, high=3).float().requires_grad_()
     target, weight = labels_for(8, *shape, classes=7), random(7, seed=10).float()
-    with use_backend(backend):
-        loss = semantic_focal_loss(logits, target, weight=weight, gamma=0.0, normalize_by="weight")
-        (gradient,) = torch.autograd.grad(loss, logits)
+    loss = semantic_focal_loss(logits, target, weight=weight, gamma=0.0, normalize_by="weight")
+    (gradient,) = torch.autograd.grad(loss, logits)
     wanted = cross_entropy(logits, target, weight=weight)
     torch.testing.assert_close(loss, wanted)
     torch.testing.assert_close(gradient, torch.autograd.grad(wanted, logits)[0])
@@ -203,44 +265,22 @@ def test_nothing_is_read_before_it_is_written(dtype: torch.dtype, bound: float) 
     assert distance(gradient, wanted_gradient) < bound
 
 
-def test_the_compiled_tile_meets_new_sizes_without_compiling() -> None:
-    def both(size: int) -> list[tuple[Tensor, Tensor]]:
-        logits, target = random(2, 5, size, seed=13, low=-4, high=4).float(), labels_for(2, size, classes=5)
-        results = [ours(logits, target, 2.0)]
-        with use_backend("inductor"):
-            results.append(ours(logits, target, 2.0))
-        return results
+@CPU_BACKENDS
+@pytest.mark.usefixtures("_backend")
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("own", [-1e3, -3.0, 0.0, 8.0])
+def test_second_derivatives_of_two_classes(gamma: float, own: float) -> None:
+    """Against differences of the first one, computed by hand: f' = -q^g (q - g p log p) with p = sigmoid(z)."""
 
-    both(70)
-    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    for size in (33, 150, 1000):
-        (value, gradient), (compiled_value, compiled_gradient) = both(size)
-        torch.testing.assert_close(compiled_value, value)
-        torch.testing.assert_close(compiled_gradient, gradient)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before
+    def slope(z: float) -> float:
+        p, q = 1 / (1 + math.exp(-z)) if z > -700 else 0.0, 1 / (1 + math.exp(z))
+        log_p = -math.log1p(math.exp(-z)) if z > -700 else z
+        return -(q**gamma) * (q - gamma * p * log_p)
 
-
-def test_the_compiled_tile_at_the_edges() -> None:
-    """Ignored pixels with NaN and inf, saturated ones, masked-out classes: as the eager tile has them."""
-    logits = torch.zeros(1, 5, 40)
-    logits[0, :, 0], logits[0, 1, 1], logits[0, 2, 2] = math.nan, math.inf, -math.inf
-    logits[0, 0, 3], logits[0, 0, 4], logits[0, 3, 5:] = 300.0, -1e4, -math.inf
-    target = torch.zeros(1, 40, dtype=torch.int64)
-    target[0, :3] = -100
-    value, gradient = ours(logits, target, 2.0)
-    with use_backend("inductor"):
-        compiled_value, compiled_gradient = ours(logits, target, 2.0)
-    assert not compiled_gradient[..., :3].any()
-    torch.testing.assert_close(compiled_value, value)
-    torch.testing.assert_close(compiled_gradient, gradient)
-
-
-def test_code_kept_on_disk_for_one_gamma_serves_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in two processes, one after the other: what was compiled is forgotten here, but not on disk."""
-    logits, target = random(2, 5, 40, seed=1, low=-4, high=4), labels_for(2, 40, classes=5)
-    with fresh_inductor_cache(), use_backend("inductor"):
-        for gamma in (2.0, 0.0):
-            torch.compiler.reset()
-            monkeypatch.setattr(inductor, "_compiled_tile", Compiled(inductor._tile))
-            value = semantic_focal_loss(logits, target, gamma=gamma, reduction="sum")
-            torch.testing.assert_close(value, exact(logits, target, gamma)[0])
+    logits = torch.tensor([[[own], [0.0]]], dtype=torch.float64, requires_grad=True)
+    loss = semantic_focal_loss(logits, torch.zeros(1, 1, dtype=torch.int64), gamma=gamma, reduction="sum")
+    (first,) = torch.autograd.grad(loss, logits, create_graph=True)
+    (second,) = torch.autograd.grad(first[0, 0, 0], logits)
+    assert first[0, 0, 0].item() == pytest.approx(slope(own), rel=1e-9)
+    wanted = (slope(own + 1e-5) - slope(own - 1e-5)) / 2e-5
+    assert second[0, 0, 0].item() == pytest.approx(wanted, rel=1e-5, abs=1e-10)

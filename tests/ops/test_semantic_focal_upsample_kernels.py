@@ -1,267 +1,216 @@
-"""The Triton kernels of the semantic focal loss on resized logits, under the interpreter where there is no device."""
+"""The semantic focal loss on logits of another size than the labels, against resizing them first."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tests import oracle
 from tests.ops.cases import labels_for, random
-from tests.ops.test_semantic_focal_upsample import LargestResult
-from tests.ops.test_triton import BLOCKS
+from tests.ops.memory import peak_bytes
+from tests.ops.threads import threads
 from torch import Tensor
+from torch.nn.functional import cross_entropy, interpolate
 
 from depthattn import use_backend
 from depthattn.functional import semantic_focal_loss
-from depthattn.ops import triton_utils
-from depthattn.ops.semantic_focal_upsample import TERMS, reference, triton
 
-# The interpreter computes with NumPy, also what a mask then leaves out.
-pytestmark = [pytest.mark.triton, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
-
-DOUBLE = torch.float64
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several blocks with a tail in every direction, and gaps cut into parts."""
-    for name, value in BLOCKS["semantic_focal_upsample"].items():
-        monkeypatch.setattr(triton, name, value)
+SIZES = [
+    ((3, 4), (6, 8)),
+    ((7, 5), (13, 4)),
+    ((1, 1), (5, 6)),
+    ((12, 9), (4, 3)),
+    ((30, 2), (3, 41)),
+    ((5, 6), (5, 13)),
+    ((2, 3), (64, 96)),
+    ((6, 7), (1, 1)),
+]
+CORNERS = pytest.mark.parametrize("corners", [False, True], ids=["centres", "corners"])
+BOTH_SIZES = pytest.mark.parametrize(("small", "size"), SIZES, ids=["x".join(map(str, (*a, *b))) for a, b in SIZES])
 
 
-@pytest.fixture(autouse=True)
-def triton_backend() -> Iterator[None]:
-    with use_backend("triton"):
-        yield
+def resized(logits: Tensor, size: tuple[int, ...], corners: bool = False) -> Tensor:
+    return interpolate(logits, size, mode="bilinear", align_corners=corners)
 
 
-def formula(
-    logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, scale: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Per-image sums and the gradient of their sum weighted with ``scale``, in float64."""
-    exact = logits.detach().to(DOUBLE).requires_grad_()
-    sums = reference.per_pixel(exact, target, None if weight is None else weight.to(DOUBLE), gamma, -100).sum((1, 2))
-    return sums.detach(), torch.autograd.grad(sums, exact, scale)[0]
+def problem(small: tuple[int, int], size: tuple[int, int], batch: int = 2, classes: int = 5) -> tuple[Tensor, Tensor]:
+    logits = random(batch, classes, *small, seed=1, low=-4, high=4)
+    return logits.requires_grad_(), labels_for(batch, *size, classes=classes)
 
 
-def case(
-    small: tuple[int, int], size: tuple[int, int], dtype: torch.dtype = DOUBLE
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Logits, labels of which some are ignored or wrong, class weights and a scale for each image."""
-    logits = random(2, 5, *small, seed=1, low=-4, high=4).to(DEVICE, dtype)
-    target = labels_for(2, *size, classes=5).to(DEVICE)
-    target.view(-1)[::7] = 10**12
-    weight, scale = (random(n, seed=n, low=0.2).to(DEVICE) for n in (5, 2))
-    return logits, target, weight, scale
+def assert_same(ours: Tensor, wanted: Tensor, logits: Tensor, rtol: float = 1e-10) -> None:
+    torch.testing.assert_close(ours, wanted, rtol=rtol, atol=rtol / 100)
+    cotangent = random(ours.numel(), seed=9).view(ours.shape).to(ours.dtype)
+    (a,), (b,) = torch.autograd.grad(ours, logits, cotangent), torch.autograd.grad(wanted, logits, cotangent)
+    torch.testing.assert_close(a, b, rtol=rtol, atol=rtol / 100)
 
 
-def assert_computes_the_formula(
-    logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, scale: Tensor
-) -> None:
-    sums, counts, weight_sums, terms = triton.forward(logits, target, weight, gamma, -100, True)
-    gradient = triton.backward(scale, logits, target, weight, gamma, -100, terms)
-    wanted, wanted_gradient = formula(logits, target, weight, gamma, scale)
-    torch.testing.assert_close(sums, wanted, rtol=1e-11, atol=1e-12)
-    torch.testing.assert_close(gradient, wanted_gradient, rtol=1e-11, atol=1e-12)
-    valid = (target >= 0) & (target < logits.shape[1])
-    assert torch.equal(counts, valid.sum((1, 2)))
-    own = valid.to(DOUBLE) if weight is None else torch.where(valid, weight[torch.where(valid, target, 0)], 0)
-    torch.testing.assert_close(weight_sums, own.sum((1, 2)))
+@BOTH_SIZES
+@CORNERS
+@pytest.mark.parametrize("reduction", ["mean", "per_image", "sum", "none"])
+def test_equals_resizing_first(small: tuple[int, int], size: tuple[int, int], reduction: str, corners: bool) -> None:
+    logits, target = problem(small, size)
+    options = {"weight": random(5, seed=2), "gamma": 1.5, "reduction": reduction, "normalize_by": "weight"}
+    ours = semantic_focal_loss(logits, target, upsample="bilinear", align_corners=corners, **options)
+    assert_same(ours, semantic_focal_loss(resized(logits, size, corners), target, **options), logits)
 
 
+@pytest.mark.parametrize("backend", ["reference", "auto", pytest.param("triton", marks=pytest.mark.triton)])
+def test_equals_cross_entropy_of_resized_logits(backend: str) -> None:
+    logits, target = problem((7, 5), (13, 4))
+    weight = random(5, seed=3).float()
+    single = logits.detach().float().requires_grad_()
+    with use_backend(backend):
+        ours = semantic_focal_loss(single, target, weight=weight, gamma=0.0, normalize_by="weight", upsample="bilinear")
+        assert_same(ours, cross_entropy(resized(single, (13, 4)), target, weight=weight), single, rtol=1e-5)
+
+
+@BOTH_SIZES
+def test_values_of_the_oracle(small: tuple[int, int], size: tuple[int, int]) -> None:
+    logits, target = problem(small, size)
+    full = oracle.resize(logits.detach().numpy(), size)
+    values, valid, _ = oracle.semantic_focal(full, target.numpy())
+    ours = semantic_focal_loss(logits, target, upsample="bilinear", reduction="per_image")
+    wanted = np.atleast_1d(oracle.reduced(values, valid, "per_image"))
+    torch.testing.assert_close(ours.detach(), torch.from_numpy(wanted), rtol=1e-10, atol=1e-14)
+
+
+@CORNERS
 @pytest.mark.parametrize(
-    ("small", "size", "gamma"),
-    [
-        ((3, 3), (7, 9), 2.0),
-        ((7, 5), (13, 4), 0.5),
-        ((1, 1), (5, 6), 0.0),
-        ((7, 9), (4, 5), 2.0),
-        ((6, 7), (1, 1), 0.5),
-        ((3, 2), (3, 9), 0.0),
-    ],
-    ids=["up", "up and down", "from one pixel", "down", "to one pixel", "along one axis"],
+    ("small", "size"), [((12, 16), (30, 64)), ((13, 17), (31, 65)), ((40, 33), (160, 200)), ((60, 90), (25, 130))]
 )
-@pytest.mark.usefixtures("poisoned_memory", "small_blocks")
-def test_kernels_compute_the_formula_at_any_ratio(small: tuple[int, int], size: tuple[int, int], gamma: float) -> None:
-    logits, target, weight, scale = case(small, size)
-    assert_computes_the_formula(logits, target, weight, gamma, scale)
+def test_bands_and_stretches_do_not_show(small: tuple[int, int], size: tuple[int, int], corners: bool) -> None:
+    """Bands of twelve rows of logits, stretches of 64 full-size columns; one, the next longer one, and several."""
+    logits, target = problem(small, size, classes=3)
+    ours = semantic_focal_loss(logits, target, upsample="bilinear", align_corners=corners, reduction="per_image")
+    wanted = semantic_focal_loss(resized(logits, size, corners), target, reduction="per_image")
+    assert_same(ours, wanted, logits)
 
 
-def test_blocks_as_they_are_launched() -> None:
-    logits, target, _, scale = case((2, 3), (11, 130))
-    assert_computes_the_formula(logits[:1], target[:1], None, 1.0, scale[:1])
-
-
-@pytest.mark.parametrize("classes", [1, 2, 19])
-def test_any_number_of_classes(classes: int) -> None:
-    logits = random(1, classes, 2, 3, seed=1, low=-4, high=4).to(DEVICE)
-    target = labels_for(1, 3, 5, classes=classes).to(DEVICE)
-    assert_computes_the_formula(logits, target, None, 2.0, logits.new_ones(1))
-
-
-@pytest.mark.usefixtures("small_blocks")
-def test_without_terms_the_same_numbers_are_computed_again() -> None:
-    logits, target, weight, scale = case((2, 2), (3, 4))
-    terms = triton.forward(logits, target, weight, 2.0, -100, True)[3]
-    gradient = triton.backward(scale, logits, target, weight, 2.0, -100)
-    assert torch.equal(gradient, triton.backward(scale, logits, target, weight, 2.0, -100, terms))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=["fp32", "fp16", "bf16"])
-@pytest.mark.usefixtures("small_blocks")
-def test_arithmetic_in_fp32_and_one_rounding(dtype: torch.dtype) -> None:
-    logits, target, weight, scale = (x if x.dtype == torch.int64 else x.float() for x in case((3, 4), (5, 9)))
-    logits = logits.to(dtype)
-    sums, _, _, terms = triton.forward(logits, target, weight, 2.0, -100, True)
-    assert sums.dtype == terms.dtype == torch.float32
-    gradient = triton.backward(scale, logits, target, weight, 2.0, -100, terms)
-    assert gradient.dtype == dtype
-    wanted, wanted_gradient = formula(logits, target, weight, 2.0, scale.to(DOUBLE))
-    torch.testing.assert_close(sums.to(DOUBLE), wanted, rtol=2e-6, atol=0)
-    # The interpreter cuts bfloat16 off where a GPU rounds.
-    last_bit = torch.finfo(dtype).eps / (1 if dtype == torch.bfloat16 else 2)
-    error = (gradient.to(DOUBLE) - wanted_gradient).abs()
-    assert (error <= last_bit * wanted_gradient.abs() + 2e-6 * wanted_gradient.abs().max()).all()
-
-
-def _transposed(x: Tensor) -> Tensor:
-    return x.transpose(2, 3).contiguous().transpose(2, 3)
-
-
-def _sliced(x: Tensor) -> Tensor:
-    wide = torch.full((*x.shape[:-2], x.shape[-2] + 2, 2 * x.shape[-1]), 7, dtype=x.dtype, device=x.device)
-    view = wide[..., 1:-1, ::2]
-    return view.copy_(x)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize("layout", [_transposed, _sliced, _channels_last], ids=lambda f: f.__name__[1:])
-@pytest.mark.usefixtures("small_blocks")
-def test_strides_change_no_result_and_cost_no_copy(
-    layout: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = set()
-    original = triton.launch
-
-    def spy(kernel: Any, programs: int, like: Tensor, *arguments: Any, **options: Any) -> None:
-        read.update(x.untyped_storage().data_ptr() for x in arguments if isinstance(x, Tensor))
-        original(kernel, programs, like, *arguments, **options)
-
-    monkeypatch.setattr(triton, "launch", spy)
-    logits, target, weight, scale = case((2, 3), (3, 5))
-    logits, target = layout(logits), _sliced(target[:1]).expand(2, -1, -1)
-    weight, scale = torch.stack((weight, weight), 1)[:, 0], scale[:1].expand(2)
-    assert_computes_the_formula(logits, target, weight, 2.0, scale)
-    assert {x.untyped_storage().data_ptr() for x in (logits, target, weight, scale)} <= read
-
-
-def test_pixels_that_do_not_count_have_no_effect() -> None:
-    """Logits that only ignored or wrongly labelled pixels read may be anything, and get exactly no gradient."""
-    logits, target, weight, scale = case((2, 4), (4, 8))
-    target[:, :, 4:] = torch.tensor([-100, 10**12, -(10**12), 5], device=DEVICE)
-    spoiled = logits.clone()
-    spoiled[..., 3] = torch.tensor([math.nan, math.inf], device=DEVICE)
+@pytest.mark.native
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    logits, target = problem((40, 33), (160, 200), classes=3)
+    leaf = logits.detach().float().requires_grad_()
     results = []
-    for values in (logits, spoiled):
-        sums, *_, terms = triton.forward(values, target, weight, 2.0, -100, True)
-        results.append((sums, triton.backward(scale, values, target, weight, 2.0, -100, terms)))
-    for ours, wanted in zip(*results, strict=True):
-        assert torch.equal(ours, wanted)
-    gradient = results[1][1]
-    assert not gradient[..., 3].any()
-    assert gradient[..., :3].all()
-    logits[1, 1, 1, 1] = math.nan
-    sums, *_, terms = triton.forward(logits, target, weight, 2.0, -100, True)
-    assert sums.isnan().tolist() == [False, True]
-    gradient = triton.backward(scale, logits, target, weight, 2.0, -100, terms)
-    assert torch.equal(gradient[0], results[0][1][0])
-    assert gradient[1, :, :, :3].isnan().any(0).all()
+    for number in (1, 2):
+        with threads(number):
+            loss = semantic_focal_loss(leaf, target, upsample="bilinear")
+            results.append((loss.detach(), *torch.autograd.grad(loss, leaf)))
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
-def test_saturated_logits_have_their_exact_gradient(gamma: float) -> None:
-    """Two classes, z apart, on one row of logits that are level: every label adds the gradient at z."""
-    z = torch.tensor([5.0, 20.0, 60.0, -60.0], dtype=DOUBLE)
-    logits = torch.stack([z, torch.zeros(4, dtype=DOUBLE)], 1).float().view(4, 2, 1, 1).to(DEVICE)
-    target = torch.zeros(4, 2, 3, dtype=torch.int64, device=DEVICE)
-    gradient = triton.backward(logits.new_ones(4), logits, target, None, gamma, -100)
-    p, q, log_p = torch.sigmoid(z), torch.sigmoid(-z), torch.nn.functional.logsigmoid(z)
-    wanted = 6 * q**gamma * (gamma * p * log_p - q)
-    torch.testing.assert_close(gradient[:, 0, 0, 0].cpu().to(DOUBLE), wanted, rtol=2e-5, atol=1e-37)
-    torch.testing.assert_close(gradient[:, 1, 0, 0].cpu().to(DOUBLE), -wanted, rtol=2e-5, atol=1e-37)
+@pytest.mark.native
+def test_many_classes() -> None:
+    logits, target = problem((2, 3), (5, 7), classes=3000)
+    ours = semantic_focal_loss(logits, target, upsample="bilinear", reduction="per_image")
+    assert_same(ours, semantic_focal_loss(resized(logits, (5, 7)), target, reduction="per_image"), logits)
+
+
+@CORNERS
+def test_the_corners_of_the_oracle(corners: bool) -> None:
+    """One row of two logits at three labels: on the corner grid the middle one lies half way, else as well."""
+    logits = torch.tensor([[[[0.0, 4.0]], [[0.0, 0.0]]]], dtype=torch.float64)
+    target = torch.zeros(1, 1, 4, dtype=torch.int64)
+    loss = semantic_focal_loss(logits, target, gamma=0.0, upsample="bilinear", align_corners=corners, reduction="none")
+    z = [0, 4 / 3, 8 / 3, 4] if corners else [0, 1, 3, 4]
+    wanted = torch.tensor([[[math.log1p(math.exp(-x)) for x in z]]], dtype=torch.float64)
+    torch.testing.assert_close(loss, wanted)
+    total = semantic_focal_loss(logits, target, gamma=0.0, upsample="bilinear", align_corners=corners)
+    torch.testing.assert_close(total, wanted.mean())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
+@BOTH_SIZES
+def test_half_precision_rounds_once(small: tuple[int, int], size: tuple[int, int], dtype: torch.dtype) -> None:
+    logits, target = problem(small, size)
+    half = logits.detach().to(dtype).requires_grad_()
+    (ours,) = torch.autograd.grad(semantic_focal_loss(half, target, upsample="bilinear", reduction="sum"), half)
+    exact = half.detach().double().requires_grad_()
+    (wanted,) = torch.autograd.grad(semantic_focal_loss(exact, target, upsample="bilinear", reduction="sum"), exact)
+    error = (ours.double() - wanted).abs()
+    assert (error <= torch.finfo(dtype).eps / 2 * wanted.abs() + 2e-6 * wanted.abs().max()).all()
+
+
+def test_labels_that_do_not_count_have_no_effect() -> None:
+    """Logits that only ignored pixels read may be anything, and get exactly no gradient."""
+    logits, target = problem((4, 4), (8, 8))
+    target[:, :, 4:] = -100
+    spoiled = logits.detach().clone()
+    spoiled[..., 3] = math.nan
+    results = []
+    for values in (logits.detach(), spoiled):
+        leaf = values.clone().requires_grad_()
+        loss = semantic_focal_loss(leaf, target, upsample="bilinear", reduction="per_image")
+        results.append((loss.detach(), *torch.autograd.grad(loss.sum(), leaf)))
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+    assert not results[1][1][..., 3].any()
+    assert results[1][1][..., 2].any()
 
 
 @pytest.mark.parametrize("batch", [0, 2])
-def test_nothing_labelled(batch: int) -> None:
-    logits = random(batch, 3, 2, 3, seed=1).to(DEVICE).requires_grad_()
-    loss = semantic_focal_loss(logits, torch.full((batch, 3, 4), -100, device=DEVICE), upsample="bilinear")
-    assert loss.item() == 0
-    gradient = torch.autograd.grad(loss, logits)[0]
-    assert gradient.shape == logits.shape
-    assert not gradient.any()
+@pytest.mark.parametrize("reduction", ["mean", "per_image", "sum", "none"])
+def test_nothing_labelled(batch: int, reduction: str) -> None:
+    logits = random(batch, 3, 4, 5, seed=1).requires_grad_()
+    target = torch.full((batch, 7, 9), -100)
+    loss = semantic_focal_loss(logits, target, upsample="bilinear", reduction=reduction)
+    assert loss.shape == {"per_image": (batch,), "none": (batch, 7, 9)}.get(reduction, ())
+    assert not loss.any()
+    assert not torch.autograd.grad(loss.sum(), logits)[0].any()
 
 
-@pytest.mark.usefixtures("small_blocks")
-def test_graphs_of_every_kind() -> None:
-    """A second backward pass, a second derivative, torch.func and torch.compile."""
-    logits, target = (x[:1] for x in case((2, 2), (3, 3))[:2])
-
-    def loss(x: Tensor) -> Tensor:
-        return semantic_focal_loss(x, target, gamma=1.5, upsample="bilinear", reduction="sum")
-
-    def textbook(x: Tensor) -> Tensor:
-        return reference.per_pixel(x, target, None, 1.5, -100).sum()
-
-    target[target == 10**12] = -100
-    leaf = logits.requires_grad_()
-    direction = random(*leaf.shape, seed=7, low=-1).to(DEVICE)
-    wanted = torch.autograd.grad(textbook(leaf), leaf, create_graph=True)[0]
-    value = loss(leaf)
-    for _ in range(2):
-        ours = torch.autograd.grad(value, leaf, retain_graph=True)[0]
-        torch.testing.assert_close(ours, wanted, rtol=1e-11, atol=1e-12)
-    ours = torch.autograd.grad(value, leaf, create_graph=True)[0]
-    torch.testing.assert_close(
-        torch.autograd.grad((ours * direction).sum(), leaf)[0],
-        torch.autograd.grad((wanted * direction).sum(), leaf)[0],
-        rtol=1e-10, atol=1e-12,
-    )  # fmt: skip
-    wanted = wanted.detach()
-    torch.testing.assert_close(torch.func.grad(loss)(logits.detach()), wanted, rtol=1e-11, atol=1e-12)
-    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
-    ours = torch.autograd.grad(compiled(leaf), leaf)[0]
-    torch.testing.assert_close(ours, wanted, rtol=1e-11, atol=1e-12)
+def test_a_nan_that_counts_shows() -> None:
+    logits, target = problem((3, 3), (6, 6))
+    with torch.no_grad():
+        logits[0, 1, 1, 1] = math.nan
+    loss = semantic_focal_loss(logits, target, upsample="bilinear", reduction="per_image")
+    assert loss[0].isnan()
+    assert loss[1].isfinite()
 
 
-@pytest.mark.usefixtures("small_blocks")
-def test_registration() -> None:
-    """What the operators say of shapes and dtypes holds of the terms, too."""
-    logits, scale = random(1, 2, 1, 1, seed=1).to(DEVICE), random(1, seed=2).to(DEVICE)
-    target, weight = torch.tensor([[[0, 1]]], device=DEVICE), random(2, seed=5).to(DEVICE)
-    operators = torch.ops.depthattn
-    terms = triton.forward(logits, target, weight, 2.0, -100, True)[3]
-    torch.library.opcheck(
-        operators.semantic_focal_upsample.default, (logits, target, weight, 2.0, -100, "terms", "triton")
-    )
-    torch.library.opcheck(
-        operators.semantic_focal_upsample_backward.default,
-        (scale, logits, target, weight, terms, 2.0, -100, "triton"),
-    )
+def test_the_kept_and_the_recomputed_gradient_are_the_same_bits() -> None:
+    logits, target = problem((7, 5), (23, 18))
+    single = logits.detach().float().requires_grad_()
+    loss = semantic_focal_loss(single, target, upsample="bilinear")
+    kept, again = (torch.autograd.grad(loss, single, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(kept, again)
 
 
-def test_no_tensor_holds_more_than_the_terms_or_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (triton, triton_utils):
-        monkeypatch.setattr(module, "launch", lambda *arguments, **options: None)
-    logits, target = torch.empty(2, 40, 120, 160, device="meta"), torch.empty(2, 480, 640, device="meta").long()
-    with LargestResult() as seen:
-        *_, terms = triton.forward(logits, target, None, 2.0, -100, True)
-        triton.backward(logits.new_ones(2), logits, target, None, 2.0, -100, terms)
-        triton.backward(logits.new_ones(2), logits, target, None, 2.0, -100)
-    assert terms.shape == (TERMS, 2, 480, 640)
-    assert seen.largest == max(terms.numel(), logits.numel())
+@pytest.mark.parametrize("layout", ["channels_last", "sliced", "expanded"])
+def test_strides_give_the_same_numbers(layout: str) -> None:
+    logits, target = problem((4, 5), (9, 7))
+    strided = {
+        "channels_last": logits.contiguous(memory_format=torch.channels_last),
+        "sliced": torch.stack((logits, logits), 4)[..., 0],
+        "expanded": logits[:1].expand(2, -1, -1, -1),
+    }[layout].detach()
+    results = []
+    for values in (strided, strided.contiguous()):
+        leaf = values.requires_grad_()
+        loss = semantic_focal_loss(leaf, target.expand(2, -1, -1), upsample="bilinear")
+        results.append((loss.detach(), *torch.autograd.grad(loss, leaf)))
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.usefixtures("poisoned_memory")
+def test_nothing_is_read_before_it_is_written() -> None:
+    logits, target = problem((7, 5), (13, 4))
+    ours = semantic_focal_loss(logits, target, upsample="bilinear", reduction="per_image")
+    assert_same(ours, semantic_focal_loss(resized(logits, (13, 4)), target, reduction="per_image"), logits)
+
+
+@pytest.mark.native
+def test_memory_is_a_tenth_of_that_of_resizing_first() -> None:
+    logits, target = random(1, 40, 60, 80, seed=1).float().requires_grad_(), labels_for(1, 240, 320, classes=40)
+
+    def ours() -> Tensor:
+        return torch.autograd.grad(semantic_focal_loss(logits, target, upsample="bilinear"), logits)[0]
+
+    def first() -> Tensor:
+        return torch.autograd.grad(cross_entropy(resized(logits, (240, 320)), target), logits)[0]
+
+    assert peak_bytes(ours) <= 0.1 * peak_bytes(first)

@@ -28,6 +28,8 @@ from depthattn import functional as F
 from depthattn import use_backend
 from depthattn.ops import backend, triton_utils
 from depthattn.ops.lateral_sharing import reference as lateral_sharing_reference
+from depthattn.ops.semantic_focal import SemanticFocalOptions
+from depthattn.ops.semantic_focal import labels as focal_labels
 
 # The interpreter computes with NumPy, also what a mask then leaves out.
 pytestmark = [pytest.mark.triton, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
@@ -250,23 +252,27 @@ def test_nothing_pulls_at_a_prediction_that_is_right(loss: Callable[..., Tensor]
     assert torch.equal(torch.autograd.grad(value, pred)[0], torch.zeros_like(target))
 
 
-def test_ignored_pixels_have_no_gradient_and_labels_out_of_range_no_address() -> None:
+def test_ignored_pixels_have_no_gradient_and_labels_out_of_range_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     module = module_of("semantic_focal")
+    # As on an accelerator.
+    monkeypatch.setattr(focal_labels, "validates", lambda device: False)
     logits = random(1, 5, 6, seed=2, low=-3, high=3)
     logits[..., 1] = torch.nan
     target = torch.tensor([[0, -100, 4, 10**12, -(10**12), 2]])
     weight = random(5, seed=3)
-    sums, counts, weight_sums, _ = module.forward(logits, target, weight, 2.0, -100, False)
+    options = SemanticFocalOptions(2.0, -100, "pixels", "mean")
+    sums, counts, *_ = module.forward(logits, target, weight, options, None)
     log_p = logits[0].log_softmax(0)
     picked = torch.stack([log_p[y, i] for i, y in ((0, 0), (2, 4), (5, 2))])
     w = weight[[0, 4, 2]]
-    torch.testing.assert_close(sums, (-w * (1 - picked.exp()) ** 2 * picked).sum().view(1))
-    assert counts.tolist() == [3]
-    torch.testing.assert_close(weight_sums, w.sum().view(1))
-    gradient = module.backward(torch.ones(1, dtype=DOUBLE), logits, target, weight, 2.0, -100)
+    torch.testing.assert_close(sums, (-w * (1 - picked.exp()) ** 2 * picked).sum().view(1, 1))
+    assert counts.tolist() == [[3]]
+    weighed = module.forward(logits, target, weight, options._replace(normalize_by="weight"), None)[1]
+    torch.testing.assert_close(weighed, w.sum().view(1, 1))
+    (gradient,) = module.backward(torch.ones(1, 1, dtype=DOUBLE), logits, target, weight, None, options, [True])
     assert torch.equal(gradient[..., [1, 3, 4]], torch.zeros(1, 5, 3, dtype=DOUBLE))
     logits[0, 3, 5] = torch.nan
-    assert module.forward(logits, target, weight, 2.0, -100, False)[0].isnan().all()
+    assert module.forward(logits, target, weight, options, None)[0].isnan().all()
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.5])
@@ -274,9 +280,8 @@ def test_saturated_logits_have_their_exact_gradient(gamma: float) -> None:
     """Two classes, z apart: q = 1 / (1 + e^z), where 1 - p would be 0 in float32."""
     z = torch.tensor([5.0, 20.0, 60.0, -60.0], dtype=DOUBLE)
     logits = torch.stack([z, torch.zeros(4, dtype=DOUBLE)])[None].float()
-    gradient = module_of("semantic_focal").backward(
-        torch.ones(1), logits, torch.zeros(1, 4, dtype=torch.int64), None, gamma, -100
-    )
+    options, target = SemanticFocalOptions(gamma, -100, "pixels", "mean"), torch.zeros(1, 4, dtype=torch.int64)
+    (gradient,) = module_of("semantic_focal").backward(torch.ones(1, 1), logits, target, None, None, options, [True])
     p, q = torch.sigmoid(z), torch.sigmoid(-z)
     log_p = torch.nn.functional.logsigmoid(z)
     wanted = q**gamma * (gamma * p * log_p - q)
