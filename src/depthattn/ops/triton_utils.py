@@ -89,6 +89,12 @@ def sign(x):
 
 
 @triton.jit
+def scaled(slope, scale):
+    """slope * scale, and 0 where nothing counts, also at an infinite scale."""
+    return tl.where(slope != 0, slope * scale, 0.0)
+
+
+@triton.jit
 def log1p(x):
     """log(1 + x) for finite x >= 0, exact to the last bits also where 1 + x rounds x away."""
     shifted = 1.0 + x

@@ -1,11 +1,11 @@
 """The depth-aware loss as Triton kernels: one pass over the maps forward, one backward.
 
-Without ``max_depth`` a pass over the target goes ahead, for the largest depth of each image.
+Without ``max_depth``, and for the berHu distance, a pass goes ahead for the largest depth and error of each image.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from depthattn.ops.depth_aware import DepthAwareOptions
 from depthattn.ops.masking import compute_dtype
 from depthattn.ops.triton_utils import (
     fastest_axis_last,
@@ -22,6 +23,7 @@ from depthattn.ops.triton_utils import (
     load_target,
     locate,
     log1p,
+    scaled,
     sign,
     store_map,
     strides_of,
@@ -49,49 +51,64 @@ def _logarithm(x, LOG_OFFSET: tl.constexpr):
 
 
 @triton.jit
-def attention(p, g, over_m, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr):
+def attention(p, g, over_m, LOG_OFFSET: tl.constexpr):
     """alpha + lambda and d lambda / dp."""
     positive = p > 0
-    inner = tl.where(positive, p, 1.0)
-    a = tl.where(positive, _logarithm(inner, LOG_OFFSET), tl.full(p.shape, LOG_FLOOR, p.dtype))
+    depth = tl.where(positive, p, 0.0)
+    a = _logarithm(depth, LOG_OFFSET)
     b = _logarithm(g, LOG_OFFSET)
     high = tl.maximum(a, b)
+    low = tl.minimum(a, b)
+    # By the logarithms, as the ratio of a tiny one rounds to the clamp's end.
     above = high > 0
-    ratio = tl.minimum(a, b) / tl.where(above, high, 1.0)
-    lambda_ = tl.where(above, tl.where(ratio > 0, 1.0 - ratio, 1.0), 0.0)
-    # With both logarithms above 0: b / (a^2 (p + o)) above the target and -1 / (b (p + o)) below it. Not read off
-    # lambda, which rounds to 1 well before its slope is 0.
-    slopes = positive & (p > 1.0 - LOG_OFFSET) & (b > 0)
-    slope = tl.where(p > g, ratio, -1.0) / (tl.where(slopes, high, 1.0) * (inner + LOG_OFFSET))
+    inside = low > 0
+    divisor = tl.where(above, high, 1.0)
+    ratio = low / divisor
+    lambda_ = tl.where(above, tl.where(inside, 1.0 - ratio, 1.0), 0.0)
+    # b / (a^2 (p + o)) above the target and -1 / (b (p + o)) below it.
+    numerator = tl.where(p > g, ratio, tl.where(p < g, -1.0, 0.0))
+    slopes = inside & positive
+    slope = numerator / tl.where(slopes, divisor * (depth + LOG_OFFSET), 1.0)
     return tl.minimum(g * over_m, 1.0) + lambda_, tl.where(slopes, slope, 0.0)
 
 
 @triton.jit
-def distance_of(e, DISTANCE: tl.constexpr, BETA: tl.constexpr):
+def distance_of(e, DISTANCE: tl.constexpr, knee):
     """l(e) and dl/de."""
     if DISTANCE == "l2":
         return e * e, 2.0 * e
     size = tl.abs(e)
     if DISTANCE == "l1":
         return size, sign(e)
-    near = size < BETA
-    inner = tl.where(near, size, tl.full(e.shape, BETA, e.dtype))
-    return inner * (size - 0.5 * inner) * (1.0 / BETA), tl.where(near, e * (1.0 / BETA), sign(e))
+    if DISTANCE == "berhu":
+        # A knee of 0 has no error above 0.
+        turn = tl.where(knee > 0, knee, 1.0)
+        wrong = size > knee
+        steep = e * (1.0 / turn)
+        return tl.where(wrong, (steep * e + turn) * 0.5, size), tl.where(wrong, steep, sign(e))
+    near = size < knee
+    inner = tl.where(near, size, knee)
+    return inner * (size - 0.5 * inner) * (1.0 / knee), tl.where(near, e * (1.0 / knee), sign(e))
+
+
+@triton.jit
+def load_state(state, state_stride, image):
+    """(1 / m, the error at which the distance turns) of an image."""
+    return 1.0 / tl.load(state + image), tl.load(state + state_stride + image)
 
 
 @triton.jit
 def loss_of_pixels(
-    pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside, over_m,
-    DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
-    DETACH_WEIGHT: tl.constexpr, WIDE: tl.constexpr,
+    pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside, over_m, knee,
+    DISTANCE: tl.constexpr, LOG_OFFSET: tl.constexpr, DETACH_WEIGHT: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """The loss of each pixel and its slope, both 0 where the depth does not count, and where it counts."""
     g, valid = load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
     p = load_map(pred, pred_strides, image, row, column, inside).to(WIDE)
     g = tl.where(valid, g, 1.0)
     p = tl.where(valid, p, g)
-    weight, weight_slope = attention(p, g, over_m, LOG_OFFSET, LOG_FLOOR)
-    distance, slope = distance_of(p - g, DISTANCE, BETA)
+    weight, weight_slope = attention(p, g, over_m, LOG_OFFSET)
+    distance, slope = distance_of(p - g, DISTANCE, knee)
     slope = weight * slope
     if not DETACH_WEIGHT:
         # An infinite distance times a slope of zero must not turn into NaN.
@@ -100,27 +117,34 @@ def loss_of_pixels(
 
 
 @triton.jit
-def _maximum_kernel(
-    target, mask, target_strides, mask_strides, maxima, rows, columns,
+def _largest_kernel(
+    pred, target, mask, pred_strides, target_strides, mask_strides, depths, errors, rows, columns,
     WIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     image, row, column = _locate(rows, columns, ROWS, COLUMNS)
     inside = (row < rows) & (column < columns)
     g, valid = load_target(target, mask, target_strides, mask_strides, image, row, column, inside, WIDE)
-    tl.store(maxima + tl.program_id(0).to(tl.int64), tl.max(tl.where(valid, g, 0.0)))
+    program = tl.program_id(0).to(tl.int64)
+    tl.store(depths + program, tl.max(tl.where(valid, g, 0.0)))
+    if errors is not None:
+        size = tl.abs(load_map(pred, pred_strides, image, row, column, inside).to(WIDE) - g)
+        # A maximum passes a NaN over. As infinity it makes every error count by its size, and shows at its own pixel.
+        size = tl.where(size == size, size, float("inf"))
+        tl.store(errors + program, tl.max(tl.where(valid, size, 0.0)))
 
 
 @triton.jit
 def _forward_kernel(
-    pred, target, mask, pred_strides, target_strides, mask_strides, norm, sums, counts, rows, columns,
-    DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
+    pred, target, mask, pred_strides, target_strides, mask_strides, state, state_stride, sums, counts, rows, columns,
+    DISTANCE: tl.constexpr, LOG_OFFSET: tl.constexpr,
     WIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     image, row, column = _locate(rows, columns, ROWS, COLUMNS)
     inside = (row < rows) & (column < columns)
+    over_m, knee = load_state(state, state_stride, image)
     value, _slope, valid = loss_of_pixels(
         pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside,
-        1.0 / tl.load(norm + image), DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, True, WIDE,
+        over_m, knee, DISTANCE, LOG_OFFSET, True, WIDE,
     )  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
     tl.store(sums + program, tl.sum(value))
@@ -129,19 +153,19 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    scale, scale_stride, pred, target, mask, pred_strides, target_strides, mask_strides, norm,
+    scale, scale_stride, pred, target, mask, pred_strides, target_strides, mask_strides, state, state_stride,
     gradient, gradient_strides, rows, columns,
-    DISTANCE: tl.constexpr, BETA: tl.constexpr, LOG_OFFSET: tl.constexpr, LOG_FLOOR: tl.constexpr,
-    DETACH_WEIGHT: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    DISTANCE: tl.constexpr, LOG_OFFSET: tl.constexpr, DETACH_WEIGHT: tl.constexpr,
+    WIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     image, row, column = _locate(rows, columns, ROWS, COLUMNS)
     inside = (row < rows) & (column < columns)
-    _value, slope, valid = loss_of_pixels(
+    over_m, knee = load_state(state, state_stride, image)
+    _value, slope, _valid = loss_of_pixels(
         pred, target, mask, pred_strides, target_strides, mask_strides, image, row, column, inside,
-        1.0 / tl.load(norm + image), DISTANCE, BETA, LOG_OFFSET, LOG_FLOOR, DETACH_WEIGHT, WIDE,
+        over_m, knee, DISTANCE, LOG_OFFSET, DETACH_WEIGHT, WIDE,
     )  # fmt: skip
-    # Also an infinite scale leaves a hole at 0.
-    value = tl.where(valid, slope * tl.load(scale + image * scale_stride), 0.0)
+    value = scaled(slope, tl.load(scale + image * scale_stride))
     store_map(gradient, gradient_strides, image, row, column, value, inside)
 
 
@@ -158,62 +182,65 @@ def _tile(columns: int) -> tuple[int, int]:
     return _PIXELS // width, width
 
 
-def options_of(distance: str, beta: float, log_offset: float, wide: torch.dtype) -> dict[str, Any]:
-    return {
-        "DISTANCE": distance,
-        "BETA": float(beta),
-        "LOG_OFFSET": float(log_offset),
-        "LOG_FLOOR": math.log(log_offset) if log_offset > 0 else -math.inf,
-        "WIDE": wide_type(wide),
-    }
+def options_of(options: Any, wide: torch.dtype) -> dict[str, Any]:
+    """What a kernel is compiled for."""
+    return {"DISTANCE": options.distance, "LOG_OFFSET": float(options.log_offset), "WIDE": wide_type(wide)}
 
 
-def normalisers(pred: Tensor, target: Tensor, mask: Tensor | None, max_depth: float | None) -> Tensor:
-    """``max_depth``, or the largest valid target of each image and 0 for one without a valid pixel, (B,)."""
+def keeps_gradient(*_: object) -> bool:
+    """Writing the gradient twice would cost more than computing it again."""
+    return False
+
+
+def state_of(pred: Tensor, target: Tensor, mask: Tensor | None, options: Any) -> Tensor:
+    """(2,B): what normalises the target of each image, and the error at which the distance turns."""
     batch, wide = len(pred), compute_dtype(pred, target)
-    if max_depth is not None:
-        return pred.new_full((batch,), max_depth, dtype=wide)
-    g, (m,) = _in_memory_order(target, mask)
-    rows, columns = g.shape[1:]
-    tile = _tile(columns)
-    blocks = triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1])
-    norm, maxima = pred.new_empty(batch, dtype=wide), pred.new_empty(batch, blocks, dtype=wide)
-    launch(
-        _maximum_kernel, batch * blocks, pred, g, m, strides_of(g), strides_of(m), maxima, rows, columns,
-        WIDE=wide_type(wide), ROWS=tile[0], COLUMNS=tile[1],
-    )  # fmt: skip
-    fold([maxima], [norm], maximum=True)
-    return norm
+    state = pred.new_empty(2, batch, dtype=wide)
+    depths, knees = state
+    if options.max_depth is None or options.distance == "berhu":
+        g, (p, m) = _in_memory_order(target, pred, mask)
+        rows, columns = g.shape[1:]
+        tile = _tile(columns)
+        blocks = triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1])
+        errors = pred.new_empty(batch, blocks, dtype=wide) if options.distance == "berhu" else None
+        partials = [pred.new_empty(batch, blocks, dtype=wide), *([] if errors is None else [errors])]
+        launch(
+            _largest_kernel, batch * blocks, pred, p, g, m, strides_of(p), strides_of(g), strides_of(m),
+            partials[0], errors, rows, columns, WIDE=wide_type(wide), ROWS=tile[0], COLUMNS=tile[1],
+        )  # fmt: skip
+        fold(partials, [depths, knees][: len(partials)], maximum=True)
+    if options.max_depth is not None:
+        depths.fill_(options.max_depth)
+    knees.div_(5) if options.distance == "berhu" else knees.fill_(options.beta)
+    return state
 
 
 def forward(
-    pred: Tensor, target: Tensor, mask: Tensor | None, distance: str, beta: float, max_depth: float | None,
-    log_offset: float, detach_weight: bool, keep_gradient: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Per-image sums, counts and normalisers; the gradient is always left to :func:`backward`."""
-    batch = pred.shape[0]
-    wide = compute_dtype(pred, target)
+    pred: Tensor, target: Tensor, mask: Tensor | None, options: DepthAwareOptions, scales_for: object
+) -> tuple[Tensor, Tensor, Tensor, None]:
+    """Sums and valid pixels (1,B) and the state; the gradient is always left to :func:`backward`."""
+    batch, wide = pred.shape[0], compute_dtype(pred, target)
+    state = state_of(pred, target, mask, options)
     p, (g, m) = _in_memory_order(pred, target, mask)
     rows, columns = p.shape[1:]
     tile = _tile(columns)
     blocks = triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1])
-    shape = {"ROWS": tile[0], "COLUMNS": tile[1]}
-    norm = normalisers(pred, target, mask, max_depth)
     partial_sums = pred.new_empty(batch, blocks, dtype=wide)
     partial_counts = pred.new_empty(batch, blocks, dtype=torch.int32)
     launch(
-        _forward_kernel, batch * blocks, pred, p, g, m, strides_of(p), strides_of(g), strides_of(m), norm,
-        partial_sums, partial_counts, rows, columns, **options_of(distance, beta, log_offset, wide), **shape,
+        _forward_kernel, batch * blocks, pred, p, g, m, strides_of(p), strides_of(g), strides_of(m),
+        state, state.stride(0), partial_sums, partial_counts, rows, columns,
+        **options_of(options, wide), ROWS=tile[0], COLUMNS=tile[1],
     )  # fmt: skip
-    sums, counts = pred.new_empty(batch, dtype=wide), pred.new_empty(batch, dtype=torch.int64)
-    fold([partial_sums, partial_counts], [sums, counts])
-    return sums, counts, norm, pred.new_empty(0)
+    sums, counts = pred.new_empty(1, batch, dtype=torch.float64), pred.new_empty(1, batch, dtype=torch.int64)
+    fold([partial_sums, partial_counts], [sums[0], counts[0]])
+    return sums, counts, state, None
 
 
 def backward(
-    scale: Tensor, pred: Tensor, target: Tensor, mask: Tensor | None, norm: Tensor, distance: str,
-    beta: float, log_offset: float, detach_weight: bool,
-) -> Tensor:  # fmt: skip
+    scales: Tensor, pred: Tensor, target: Tensor, mask: Tensor | None, state: Tensor, options: DepthAwareOptions,
+    wanted: Sequence[bool],
+) -> list[Tensor]:  # fmt: skip
     """The gradient to ``pred``, recomputed from the maps and written once."""
     gradient = pred.new_empty(pred.shape)
     p, (out, g, m) = _in_memory_order(pred, gradient, target, mask)
@@ -221,9 +248,9 @@ def backward(
     tile = _tile(columns)
     blocks = triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1])
     launch(
-        _backward_kernel, pred.shape[0] * blocks, pred, scale, scale.stride(0), p, g, m,
-        strides_of(p), strides_of(g), strides_of(m), norm, out, strides_of(out), rows, columns,
-        **options_of(distance, beta, log_offset, compute_dtype(pred, target)),
-        DETACH_WEIGHT=detach_weight, ROWS=tile[0], COLUMNS=tile[1],
+        _backward_kernel, pred.shape[0] * blocks, pred, scales, scales.stride(1), p, g, m,
+        strides_of(p), strides_of(g), strides_of(m), state, state.stride(0), out, strides_of(out), rows, columns,
+        **options_of(options, compute_dtype(pred, target)),
+        DETACH_WEIGHT=options.detach_weight, ROWS=tile[0], COLUMNS=tile[1],
     )  # fmt: skip
-    return gradient
+    return [gradient]

@@ -6,6 +6,7 @@ works out anew, and no two programs write to one place.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from depthattn.ops.joint_gradient import sums_dtype
+from depthattn.ops.joint_gradient import JointGradientOptions, dtype_of
 from depthattn.ops.joint_gradient.walk import (
     COLUMNS_OF_A_STRIP,
     ROWS_OF_A_STRIP,
@@ -24,7 +25,7 @@ from depthattn.ops.joint_gradient.walk import (
     start_of_slopes,
     start_of_sums,
 )
-from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, locate, store_map, strides_of, wide_type
+from depthattn.ops.triton_utils import fastest_axis_last, fold, launch, locate, scaled, store_map, strides_of, wide_type
 
 
 @triton.jit
@@ -51,87 +52,89 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    depth_scale, semantic_scale, scale_strides, pred, target, mask, semantics,
-    pred_strides, target_strides, mask_strides, semantics_strides,
+    scales, scale_strides, pred, target, mask, semantics, pred_strides, target_strides, mask_strides, semantics_strides,
     to_pred, to_semantics, to_pred_strides, to_semantics_strides, height, width, ignore_index,
     WIDE: tl.constexpr, LABELS: tl.constexpr, TERMS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     image, first, column = locate(height, width, ROWS, COLUMNS)
-    scales = (tl.load(depth_scale + image * scale_strides[0]), tl.load(semantic_scale + image * scale_strides[1]))
+    scales += image * scale_strides[1]
     top, middle, before, between = start_of_slopes(semantics, TERMS, COLUMNS, WIDE)
     for r in range(ROWS + 4):
         pixels = load_pixels(
             pred, target, mask, semantics, pred_strides, target_strides, mask_strides, semantics_strides,
             image, first + (r - 2), column - 2, height, width, ignore_index, 5, WIDE, LABELS,
         )  # fmt: skip
-        bottom, now, slopes = gather_slopes(pixels, top, middle, before, between, scales, TERMS, LABELS)
+        bottom, now, slopes = gather_slopes(pixels, top, middle, before, between, TERMS, LABELS)
         # Two rows of pixels complete a window and two rows of windows a pixel.
         row = first + (r - 4)
         inside = inside_image(tl.where(r >= 4, row, -1), column, height, width)
-        gradient = slopes[0]
+        gradient = scaled(slopes[0], tl.load(scales))
         if TERMS == 2:
-            gradient += slopes[1]
+            semantic = scaled(slopes[1], tl.load(scales + scale_strides[0]))
+            gradient += semantic
             if to_semantics is not None:
-                store_map(to_semantics, to_semantics_strides, image, row, column, -slopes[1], inside)
-        store_map(to_pred, to_pred_strides, image, row, column, gradient, inside)
+                store_map(to_semantics, to_semantics_strides, image, row, column, -semantic, inside)
+        if to_pred is not None:
+            store_map(to_pred, to_pred_strides, image, row, column, gradient, inside)
         before = between
         between = now
         top = middle
         middle = bottom
 
 
-def _options(pred: Tensor, target: Tensor, semantics: Tensor | None) -> dict[str, Any]:
+def keeps_gradient(*_: object) -> bool:
+    """Writing the gradient twice would cost more than computing it again."""
+    return False
+
+
+def _constants(wide: torch.dtype, labels: Tensor | None, semantics: Tensor | None) -> dict[str, Any]:
     return {
-        "WIDE": wide_type(sums_dtype(pred, target, semantics)),
-        "LABELS": semantics is not None and not semantics.is_floating_point(),
-        "TERMS": 1 if semantics is None else 2,
+        "WIDE": wide_type(wide),
+        "LABELS": labels is not None,
+        "TERMS": 1 if labels is None and semantics is None else 2,
         "ROWS": ROWS_OF_A_STRIP,
         "COLUMNS": COLUMNS_OF_A_STRIP,
     }
 
 
 def forward(
-    pred: Tensor, target: Tensor, mask: Tensor | None, semantics: Tensor | None, ignore_index: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sums and windows of the depth and of the semantic term, per image."""
-    batch = pred.shape[0]
-    p, (g, m, s) = fastest_axis_last(pred, target, mask, semantics)
+    pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None, semantics: Tensor | None,
+    options: JointGradientOptions, scales_for: object,
+) -> tuple[Tensor, Tensor, Tensor, None]:  # fmt: skip
+    """Sums and windows (T,B), no state; the gradient is always left to :func:`backward`."""
+    batch, wide = pred.shape[0], dtype_of(pred, target, mask, labels, semantics)
+    p, (g, m, s) = fastest_axis_last(pred, target, mask, semantics if labels is None else labels)
     height, width = p.shape[1:]
     strips = triton.cdiv(height - 2, ROWS_OF_A_STRIP) * triton.cdiv(width - 2, COLUMNS_OF_A_STRIP)
-    options = _options(pred, target, semantics)
-    terms = 1 if semantics is None else 2
-    dtype = sums_dtype(pred, target, semantics)
-    partial_sums = tuple(pred.new_empty(batch, strips, dtype=dtype) for _ in range(terms))
+    constants = _constants(wide, labels, semantics)
+    terms = constants["TERMS"]
+    partial_sums = tuple(pred.new_empty(batch, strips, dtype=wide) for _ in range(terms))
     partial_counts = tuple(pred.new_empty(batch, strips, dtype=torch.int32) for _ in range(terms))
     launch(
         _forward_kernel, batch * strips, pred, p, g, m, s,
         strides_of(p), strides_of(g), strides_of(m), strides_of(s),
-        partial_sums, partial_counts, height, width, ignore_index, **options,
+        partial_sums, partial_counts, height, width, options.ignore_index, **constants,
     )  # fmt: skip
-    make = pred.new_empty if terms == 2 else pred.new_zeros
-    depth, depth_windows = pred.new_empty(batch, dtype=dtype), pred.new_empty(batch, dtype=torch.int64)
-    semantic, semantic_windows = make(batch, dtype=dtype), make(batch, dtype=torch.int64)
-    fold((*partial_sums, *partial_counts), ((depth, semantic)[:terms] + (depth_windows, semantic_windows)[:terms]))
-    return depth, depth_windows, semantic, semantic_windows
+    sums, counts = pred.new_empty(terms, batch, dtype=torch.float64), pred.new_empty(terms, batch, dtype=torch.int64)
+    fold((*partial_sums, *partial_counts), (*sums, *counts))
+    return sums, counts, pred.new_empty(0), None
 
 
 def backward(
-    depth_scale: Tensor, semantic_scale: Tensor, pred: Tensor, target: Tensor, mask: Tensor | None,
-    semantics: Tensor | None, ignore_index: int, differentiate_semantics: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The gradients to ``pred`` and, where asked for, to a float ``semantics``, else an empty one."""
-    to_pred = pred.new_empty(pred.shape)
-    to_semantics = None
-    if semantics is not None and differentiate_semantics:
-        to_semantics = semantics.new_empty(semantics.shape)
-    p, (g, m, s, out, out_s) = fastest_axis_last(pred, target, mask, semantics, to_pred, to_semantics)
+    scales: Tensor, pred: Tensor, target: Tensor, mask: Tensor | None, labels: Tensor | None,
+    semantics: Tensor | None, state: Tensor, options: JointGradientOptions, wanted: Sequence[bool],
+) -> list[Tensor]:  # fmt: skip
+    """The gradients to ``pred`` and ``semantics``, those of them that are wanted, recomputed from the maps."""
+    to_pred = pred.new_empty(pred.shape) if wanted[0] else None
+    to_semantics = semantics.new_empty(semantics.shape) if wanted[1] and semantics is not None else None
+    maps = target, mask, semantics if labels is None else labels, to_pred, to_semantics
+    p, (g, m, s, out, out_s) = fastest_axis_last(pred, *maps)
     height, width = p.shape[1:]
     strips = triton.cdiv(height, ROWS_OF_A_STRIP) * triton.cdiv(width, COLUMNS_OF_A_STRIP)
     launch(
-        _backward_kernel, pred.shape[0] * strips, pred, depth_scale, semantic_scale,
-        (depth_scale.stride(0), semantic_scale.stride(0)), p, g, m, s,
+        _backward_kernel, pred.shape[0] * strips, pred, scales, scales.stride(), p, g, m, s,
         strides_of(p), strides_of(g), strides_of(m), strides_of(s),
-        out, out_s, strides_of(out), strides_of(out_s), height, width, ignore_index,
-        **_options(pred, target, semantics),
+        out, out_s, strides_of(out), strides_of(out_s), height, width, options.ignore_index,
+        **_constants(dtype_of(pred, target, mask, labels, semantics), labels, semantics),
     )  # fmt: skip
-    return to_pred, pred.new_empty(0) if to_semantics is None else to_semantics
+    return [gradient for gradient in (to_pred, to_semantics) if gradient is not None]

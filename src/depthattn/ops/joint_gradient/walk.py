@@ -144,18 +144,18 @@ def start_of_slopes(semantics, TERMS: tl.constexpr, COLUMNS: tl.constexpr, WIDE:
 
 
 @triton.jit
-def gather(top, middle, bottom, scale, LABELS: tl.constexpr):
+def gather(top, middle, bottom, LABELS: tl.constexpr):
     """What the windows with these rows add to their pixels: by the transposed Sobel kernels, across a row."""
     signs = ()
     for k in tl.static_range(3):
         h, v, inside = window(top[k], middle[k], bottom[k], LABELS)
         signs = signs + (tl.where(inside, sign(h), 0.0), tl.where(inside, sign(v), 0.0))
-    return scale * (signs[0] - signs[4]), scale * (signs[1] + 2.0 * signs[3] + signs[5])
+    return signs[0] - signs[4], signs[1] + 2.0 * signs[3] + signs[5]
 
 
 @triton.jit
 def gather_slopes(
-    pixels, top, middle, before, between, scales, TERMS: tl.constexpr, LABELS: tl.constexpr
+    pixels, top, middle, before, between, TERMS: tl.constexpr, LABELS: tl.constexpr
 ):  # fmt: skip
     """(bottom, now, slopes): the rows of windows of five ``pixels``, what the windows that they complete add to their
     pixels, and the slope at the pixel two rows and two columns back, to which no window is missing now."""
@@ -167,7 +167,7 @@ def gather_slopes(
         rows = ()
         for k in tl.static_range(3):
             rows = rows + (across(pixels[k], pixels[k + 1], pixels[k + 2], term, LABELS),)
-        gathered = gather(top[term], middle[term], rows, scales[term], LABELS and term == 1)
+        gathered = gather(top[term], middle[term], rows, LABELS and term == 1)
         slope = before[term][0] + 2.0 * between[term][0] + gathered[0] + (before[term][1] - gathered[1])
         bottom = bottom + (rows,)
         now = now + (gathered,)
