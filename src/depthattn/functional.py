@@ -18,7 +18,6 @@ from depthattn.ops.depth_aware import reference as depth_aware_reference
 from depthattn.ops.joint_gradient import JOINT_GRADIENT, JointGradientOptions
 from depthattn.ops.joint_gradient import reference as joint_gradient_reference
 from depthattn.ops.lateral_sharing import shared
-from depthattn.ops.library import run_forward
 from depthattn.ops.maps import upsampled
 from depthattn.ops.masking import promoted
 from depthattn.ops.scale_shift import align_scale_shift

@@ -89,7 +89,7 @@ def check_number(
 ) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{function}: expected {name} as a number, got {type(value).__name__}")
-    if not -math.inf < value < math.inf or value <= above or value < at_least:
+    if not -math.inf < float(value) < math.inf or float(value) <= above or float(value) < at_least:
         bound = f" > {above:g}" if above > -math.inf else f" >= {at_least:g}" if at_least > -math.inf else ""
         raise ValueError(f"{function}: expected a finite {name}{bound}, got {value}")
 
