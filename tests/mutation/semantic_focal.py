@@ -72,5 +72,5 @@ MUTANTS = (
     Mutant("semantic_focal_upsample/triton.py", "the label's own slope is that of the others",
            "tl.where(number == y, to_own, slope", "tl.where(number == y, slope, slope"),
     Mutant("semantic_focal_upsample/triton.py", "pixel centres are corners",
-           "source, size, 2 * source, 2 * source, source - size, 2 * size", "source, size, 2 * source, 2 * source, 0, 2 * size"),
+           "2 * source, 2 * source, source - size, 2 * size", "2 * source, 2 * source, 0, 2 * size"),
 )  # fmt: skip

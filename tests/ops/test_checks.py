@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,7 +47,16 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
         r"logits \(4, 5\) and target \(3, 5\); upsample=\"bilinear\" resizes",
     ),
     "label rank": (lambda: F.semantic_focal_loss(LOGITS, TARGET[0]), r"target of shape \(B,\.\.\.\)"),
-    "no classes": (lambda: F.semantic_focal_loss(LOGITS[:, :0], TARGET), r"K >= 1"),
+    "no classes": (lambda: F.semantic_focal_loss(LOGITS[:, :0], TARGET), r"K >= 2"),
+    "one class": (
+        lambda: F.semantic_focal_loss(LOGITS[:, :1], TARGET),
+        r"two classes or more, got \(2, 1, 4, 5\); .*binary_cross_entropy_with_logits",
+    ),
+    "one-hot labels": (lambda: F.semantic_focal_loss(LOGITS, LOGITS.long()), r"pass target\.argmax\(1\)"),
+    "class weights of a table": (
+        lambda: depthattn.SemanticFocalLoss([[1.0, 2.0]]),  # type: ignore[list-item]
+        r"^SemanticFocalLoss: expected weight of shape \(K,\), got \(1, 2\)",
+    ),
     "upsample rank": (
         lambda: F.semantic_focal_loss(LOGITS.flatten(2), TARGET.flatten(1), upsample="bilinear"),
         r"\(B,K,h,w\) for upsample='bilinear'",
@@ -90,8 +100,16 @@ TYPE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: F.joint_gradient_loss(MAP, MAP, labels=MAP),
         r"labels as integer class ids, got torch\.float32; pass labels\.long\(\), or semantics=",
     ),
-    "several predictions": (lambda: F.depth_aware_loss([MAP, MAP], MAP), r"got list; for several predictions call"),  # type: ignore[arg-type]
-    "float labels": (lambda: F.semantic_focal_loss(LOGITS, TARGET.float()), r"integer tensor, got torch\.float32"),
+    "several predictions": (lambda: F.depth_aware_loss([MAP, MAP], MAP), r"got list; for several predictions"),  # type: ignore[arg-type]
+    "float labels": (lambda: F.semantic_focal_loss(LOGITS, TARGET.float()), r"class ids, got torch\.float32; pass target\.long\(\)"),
+    "several logits": (
+        lambda: F.semantic_focal_loss([LOGITS, LOGITS], TARGET),  # type: ignore[arg-type]
+        r"logits as a torch\.Tensor, got list; for several predictions \(deep supervision\) add up",
+    ),
+    "class weights in words": (
+        lambda: F.semantic_focal_loss(LOGITS, TARGET, weight=["1", "2", "3"]),  # type: ignore[list-item]
+        r"weight as a tensor or numbers, got \['1', '2', '3'\]",
+    ),
     "text": (lambda: F.depth_aware_loss(MAP, MAP, beta="1"), r"beta as a number, got str"),  # type: ignore[arg-type]
     "flag": (lambda: F.depth_aware_loss(MAP, MAP, detach_weight=1), r"detach_weight as a bool, got int"),  # type: ignore[arg-type]
     "index": (lambda: F.joint_gradient_loss(MAP, MAP, ignore_index=0.5), r"ignore_index as an int, got float"),  # type: ignore[arg-type]
@@ -115,3 +133,22 @@ def test_type_errors(name: str) -> None:
     with pytest.raises(TypeError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("options", [{}, {"upsample": "bilinear"}])
+def test_label_images_may_have_a_channel(reduction: str, options: dict[str, Any]) -> None:
+    logits, target = torch.rand(2, 3, 4, 5), torch.randint(3, (2, 8, 10) if options else (2, 4, 5))
+    wanted = F.semantic_focal_loss(logits, target, reduction=reduction, **options)
+    assert torch.equal(F.semantic_focal_loss(logits, target[:, None], reduction=reduction, **options), wanted)
+
+
+@pytest.mark.parametrize("weight", [[0.1, 2, 3.5], (0.1, 2, 3.5), np.array([0.1, 2, 3.5])], ids=["list", "tuple", "NumPy"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_of_classes_may_be_numbers(weight: Any, dtype: torch.dtype) -> None:
+    logits, target = torch.rand(2, 3, 4, 5, dtype=dtype), torch.randint(3, (2, 4, 5))
+    wanted = F.semantic_focal_loss(logits, target, weight=torch.tensor([0.1, 2.0, 3.5], dtype=dtype))
+    assert torch.equal(F.semantic_focal_loss(logits, target, weight=weight), wanted)
+    loss = depthattn.SemanticFocalLoss(weight)
+    assert list(loss.state_dict()) == ["weight"]
+    torch.testing.assert_close(loss(logits, target), wanted)

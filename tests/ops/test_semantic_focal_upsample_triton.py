@@ -100,19 +100,23 @@ def assert_computes_the_formula(
 
 
 @pytest.mark.parametrize(
-    ("small", "size", "gamma"),
+    ("small", "size", "gamma", "corners"),
     [
-        ((3, 3), (7, 9), 2.0),
-        ((7, 5), (13, 4), 0.5),
-        ((1, 1), (5, 6), 0.0),
-        ((7, 9), (4, 5), 2.0),
-        ((6, 7), (1, 1), 0.5),
-        ((3, 2), (3, 9), 0.0),
+        ((3, 3), (7, 9), 2.0, False),
+        ((7, 5), (13, 4), 0.5, False),
+        ((1, 1), (5, 6), 0.0, False),
+        ((7, 9), (4, 5), 2.0, False),
+        ((6, 7), (1, 1), 0.5, False),
+        ((3, 2), (3, 9), 0.0, False),
+        ((3, 4), (7, 3), 2.0, True),
+        ((1, 4), (5, 1), 0.5, True),
     ],
-    ids=["up", "up and down", "from one pixel", "down", "to one pixel", "along one axis"],
-)
+    ids=[
+        "up", "up and down", "from one pixel", "down", "to one pixel", "along one axis", "corners",
+        "corners of one pixel",
+    ],
+)  # fmt: skip
 @pytest.mark.usefixtures("poisoned_memory", "small_blocks")
-@pytest.mark.parametrize("corners", [False, True], ids=["centres", "corners"])
 def test_kernels_compute_the_formula_at_any_ratio(
     small: tuple[int, int], size: tuple[int, int], gamma: float, corners: bool
 ) -> None:
