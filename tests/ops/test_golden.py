@@ -147,7 +147,7 @@ def test_depth_losses_on_a_prediction_of_another_size(
         large, target.numpy(), LABELS.numpy(), MASK.numpy()
     )
     wanted = oracle.reduced(values, windows, reduction) + oracle.reduced(semantic_values, semantic_windows, reduction)
-    ours = F.joint_gradient_loss(small, target, LABELS, mask=MASK, upsample="bilinear", reduction=reduction)
+    ours = F.joint_gradient_loss(small, target, MASK, labels=LABELS, upsample="bilinear", reduction=reduction)
     assert_matches(ours, wanted)
 
 
