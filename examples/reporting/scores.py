@@ -25,7 +25,7 @@ def summary(record: RunRecord, measured: Measured) -> Section:
     tiles = [
         _tile("depth RMSE", scores["rmse"], "{:.3f} m", constant if math.isfinite(baseline.rmse) else ""),
         _tile("depth AbsRel", scores["abs_rel"], "{:.3f}", "mean of |error| / true depth"),
-        _tile("δ < 1.25", scores["delta1"], "{:.1%}", "of pixels, within a factor of 1.25"),
+        _tile("delta1", scores["delta1"], "{:.1%}", "of pixels, within a factor of 1.25"),
         _tile("mIoU", scores["miou"], "{:.1%}", chance if math.isfinite(baseline.miou) else ""),
         _tile("pixel accuracy", scores["pixel_accuracy"], "{:.1%}", "of labelled pixels"),
     ]
@@ -59,7 +59,7 @@ def curves(record: RunRecord, measured: Measured) -> Section:
         Panel("training loss", {f"train/{key}": name for key, name in _LOSSES.items()}, log=True),
         Panel("validation loss", {f"val/{key}": name for key, name in _LOSSES.items()}, log=True),
         Panel("validation depth", {"val/rmse": "RMSE"}, "RMSE in m", {"best constant": baseline.rmse}),
-        Panel("validation depth", {"val/abs_rel": "AbsRel", "val/delta1": "δ < 1.25"}),
+        Panel("validation depth", {"val/abs_rel": "AbsRel", "val/delta1": "delta1"}),
         Panel(
             "validation labels",
             {"val/pixel_accuracy": "pixel accuracy", "val/miou": "mIoU"},
@@ -144,7 +144,7 @@ def depth_bins(measured: Measured) -> Section:
         "RMSE in m",
         "bias in m",
         "AbsRel",
-        "δ < 1.25",
+        "delta1",
         "constant: RMSE in m",
     )
     return Section("bins", title, figure(f'<div class="beside">{chart}{table(headings, rows)}</div>', caption))

@@ -40,7 +40,7 @@ _COLUMNS = (
     ("val/total", "val loss", ".3f"),
     ("val/rmse", "RMSE m", ".3f"),
     ("val/abs_rel", "AbsRel", ".3f"),
-    ("val/delta1", "d<1.25", ".1%"),
+    ("val/delta1", "delta1", ".1%"),
     ("val/miou", "mIoU", ".1%"),
     ("val/pixel_accuracy", "pix acc", ".1%"),
     ("seconds", "seconds", ".0f"),
