@@ -79,8 +79,9 @@ def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
 
 def _add_model(parser: Parser, both: Callable[[str], str]) -> None:
     add = parser.add_argument_group("network").add_argument
-    add("--encoder", metavar="NAME", help=f"resnet18, resnet34, resnet50 or timm:NAME {both('encoder')}")
-    add("--encoder-weights", type=Path, metavar="FILE", help="pretrained encoder, .pth or .safetensors (random)")
+    add("--encoder", metavar="NAME", help=f"resnet18, 34, 50, efficientnet_lite0, 1, 2 or timm:NAME {both('encoder')}")
+    add("--encoder-weights", type=Path, metavar="FILE",
+        help="pretrained encoder, .pth or .safetensors, or 'auto' for the installed one (random)")  # fmt: skip
     add("--decoder-channels", type=positive, nargs="+", metavar=("C", "C"),
         help=f"per level {both('decoder_channels')}")  # fmt: skip
     add("--sharing", choices=("scalar", "channel", "none"), help="lateral sharing units (scalar)")
