@@ -16,6 +16,7 @@ from ablating.trial import run_trial
 from ablating.variants import LADDER, Variant
 from depthattn._extras import require
 from scripting.console import exit_status, new_console
+from scripting.outputs import check_output
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _ablate(request: Request) -> None:
     # Before an hour of training, not after it.
     require("scipy.stats", extra="train", purpose=PROGRAM)
+    check_output("--output", request.output)
     results = Results(request.output, request.settings)
     _train(request, results)
     _report(request, results)

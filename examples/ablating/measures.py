@@ -39,7 +39,7 @@ MEASURES = (
     Measure("rmse_near", "RMSE, near third", False, unit="m"),
     Measure("rmse_middle", "RMSE, middle third", False, unit="m"),
     Measure("rmse_far", "RMSE, far third", False, unit="m"),
-    Measure("delta1", "delta 1", True, 100.0, "%", 1),
+    Measure("delta1", "delta1", True, 100.0, "%", 1),
     Measure("edge_sharpness", "edge sharpness", True, 100.0, "%", 1),
     Measure("miou", "mIoU", True, 100.0, "%", 1),
     Measure("rare_iou", "rare-class IoU", True, 100.0, "%", 1),

@@ -179,8 +179,10 @@ def _parser() -> Parser:
     add("--workers", type=int, metavar="N", help=f"processes that load data {_both('workers')}")
 
     add = parser.add_argument_group("network").add_argument
-    add("--encoder", metavar="NAME", help=f"compact, resnet18, resnet34, resnet50 or timm:NAME {_both('encoder')}")
-    add("--encoder-weights", type=Path, metavar="FILE", help="pretrained encoder, .pth or .safetensors (random)")
+    add("--encoder", metavar="NAME",
+        help=f"compact, resnet18, 34, 50, efficientnet_lite0, 1, 2 or timm:NAME {_both('encoder')}")  # fmt: skip
+    add("--encoder-weights", type=Path, metavar="FILE",
+        help="pretrained encoder, .pth or .safetensors, or 'auto' for the installed one (random)")  # fmt: skip
     add("--decoder-channels", type=int, nargs="+", metavar=("C", "C"), help=f"per level {_both('decoder_channels')}")
 
     add = parser.add_argument_group("pieces").add_argument

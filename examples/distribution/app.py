@@ -11,6 +11,7 @@ from distribution.counting import Distribution, Maps, count_maps, open_maps
 from distribution.pictures import draw_classes, draw_cumulative
 from distribution.settings import PROGRAM, Settings, parse
 from scripting.console import exit_status, frame_progress, new_console
+from scripting.outputs import check_output
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _distribute(settings: Settings, console: Console) -> None:
+    check_output("--output", settings.output)
     maps = open_maps(settings)
     with frame_progress(console) as progress:
         task = progress.add_task("counting", total=maps.count)

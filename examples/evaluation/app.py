@@ -87,6 +87,7 @@ class Evaluation:
         self.labels = SegmentationMetrics(len(names)) if names and names == predictor.class_names else None
         self.shown: list[Scored] = []
         self._ratios: list[float] = []
+        self._sizes: set[tuple[int, int]] = set()
 
     def run(self, console: Console) -> None:
         """Score every frame; a bar shows how far it is."""
@@ -148,6 +149,8 @@ class Evaluation:
             "prediction_units_in_a_metre": settings.pred_scale if settings.predictions else None,
             "prediction_space": settings.pred_space,
             "network_sees": list(size) if size else None,
+            # Another shape than the truth's is stretched to it, which no score says.
+            "prediction_size": list(*self._sizes) if len(self._sizes) == 1 else "various",
             "flip_averaging": settings.flip,
             "truth": self.truth.title,
             "frames": self.truth.count,
@@ -181,6 +184,7 @@ class Evaluation:
         size = (target.shape[-2], target.shape[-1])
         mask = self.protocol.mask(size)
         predicted = self.predictor(index, frame)
+        self._sizes.add((predicted.values.shape[0], predicted.values.shape[1]))
         depth = self.protocol.depth(self.protocol.at_size(predicted.values, size), target, mask)
         if self.labels is not None:
             classes = interpolate(predicted.classes[None], size, mode="bilinear", align_corners=False)

@@ -27,7 +27,7 @@ _TITLES = {
     "mean_accuracy": "mean accuracy",
     "miou": "mIoU",
 }
-_UNITS = {"sq_rel": " m", "rmse": " m", "mae": " m", "irmse": " /km"}
+_UNITS = {"sq_rel": " m", "rmse": " m", "mae": " m", "irmse": " 1/km"}
 _SHARES = ("pixel_accuracy", "mean_accuracy", "miou")
 _AVERAGES = {
     "per_image": "per image: BTS, AdaBins, ZoeDepth, Depth Anything, UniDepth, the benchmark of KITTI",

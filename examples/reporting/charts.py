@@ -107,17 +107,27 @@ def _uri(image: Image.Image, kind: str, **options: Any) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def colour_bar(norm: Any, colourmap: Any, ticks: Sequence[float], label: str) -> str:
-    """A colour map from its low end to its high one, with numbers under it."""
+def colour_bar(norm: Any, colourmap: Any, ticks: Sequence[float], label: str, *, saturates: str = "neither") -> str:
+    """A colour map from its low end to its high one, with numbers under it.
+
+    Args:
+        norm: from values to [0, 1].
+        colourmap: of matplotlib.
+        ticks: values to name.
+        label: what is shown, with its unit.
+        saturates: the ends whose colour whatever lies beyond has too: "both" or "neither".
+    """
     colours = matplotlib.colormaps.get_cmap(colourmap)(np.linspace(0, 1, _STOPS))
     gradient = ", ".join(to_hex(colour) for colour in colours)
+    beyond = {norm.vmin: "\u2264 ", norm.vmax: "\u2265 "} if saturates == "both" else {}
     numbers = "".join(
-        f'<span style="left:{100 * float(norm(tick)):.1f}%">{tick:g}</span>'
+        f'<span style="left:{100 * float(norm(tick)):.1f}%">{beyond.get(tick, "")}{tick:g}</span>'
         for tick in ticks
         if norm.vmin <= tick <= norm.vmax
     )
+    kind = "ramp saturates" if beyond else "ramp"
     return (
-        f'<div class="bar"><div class="ramp" style="background:linear-gradient(to right, {gradient})"></div>'
+        f'<div class="bar"><div class="{kind}" style="background:linear-gradient(to right, {gradient})"></div>'
         f'<div class="ticks">{numbers}</div><div>{text(label)}</div></div>'
     )
 

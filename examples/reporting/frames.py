@@ -198,9 +198,16 @@ class FramePages:
     def _depth_bars(self, top: float) -> list[str]:
         low, high = self._low, self._high
         ticks = [low, *(tick for tick in _DEPTH_TICKS if 1.2 * low < tick < high / 1.2), high]
+        error_ticks = (-top, -top / 2, 0, top / 2, top)
         return [
-            colour_bar(depth_norm(low, high), DEPTH_COLOURMAP, ticks, "depth in m, logarithmic"),
-            colour_bar(error_norm(top), error_colourmap(), (-top, -top / 2, 0, top / 2, top), "depth error in m"),
+            colour_bar(depth_norm(low, high), DEPTH_COLOURMAP, ticks, "depth in m, logarithmic", saturates="both"),
+            colour_bar(
+                error_norm(top),
+                error_colourmap(),
+                error_ticks,
+                "depth error in m",
+                saturates="both",
+            ),
         ]
 
     def _error_top(self) -> float:

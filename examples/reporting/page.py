@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+
+from PIL import Image
 
 _STYLE = Path(__file__).with_name("style.css")
 
@@ -73,10 +77,16 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: 
 
 
 def picture(uri: str, title: str, note: str = "") -> str:
-    """An inlined picture with its title below, and a note where there is one."""
+    """An inlined picture with its title below, and a note where there is one.
+
+    With its size, as a page whose pictures grow while they are decoded moves away under a link of its menu.
+    """
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as image:
+        width, height = image.size
     small = f"<small>{text(note)}</small>" if note else ""
     return (
-        f'<figure class="tile"><img src="{uri}" alt="{text(title)}" loading="lazy">'
+        f'<figure class="tile"><img src="{uri}" width="{width}" height="{height}" '
+        f'alt="{text(title)}">'
         f"<figcaption>{_caption(title)}{small}</figcaption></figure>"
     )
 

@@ -21,11 +21,11 @@ _LOSSES = {"total": "total", "depth_aware": "depth-aware", "joint_gradient": "jo
 def summary(record: RunRecord, measured: Measured) -> Section:
     scores, baseline = measured.scores, measured.baseline
     constant = f"best constant, {baseline.depth:.2f} m: {baseline.rmse:.3f} m"
-    chance = f"by chance: {baseline.miou:.1%}"
+    chance = f"random baseline: {baseline.miou:.1%}"
     tiles = [
         _tile("depth RMSE", scores["rmse"], "{:.3f} m", constant if math.isfinite(baseline.rmse) else ""),
         _tile("depth AbsRel", scores["abs_rel"], "{:.3f}", "mean of |error| / true depth"),
-        _tile("δ < 1.25", scores["delta1"], "{:.1%}", "of pixels, within a factor of 1.25"),
+        _tile("delta1", scores["delta1"], "{:.1%}", "of pixels, within a factor of 1.25"),
         _tile("mIoU", scores["miou"], "{:.1%}", chance if math.isfinite(baseline.miou) else ""),
         _tile("pixel accuracy", scores["pixel_accuracy"], "{:.1%}", "of labelled pixels"),
     ]
@@ -34,6 +34,7 @@ def summary(record: RunRecord, measured: Measured) -> Section:
     seconds = sum(row.get("seconds", 0.0) for row in record.history)
     rows = [
         ("command", config.get("command", "")),
+        ("started", config.get("started") or "not recorded"),
         ("data", config["data"]),
         ("picture size", " x ".join(map(str, settings.get("size", ()))) + " pixels (height x width)"),
         ("network", _network(config["model"])),
@@ -59,12 +60,12 @@ def curves(record: RunRecord, measured: Measured) -> Section:
         Panel("training loss", {f"train/{key}": name for key, name in _LOSSES.items()}, log=True),
         Panel("validation loss", {f"val/{key}": name for key, name in _LOSSES.items()}, log=True),
         Panel("validation depth", {"val/rmse": "RMSE"}, "RMSE in m", {"best constant": baseline.rmse}),
-        Panel("validation depth", {"val/abs_rel": "AbsRel", "val/delta1": "δ < 1.25"}),
+        Panel("validation depth", {"val/abs_rel": "AbsRel", "val/delta1": "delta1"}),
         Panel(
             "validation labels",
             {"val/pixel_accuracy": "pixel accuracy", "val/miou": "mIoU"},
             "",
-            {"chance mIoU": baseline.miou},
+            {"random baseline, mIoU": baseline.miou},
         ),
         Panel("learning rate", {"lr": "at the end of the epoch"}),
     ]
@@ -144,7 +145,7 @@ def depth_bins(measured: Measured) -> Section:
         "RMSE in m",
         "bias in m",
         "AbsRel",
-        "δ < 1.25",
+        "delta1",
         "constant: RMSE in m",
     )
     return Section("bins", title, figure(f'<div class="beside">{chart}{table(headings, rows)}</div>', caption))
@@ -195,11 +196,14 @@ def gates(record: RunRecord) -> Section:
     for key in keys:
         _, unit, direction = key.split("/", 2)
         panels.setdefault(direction.replace("_", " "), {})[key] = unit.replace("sharing", "unit ")
-    charts = _drawn(record, [Panel(name, units) for name, units in panels.items()], "gates")
+    values = [row[key] for row in record.history for key in keys if math.isfinite(row.get(key, math.nan))]
+    room = 0.05 * (max(values) - min(values)) or 0.01
+    limits = min(values) - room, max(values) + room
+    charts = _drawn(record, [Panel(name, units) for name, units in panels.items()], "gates", limits)
     caption = (
         "Gate (no unit; the mean over channels where each has its own) by epoch, by what a decoder takes from which. "
         "All begin at 0, where a unit passes its inputs on unchanged; unit 1 is the coarsest. What to look for: which "
-        "direction grows, as that is the one the tasks make use of."
+        "direction grows, as that is the one the tasks make use of. All charts have one scale."
     )
     return Section("gates", title, figure(grid(charts, "charts"), caption))
 
@@ -217,13 +221,18 @@ def rare_classes(counts: Sequence[int]) -> set[int]:
     return rare
 
 
-def _drawn(record: RunRecord, panels: Sequence[Panel], name: str) -> list[str]:
-    """Those of the panels that have something to show, each as a chart of its own."""
-    return [
-        inline_svg(plot_curves(record.history, [panel], size=CHART), f"{name}{index}", f"{panel.title} by epoch")
-        for index, panel in enumerate(panels)
-        if any(math.isfinite(row.get(key, math.nan)) for row in record.history for key in panel.curves)
-    ]
+def _drawn(
+    record: RunRecord, panels: Sequence[Panel], name: str, limits: tuple[float, float] | None = None
+) -> list[str]:
+    """Those of the panels that have something to show, each as a chart of its own, from limit to limit."""
+    charts = []
+    for index, panel in enumerate(panels):
+        if any(math.isfinite(row.get(key, math.nan)) for row in record.history for key in panel.curves):
+            figure = plot_curves(record.history, [panel], size=CHART)
+            if limits is not None:
+                figure.axes[0].set_ylim(*limits)
+            charts.append(inline_svg(figure, f"{name}{index}", f"{panel.title} by epoch"))
+    return charts
 
 
 def _tile(name: str, value: float, spec: str, note: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import textwrap
+from pathlib import Path
 from typing import NoReturn
 
 # Characters that the lines of descriptions and examples take at most.
@@ -75,6 +76,16 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
             return super()._format_action_invocation(action)
         values = self._format_args(action, self._get_default_metavar_for_optional(action))
         return f"{', '.join(action.option_strings)} {values}"
+
+
+class PathOr:
+    """A type of argparse: a path, or one of some words that stand for themselves."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def __call__(self, word: str) -> Path | str:
+        return word if word in self.words else Path(word)
 
 
 def positive(word: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from depthattn.data.layouts import LAYOUTS
-from scripting.command_line import Parser, above_zero, natural, positive
+from scripting.command_line import Parser, PathOr, above_zero, natural, positive
 from training.hold_out import WAYS
 
 PROGRAM = "train_nyu.py"
@@ -79,8 +79,11 @@ def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
 
 def _add_model(parser: Parser, both: Callable[[str], str]) -> None:
     add = parser.add_argument_group("network").add_argument
-    add("--encoder", metavar="NAME", help=f"resnet18, resnet34, resnet50 or timm:NAME {both('encoder')}")
-    add("--encoder-weights", type=Path, metavar="FILE", help="pretrained encoder, .pth or .safetensors (random)")
+    add("--encoder", metavar="NAME",
+        help=f"efficientnet_lite0-2, resnet18, resnet34, resnet50 or timm:NAME {both('encoder')}")  # fmt: skip
+    add("--encoder-weights", type=PathOr("auto", "none"), metavar="FILE",
+        help="pretrained encoder, .pth or .safetensors; auto: of the installed package; none: random "
+             "(none | auto, or none with --encoder)")  # fmt: skip
     add("--decoder-channels", type=positive, nargs="+", metavar=("C", "C"),
         help=f"per level {both('decoder_channels')}")  # fmt: skip
     add("--sharing", choices=("scalar", "channel", "none"), help="lateral sharing units (scalar)")
@@ -105,6 +108,10 @@ def _add_training(parser: Parser, both: Callable[[str], str]) -> None:
     add("--batch-size", type=positive, metavar="N", help=f"frames at a time, per process {both('batch_size')}")
     add("--accumulate", type=positive, metavar="N", help="batches that make up one step (1)")
     add("--lr", type=above_zero, metavar="X", help=f"highest learning rate of AdamW, one cycle {both('lr')}")
+    add("--encoder-lr", type=above_zero, metavar="X",
+        help="the same of the encoder (a tenth of --lr with pretrained weights, else --lr)")  # fmt: skip
+    add("--ema", type=float, metavar="D",
+        help="score and keep an average of the weights of all steps, of this decay, as 0.999; 0: none (0)")  # fmt: skip
     add("--weight-decay", type=float, metavar="X", help="of AdamW (0.01)")
     add("--precision", choices=("no", "bf16", "fp16"), help="mixed precision; fp16 needs a GPU (no)")
     add("--compile", action="store_true", help="torch.compile network and loss; worth it on long runs")

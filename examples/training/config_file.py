@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from depthattn._messages import reason_of
+from scripting.command_line import PathOr
 
 # Not options of a run, so they cannot be in the file of one.
 _ELSEWHERE = frozenset({"config", "help"})
@@ -86,8 +87,9 @@ def _words(path: Path, name: str, value: Any, action: argparse.Action) -> list[s
                 f"--config {path}: {name}: expected a value or a list of values, got {type(item).__name__}"
             )
     words = [_word(item) for item in values]
-    if action.type is Path:
-        words = [os.path.join(path.parent, os.path.expanduser(word)) for word in words]
+    if action.type is Path or isinstance(action.type, PathOr):
+        kept = getattr(action.type, "words", ())
+        words = [word if word in kept else os.path.join(path.parent, os.path.expanduser(word)) for word in words]
     # One word, so that a value that begins with a dash is not taken for an option.
     if len(words) == 1:
         return [f"--{name}={words[0]}"]

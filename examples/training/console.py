@@ -7,7 +7,6 @@ its cursor, the bar becomes a plain line every quarter of an epoch.
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -82,27 +81,21 @@ class TrainingDisplay:
         self._data_seconds += share * (data_seconds - self._data_seconds)
         self._seen += 1
         self._step += 1
-        title, status = f"epoch {self.epoch}/{self.epochs}", self._status(losses, images)
-        done = (self.epoch - 1) * self.steps + self._step
+        title, place = f"epoch {self.epoch}/{self.epochs}", f"step {self._step}/{self.steps}"
+        first, *others = (f"{name} {value:.3f}" for name, value in losses.items())
+        rate = f"{images / max(self._step_seconds, 1e-9):.3g} img/s"
+        times = f"step {_duration(self._step_seconds)}, data {_duration(self._data_seconds)}"
+        left = f"ETA {_clock(self._remaining())}"
+        by_weight = [first, left, rate, times, *others]
         if self._live:
             room = self.console.width - len(title) - _SHORTEST_BAR - 2
-            self._progress.update(self._task, completed=done, description=title, status=_joined(status, room))
+            done = (self.epoch - 1) * self.steps + self._step
+            self._progress.update(self._task, completed=done, description=title, status=_joined(by_weight, room))
         elif self._enabled and self._step % max(self.steps // _LINES_PER_EPOCH, 1) == 0:
-            title = f"{title}  step {self._step}/{self.steps}  "
-            room = self.console.width - len(title) if self.console.is_terminal else sys.maxsize
-            self.line(title + _joined(status, room))
-
-    def _status(self, losses: Mapping[str, float], images: int) -> list[str]:
-        """Facts about the last step, those that matter most first."""
-        first, *others = (f"{name} {value:.3f}" for name, value in losses.items())
-        rate = images / max(self._step_seconds, 1e-9)
-        return [
-            first,
-            f"ETA {_clock(self._remaining())}",
-            f"{rate:.3g} img/s",
-            f"step {_duration(self._step_seconds)}, data {_duration(self._data_seconds)}",
-            *others,
-        ]
+            if self.console.is_terminal:
+                self.line(_joined([f"{title}  {place}", *by_weight], self.console.width))
+            else:
+                self.line("  ".join([title, place, first, *others, rate, times, left]))
 
     def phase(self, text: str) -> None:
         """Say what runs between two epochs."""

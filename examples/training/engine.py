@@ -24,13 +24,12 @@ from training.checkpoint import Checkpoint, CheckpointError
 from training.facts import expect, row_from_json
 from training.network import join_batch_norms, train_mode
 from training.objective import TrainingStep, build_loss
+from training.optimisation import learning_rate, parameter_groups, weight_average
 from training.settings import Settings
 from training.state import load_optimizer, load_weights, optimizer_tensors
 
 LOSSES = ("total", "depth_aware", "joint_gradient", "semantic_focal")
 
-_WARM_UP = 0.1
-_FINAL_RATE = 0.01
 _LARGEST_GRADIENT = 10.0
 # Of an fp16 loss, which begins at 2**16: what still overflows here is not a matter of scale.
 _SMALLEST_SCALE = 2.0**-13
@@ -63,15 +62,6 @@ class StepReport:
     stop: bool
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """One cycle: a linear warm-up over the first tenth, then a cosine down to a hundredth of the peak."""
-    warm_up = max(1, round(_WARM_UP * steps))
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    progress = (step - warm_up) / max(1, steps - warm_up)
-    return peak * (_FINAL_RATE + (1 - _FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
 class Engine:
     """One model in training.
 
@@ -100,12 +90,11 @@ class Engine:
     ) -> None:
         model = join_batch_norms(model, settings, accelerator)
         self._step = TrainingStep(model, build_loss(settings), compiled=settings.compile)
-        self._names = [name for name, _ in self._step.named_parameters()]
+        groups, self._names = parameter_groups(self._step, settings)
         # Fused: in one pass over each parameter, which on a CPU takes half of the time.
-        optimizer = torch.optim.AdamW(
-            self._step.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
-        )
+        optimizer = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
         self._joint, self.optimizer = accelerator.prepare(self._step, optimizer)
+        self._average = weight_average(self.net, settings.ema) if settings.ema else None
         self.settings = settings
         self.accelerator = accelerator
         self.loader = loader
@@ -121,6 +110,11 @@ class Engine:
     def net(self) -> SynergyNet:
         """The model itself, without the wrapping of several processes."""
         return self._step.model
+
+    @property
+    def scored(self) -> SynergyNet:
+        """The network that is scored and kept: the average of the weights of all steps, or the model itself."""
+        return self.net if self._average is None else self._average.module
 
     @property
     def lr(self) -> float:
@@ -162,8 +156,10 @@ class Engine:
                 losses, gradient, stop = dict(zip(LOSSES, means, strict=True)), float(norm), stops > 0
                 self._check_finite(losses, gradient)
             for group in self.optimizer.param_groups:
-                group["lr"] = self.lr
+                group["lr"] = self.lr * group["share"]
             self.optimizer.step()
+            if self._average is not None:
+                self._average.update_parameters(self.net)
             self.optimizer.zero_grad()
             self._sums += values
             self.steps += 1
@@ -197,14 +193,14 @@ class Engine:
 
         A single process that is asked to stop returns None. Several go on, as none of them can leave the others alone.
         """
-        self._step.eval()
+        scored = TrainingStep(self.scored, self._step.loss).eval()
         device = self.accelerator.device
         depth_scores = DepthMetrics(max_depth=self.settings.max_depth).to(device)
         label_scores = SegmentationMetrics(max(self.num_classes, 1)).to(device)
         sums: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64, device=device))
         for batch in self._on_device(batches):
             # Not the joint module: it would wait for the other processes, which may have fewer batches.
-            output, losses = self._step(batch["image"], batch["depth"], batch["labels"])
+            output, losses = scored(batch["image"], batch["depth"], batch["labels"])
             for name, value in zip(LOSSES, losses, strict=True):
                 sums[name] += value.double() * len(batch["image"])
             sums["frames"] += len(batch["image"])
@@ -221,10 +217,10 @@ class Engine:
     @torch.no_grad()
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Depth (B, 1, H, W) and classes (B, H, W) of ``images``, on the CPU."""
-        self._step.eval()
+        self.scored.eval()
         images = images.to(self.accelerator.device).contiguous(memory_format=torch.channels_last)
         with self.accelerator.autocast():
-            output = self.net(images)
+            output = self.scored(images)
         return output.depth.float().cpu(), output.semantics.argmax(1).cpu()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
@@ -242,6 +238,7 @@ class Engine:
             "model": weights,
             "optimizer": optimizer_tensors(self.optimizer, self._names),
             "loss": self._step.loss.state_dict(),
+            "average": {} if self._average is None else self._average.state_dict(),
         }
         return {name: tensors for name, tensors in groups.items() if tensors}
 
@@ -272,6 +269,8 @@ class Engine:
             )
         load_weights(self.net, saved.tensors.get("model", {}), "model")
         load_weights(self._step.loss, saved.tensors.get("loss", {}), "loss")
+        if self._average is not None:
+            load_weights(self._average, saved.tensors.get("average", {}), "average")
         load_optimizer(self.optimizer, self._names, saved.tensors.get("optimizer", {}))
         self.steps = progress["step"]
         self._sums.copy_(torch.tensor([sums[name] for name in LOSSES], dtype=torch.float64))

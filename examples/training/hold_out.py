@@ -64,21 +64,25 @@ def hold_out(frames: Sequence[FramePaths], folders: Sequence[Path], way: str | N
             "--hold-out blocks or folders cuts none"
         )
     else:
-        blocks = _blocks(len(frames))
-        held = [order[place] for block in blocks for place in block]
-        words = f"{len(blocks)} block{'s' * (len(blocks) > 1)} of neighbouring frames held out"
+        runs = blocks(len(frames))
+        held = [order[place] for run in runs for place in run]
+        words = in_words(runs)
     taken = set(held)
     train = [frame for index, frame in enumerate(frames) if index not in taken]
     return Parts(train, [frames[index] for index in sorted(taken)], words, warning)
 
 
-def _blocks(count: int) -> list[range]:
+def blocks(count: int) -> list[range]:
     """Runs of places that make a tenth of all, each at the end of an equal part."""
     held = max(1, count // _SHARE)
     number = max(1, min(_MOST_BLOCKS, held // _BLOCK_FRAMES))
     ends = [count * (part + 1) // number for part in range(number)]
     sizes = [held * (part + 1) // number - held * part // number for part in range(number)]
     return [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+
+
+def in_words(runs: Sequence[range]) -> str:
+    return f"{len(runs)} block{'s' * (len(runs) > 1)} of neighbouring frames held out"
 
 
 def _folders(by_folder: dict[Path, list[int]], count: int) -> list[Path]:

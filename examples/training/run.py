@@ -6,6 +6,7 @@ import math
 import signal
 import time
 from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from typing import Any
 
 from accelerate import Accelerator
@@ -24,6 +25,7 @@ from training.engine import Engine, StepReport
 from training.facts import RecordError, expect, row_from_json, row_to_json
 from training.identity import check_identity, identity
 from training.network import check_batch_norms
+from training.optimisation import encoder_rate
 from training.provenance import commit, versions
 from training.report import draw_contact_sheet, draw_curves, results
 from training.run_folder import RunFolder
@@ -40,7 +42,7 @@ _COLUMNS = (
     ("val/total", "val loss", ".3f"),
     ("val/rmse", "RMSE m", ".3f"),
     ("val/abs_rel", "AbsRel", ".3f"),
-    ("val/delta1", "d<1.25", ".1%"),
+    ("val/delta1", "delta1", ".1%"),
     ("val/miou", "mIoU", ".1%"),
     ("val/pixel_accuracy", "pix acc", ".1%"),
     ("seconds", "seconds", ".0f"),
@@ -141,7 +143,7 @@ class Run:
                     "seconds": time.monotonic() - started,
                     **{f"train/{name}": value for name, value in losses.items()},
                     **{f"val/{name}": value for name, value in scores.items()},
-                    **{f"gate/{name}": float(gate.mean()) for name, gate in engine.net.gates().items()},
+                    **{f"gate/{name}": float(gate.mean()) for name, gate in engine.scored.gates().items()},
                 }
                 better = not self._best or self._error(row) < self._error(self._best)
                 self._finish_epoch(row, better)
@@ -161,7 +163,7 @@ class Run:
         if self._tensorboard is not None:
             self._tensorboard.close()
         best = checkpoint.load(self.folder.best)
-        load_weights(self._engine.net, best.tensors.get("model", {}), "model")
+        load_weights(self._engine.scored, best.tensors.get("model", {}), "model")
         epoch, scores = _best_epoch(best)
         self.folder.pictures.mkdir(exist_ok=True)
         draw_curves(self.history, self._baseline, self.folder.pictures / "curves.png")
@@ -182,7 +184,7 @@ class Run:
                 "chance_miou": reached["miou"],
             }
         )
-        self._engine.net.save_pretrained(
+        self._engine.scored.save_pretrained(
             self.folder.model,
             class_names=self.source.class_names or None,
             image_size=self.settings.size,
@@ -197,6 +199,8 @@ class Run:
             self.folder.path, self.source, self.settings, self._engine.predict, self._console
         )
         self._say(f"report      {report}")
+        if self.settings.nyu is not None:
+            self._say(f"test        python examples/evaluate_nyu.py {self.folder.path} --nyu {self.settings.nyu}")
 
     def _introduce(self) -> None:
         settings, engine = self.settings, self._engine
@@ -211,7 +215,9 @@ class Run:
             f"training    {settings.epochs} epoch{'s' * (settings.epochs > 1)} of {engine.steps_per_epoch} "
             f"step{'s' * (engine.steps_per_epoch > 1)}, "
             f"{processes if processes > 1 else 'one'} process{'es' * (processes > 1)}, "
-            f"batch {engine.batches.frames_per_step}, AdamW up to lr {settings.lr:g}, seed {settings.seed}"
+            f"batch {engine.batches.frames_per_step}, AdamW up to lr {settings.lr:g}, encoder "
+            f"{encoder_rate(settings):g}, {f'weights averaged by {settings.ema:g}, ' * bool(settings.ema)}"
+            f"seed {settings.seed}"
         )
         self._say(f"loss        {_loss_in_words(settings)}, attention up to {settings.max_depth:g} m")
         self._say(f"augmented   by zoom up to {settings.max_scale:g}, flips and colour {settings.jitter:g}")
@@ -310,11 +316,9 @@ class Run:
             )
 
     def _error(self, row: dict[str, float]) -> float:
-        """What the best epoch has least of: both tasks in one number without a unit, or the task that has truth."""
+        """What the best epoch has least of: the RMSE, or without true depth what the mIoU lacks."""
         rmse, miou = (row[name] for name in _BEST_BY)
-        # Where a constant is right everywhere there is nothing to gain in depth.
-        parts = [rmse / (self._baseline.rmse or math.nan), 1.0 - miou]
-        return sum(part for part in parts if math.isfinite(part))
+        return rmse if math.isfinite(rmse) else 1.0 - miou
 
     def _save(self, *, best: bool = False) -> None:
         """Write the state of this moment, and with ``best`` the weights of it; all processes take part."""
@@ -328,7 +332,7 @@ class Run:
             "step": self._engine.steps,
         }
         if best:
-            weights = {"model": tensors["model"]}
+            weights = {"model": self._engine.scored.state_dict()}
             checkpoint.save(self.folder.best, weights, {**facts, "metrics": row_to_json(self.history[-1])})
         state = {
             "progress": progress,
@@ -347,6 +351,7 @@ class Run:
     def _config(self) -> dict[str, Any]:
         return {
             "command": command_line(),
+            "started": datetime.now(UTC).isoformat(sep=" ", timespec="seconds"),
             "settings": self.settings.as_json(),
             "data": self.source.title,
             "class_names": list(self.source.class_names),

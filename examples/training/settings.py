@@ -47,6 +47,7 @@ class Defaults:
     """What depends on whether the data are synthetic."""
 
     encoder: str
+    encoder_weights: str | None
     decoder_channels: tuple[int, ...]
     size: tuple[int, int]
     epochs: int
@@ -62,6 +63,7 @@ class Defaults:
 
 SYNTHETIC = Defaults(
     encoder="resnet18",
+    encoder_weights=None,
     decoder_channels=(128, 64, 32),
     size=(96, 128),
     epochs=6,
@@ -76,8 +78,9 @@ SYNTHETIC = Defaults(
     workers=0,
 )
 FULL = Defaults(
-    encoder="resnet50",
-    decoder_channels=(512, 256, 128, 64),
+    encoder="efficientnet_lite0",
+    encoder_weights="auto",
+    decoder_channels=(256, 128, 64, 32),
     size=(228, 304),
     epochs=50,
     batch_size=8,
@@ -118,7 +121,7 @@ class Settings:
     max_scale: float
     jitter: float
     encoder: str
-    encoder_weights: Path | None = None
+    encoder_weights: Path | str | None
     decoder_channels: tuple[int, ...]
     sharing: str | None = "scalar"
     up_skip: bool = True
@@ -132,6 +135,8 @@ class Settings:
     batch_size: int
     accumulate: int = 1
     lr: float
+    encoder_lr: float | None = None
+    ema: float = 0.0
     weight_decay: float = 1e-2
     precision: str = "no"
     compile: bool = False
@@ -158,6 +163,7 @@ class Settings:
         """Write config.yaml, which ``--config`` and ``--resume`` take."""
         values = {**asdict(self), "output": None, "overwrite": False, "resume": False}
         values["sharing"] = self.sharing or "none"
+        values["encoder_weights"] = self.encoder_weights or "none"
         write_options(folder / OPTIONS_FILE, values, build_parser(_both), f"options of: {command_line()}")
 
 
@@ -222,8 +228,14 @@ def _complete(parser: Parser, given: dict[str, Any]) -> Settings:
     for name in ("folder", "val_folder"):
         if name in given and not isinstance(given[name], Path):
             given[name] = given[name][0] if len(given[name]) == 1 else tuple(given[name])
-    if given.get("sharing") == "none":
-        given["sharing"] = None
+    # Pretrained weights are those of the encoder that is there by default.
+    if "encoder" in given:
+        given.setdefault("encoder_weights", None)
+    for name in ("sharing", "encoder_weights"):
+        if given.get(name) == "none":
+            given[name] = None
+    if not 0 <= given.get("ema", 0.0) < 1:
+        parser.error(f"--ema: expected a number from 0 on and below 1, got {given['ema']:g}")
     if "loss_weights" in given:
         given["loss_weights"] = _loss_weights(parser, given["loss_weights"])
     return Settings(**{**asdict(FULL if sources else SYNTHETIC), **given})

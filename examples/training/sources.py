@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, Subset
 
-from depthattn.data import NYUDepthV2, Sample, SyntheticRooms, Transform
+from depthattn.data import DataError, NYUDepthV2, Sample, SyntheticRooms, Transform
 from depthattn.data.frame_paths import FramePaths
 from depthattn.data.images import FORMATS
 from depthattn.data.rooms.raycast import focal_length
 from depthattn.data.transforms import Compose, eval_transform, train_transform
+from training.hold_out import blocks, in_words
 from training.picture_files import open_pictures
 from training.settings import Settings
 
@@ -130,18 +131,28 @@ def _rooms(settings: Settings, augmented: Transform, plain: Transform) -> Source
 
 
 def _nyu(settings: Settings, augmented: Transform, plain: Transform) -> Source:
-    def frames(split: str, count: int | None, transform: Transform) -> Dataset[Sample]:
+    """The official training frames, a part of them held out: those to test on are for the end, not for choices."""
+
+    def frames(chosen: str | Sequence[int], count: int | None, transform: Transform) -> Any:
         dataset = NYUDepthV2(
-            settings.nyu, split, splits=settings.splits, num_classes=settings.classes,
+            settings.nyu, chosen, splits=settings.splits, num_classes=settings.classes,
             depth=settings.depth, transform=transform,
         )  # fmt: skip
         return _first(dataset, count)
 
-    train = frames("train", settings.train_frames, augmented)
-    validation = frames("test", settings.val_frames, plain)
-    names = NYUDepthV2(settings.nyu, [0], num_classes=settings.classes).class_names
-    title = f"NYU Depth v2, {len(train)} frames to train on, {len(validation)} to score, {settings.depth} depth"
-    train_plain = frames("train", settings.train_frames, plain)
+    official = sorted(frames("train", None, plain).frames)
+    if len(official) < 2:
+        raise DataError(f"{settings.nyu}: expected two frames to train on, so that one can be held out, got one")
+    runs = blocks(len(official))
+    held_out = [official[place] for run in runs for place in run]
+    kept = sorted(set(official) - set(held_out))
+    train, train_plain = (frames(kept, settings.train_frames, transform) for transform in (augmented, plain))
+    validation = frames(held_out, settings.val_frames, plain)
+    names = frames([0], None, plain).class_names
+    title = (
+        f"NYU Depth v2, {len(train)} frames to train on, {len(validation)} to score ({in_words(runs)} of the official "
+        f"training frames), {settings.depth} depth"
+    )
     return Source(title, train, train_plain, validation, names, _kinect(settings))
 
 

@@ -28,7 +28,7 @@ def load_optimizer(optimizer: Optimizer, names: Sequence[str], tensors: Mapping[
     Raises:
         CheckpointError: a tensor is of no parameter, or of one of another shape.
     """
-    parameters = optimizer.param_groups[0]["params"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     places = {name: place for place, name in enumerate(names)}
     state: dict[int, dict[str, Tensor]] = {}
     for full, value in tensors.items():

@@ -160,6 +160,7 @@ def test_a_checkpoint_sees_its_own_size_and_is_scored_at_that_of_the_truth(
     found = results(tmp_path)
     assert found["scores"]["rmse"] == pytest.approx(expected_rmse(pred, nyu.raw_depths[TEST]), rel=1e-4)
     assert found["protocol"]["network_sees"] == [32, 64]
+    assert found["protocol"]["prediction_size"] == [32, 64]
     assert found["protocol"]["flip_averaging"] is flip
 
 

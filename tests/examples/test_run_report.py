@@ -124,6 +124,11 @@ def test_every_section_is_there_and_nothing_is_loaded(rooms: Path) -> None:
     assert page.links
     assert all(re.match(r"#|data:image/(png|jpeg);base64,", link) for link in page.links)
     assert not re.search(r"url\((?!#)|@import", page.source)
+    # Pictures have their size, and none waits: a page that grows moves away under the links of its menu.
+    pictures = re.findall(r"<img [^>]*>", page.source)
+    assert len(pictures) == 24
+    assert all(re.search(r'width="48" height="32"', picture) for picture in pictures)
+    assert "lazy" not in page.source
     assert page.tags["curves"].count("svg") == 6
     assert page.tags["data"].count("svg") == 2
     assert page.tags["cloud"].count("svg") == 2
@@ -142,7 +147,9 @@ def test_the_summary_has_the_scores_of_the_results_and_the_command(rooms: Path) 
     assert f"{results['scores']['abs_rel']:.3f}" in summary
     assert f"{results['scores']['miou']:.1%}" in summary
     assert f"{results['constant_depth_rmse']:.3f} m" in summary
-    assert f"by chance: {results['chance_miou']:.1%}" in summary
+    assert f"random baseline: {results['chance_miou']:.1%}" in summary
+    assert f"started {config['started']}" in summary
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00", config["started"])
     assert config["command"] in summary
     assert f"torch {version('torch')}" in summary
     assert f"2 of 2 epochs in {sum_of_seconds(rooms)}" in summary
@@ -275,7 +282,7 @@ def test_depth_only_and_no_sharing(train: Train, tmp_path: Path) -> None:
     assert page.tags["frames"].count("img") == 4
     assert "assumed" in page.text("cloud")
     assert "There is one epoch" in page.text("curves")
-    assert "chance mIoU" not in page.text("curves")
+    assert "random baseline" not in page.text("curves")
     assert not re.search(r"\bnan\b", " ".join(page.text(name) for name in SECTIONS))
 
 
@@ -388,3 +395,26 @@ def test_pictures_of_colour_maps_lose_nothing() -> None:
         image = Image.open(io.BytesIO(base64.b64decode(content)))
         assert image.mode == ("P" if colours == 200 else "RGB")
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), pixels)
+
+
+def test_colour_bars_mark_where_they_saturate() -> None:
+    from matplotlib.colors import Normalize
+
+    from reporting.charts import colour_bar
+
+    plain = colour_bar(Normalize(0, 2), "viridis", (0, 1, 2), "weight")
+    assert re.findall(r'">([^<]*)</span>', plain) == ["0", "1", "2"]
+    assert "saturates" not in plain
+    marked = colour_bar(Normalize(0.5, 10), "viridis", (0.5, 1, 10), "depth in m", saturates="both")
+    assert re.findall(r'">([^<]*)</span>', marked) == ["\u2264 0.5", "1", "\u2265 10"]
+    assert 'class="ramp saturates"' in marked
+
+
+def test_all_gates_have_one_scale(rooms: Path) -> None:
+    source = (rooms / "report.html").read_text(encoding="utf-8")
+    charts = re.findall(r"<svg.*?</svg>", source[source.index('<section id="gates">') :], flags=re.DOTALL)
+    assert len(charts) == 4
+    # The numbers of the vertical axis, which are those set to the right of their place.
+    axes = [re.findall(r"text-anchor: end[^>]*>([^<]+)</text>", chart) for chart in charts]
+    assert axes[0]
+    assert all(axis == axes[0] for axis in axes)

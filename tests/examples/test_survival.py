@@ -214,7 +214,7 @@ def name_too_long(folder: Path) -> Path:
         (name_too_long, "got: File name too long"),
     ],
 )
-@pytest.mark.parametrize("script", ["train", "predict"])
+@pytest.mark.parametrize("script", ["train", "predict", "evaluate", "distribution", "ablation"])
 def test_output_that_cannot_be(
     place: Callable[[Path], Path],
     reason: str,
@@ -223,15 +223,23 @@ def test_output_that_cannot_be(
     tmp_path: Path,
     error: Callable[[], str],
 ) -> None:
-    from prediction.app import main
+    import ablating.app
+    import distribution.app
+    import evaluation.app
+    import prediction.app
 
     output = place(tmp_path)
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
     before = sorted(tmp_path.rglob("*"))
-    status = train(*ROOMS, "--output", output) if script == "train" else main(
-        [str(tmp_path / "photo.png"), "--output", str(output)]
-    )  # fmt: skip
-    assert status == 2
+    run: dict[str, Callable[[str, str], int]] = {
+        "train": lambda *to: train(*ROOMS, *to),
+        "predict": lambda *to: prediction.app.main([str(tmp_path / "photo.png"), *to]),
+        # What they need is not there either: the output comes first.
+        "evaluate": lambda *to: evaluation.app.main(["--predictions", "none.npy", *to]),
+        "distribution": lambda *to: distribution.app.main(["--depths", "none", *to]),
+        "ablation": lambda *to: ablating.app.main([*to]),
+    }
+    assert run[script]("--output", str(output)) == 2
     assert f"--output {output}: expected a folder that can be written to, {reason.format(tmp_path)}" in error()
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -15,6 +15,7 @@ from tests.data.nyu_factory import write_labeled_mat, write_splits_mat
 from tests.examples.factory import TINY, tiny_network, write_list, write_pictures
 
 from depthattn import SynergyNet
+from depthattn.data import NYUDepthV2, Sample
 
 Train = Callable[..., int]
 
@@ -80,15 +81,36 @@ def test_the_same_seed_gives_the_same_weights(train: Train, tmp_path: Path) -> N
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_labeled_mat(train: Train, tmp_path: Path) -> None:
-    write_labeled_mat(tmp_path / "nyu.mat", frames=6)
-    write_splits_mat(tmp_path / "splits.mat", [1, 2, 3, 4], [5, 6])
+def test_labeled_mat(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last tenth of the official training frames is held out; a frame to test on is never read."""
+    read: set[int] = set()
+    get = NYUDepthV2.__getitem__
+
+    def noted(self: NYUDepthV2, index: int) -> Sample:
+        read.add(self.frames[index])
+        return get(self, index)
+
+    monkeypatch.setattr(NYUDepthV2, "__getitem__", noted)
+    write_labeled_mat(tmp_path / "nyu.mat", frames=9)
+    write_splits_mat(tmp_path / "splits.mat", [1, 2, 9, 4, 5], [3, 6, 7, 8])
     run = tmp_path / "run"
     assert train("--nyu", tmp_path / "nyu.mat", "--splits", tmp_path / "splits.mat", "--output", run) == 0
     config = json.loads((run / "config.json").read_text())
     assert config["model"]["num_classes"] == 40
-    assert "4 frames to train on, 2 to score" in config["data"]
+    assert "4 frames to train on, 1 to score (1 block of neighbouring frames held out of the" in config["data"]
     assert read_metrics(run)[0]["step"] == 2
+    assert read == {0, 1, 3, 4, 8}
+
+
+def test_the_official_training_frames_are_cut_into_a_few_blocks() -> None:
+    from training.hold_out import blocks
+
+    runs = blocks(795)
+    held = [place for run in runs for place in run]
+    assert len(held) == 79
+    assert len(set(held)) == 79
+    assert len(runs) == 1
+    assert max(held) == 794
 
 
 def test_list_holds_frames_out_and_has_no_labels(

@@ -153,6 +153,18 @@ def test_long_evaluations_do_not_drift() -> None:
 
 
 @pytest.mark.parametrize("pooling", ["images", "pixels"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_without_a_limit_errors_of_what_is_not_finite_are_nan(pooling: str, value: float) -> None:
+    metrics = DepthMetrics(max_depth=None, pooling=pooling)
+    metrics.update(torch.tensor([[value, 1.0]]), torch.tensor([[1.0, 1.0]]))
+    scores = metrics.compute()
+    # The square of 1e30 is no float32, but its inverse is.
+    wrong = NAMES[:8] if not np.isfinite(value) else ("sq_rel", "rmse")
+    assert all(bool(scores[name].isnan()) for name in wrong)
+    assert float(scores["delta3"]) == 0.5
+
+
+@pytest.mark.parametrize("pooling", ["images", "pixels"])
 def test_order_and_batches_change_nothing_at_all(pooling: str) -> None:
     pred, target = frames(7, seed=8)
     together, alone = DepthMetrics(pooling=pooling), DepthMetrics(pooling=pooling)

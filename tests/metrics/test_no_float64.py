@@ -64,6 +64,16 @@ def test_metrics(name: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("name", METRICS)
+def test_updates_on_a_device_that_holds_no_numbers(name: str) -> None:
+    """A meta tensor has no values, so that whatever waits for one of them fails."""
+    metric = METRICS[name]().to("meta")
+    given = [tensor.to("meta") for tensor in arguments(name, torch.float32)]
+    with NoFloat64():
+        metric.update(*given)
+    assert {state.device.type for state in metric.metric_state.values()} == {"meta"}
+
+
+@pytest.mark.parametrize("name", METRICS)
 def test_nor_where_it_is_the_default_dtype(name: str) -> None:
     given = arguments(name, torch.float32)
     torch.set_default_dtype(torch.float64)

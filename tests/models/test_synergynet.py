@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -179,6 +180,12 @@ def test_decoders_follow_the_stride_of_the_encoder(encoder: str, stride: Any, si
             assert (model(image).depth - expected[0]).abs().max() <= 1e-10 * expected[0].abs().max()
     assert found[:3] == sizes
     assert model.config["output_stride"] == stride
+
+
+def test_options_from_numpy_are_stored_as_numbers() -> None:
+    model = SynergyNet("resnet18", 3, decoder_channels=np.array([8, 4]), output_stride=np.int64(16))  # type: ignore[arg-type]
+    plain = SynergyNet("resnet18", 3, decoder_channels=(8, 4), output_stride=16)
+    assert json.dumps(model.config) == json.dumps(plain.config)
 
 
 def test_logits_at_the_decoders_size_while_training() -> None:
@@ -373,6 +380,7 @@ def test_images_that_do_not_fit(image: Any, error: type[Exception], reason: str)
         ({"num_classes": 0}, "expected a finite num_classes >= 1, got 0"),
         ({"decoder_channels": ()}, r"expected decoder_channels to be positive integers, got \(\)"),
         ({"decoder_channels": (8, 0)}, r"expected decoder_channels to be positive integers, got \(8, 0\)"),
+        ({"decoder_channels": (8, True)}, "expected decoder_channels to be positive integers"),
         ({"decoder_channels": (8, 4.0)}, "expected decoder_channels to be positive integers"),
         ({"upsample_semantics": "never"}, "expected upsample_semantics as one of always, eval, got 'never'"),
         ({"output_stride": 4}, "expected output_stride as one of 8, 16, 32, got 4"),

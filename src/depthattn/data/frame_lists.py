@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -90,7 +91,7 @@ def read_list(
     frames = []
     for done, (number, text) in enumerate(rows, start=1):
         where = f"RGBDList: {list_file} line {number}"
-        frames.append(_frame(_cells(text, separator), columns, start, known, where))
+        frames.append(_frame(_cells(text, separator), columns, os.fspath(start), known, where))
         if on_line is not None:
             on_line(done, len(rows))
     named = ", ".join(column for column in columns if column)
@@ -114,7 +115,7 @@ def _lines(list_file: Path) -> list[_Line]:
 
 
 def _there(known: KnownFiles, root: Path, name: str) -> bool:
-    return known.has(root / name.lstrip("/"))
+    return known.has(os.path.join(root, name.lstrip("/")))
 
 
 def _separator(line: str, is_file: Callable[[str], bool]) -> str:
@@ -164,7 +165,7 @@ def _wrong_count(where: str, count: int) -> DataError:
     )
 
 
-def _frame(cells: Sequence[str], columns: Sequence[str], root: Path, known: KnownFiles, where: str) -> FramePaths:
+def _frame(cells: Sequence[str], columns: Sequence[str], root: str, known: KnownFiles, where: str) -> FramePaths:
     # A list of BTS has a focal length on some lines only.
     if not 2 <= len(cells) <= max(len(columns), 3):
         raise _wrong_count(where, len(cells))
@@ -174,10 +175,11 @@ def _frame(cells: Sequence[str], columns: Sequence[str], root: Path, known: Know
     paths: dict[str, Path | None] = {}
     for column in ("image", "depth", "labels"):
         cell = of.get(column, "")
-        path = None if cell in _MISSING else root / cell.lstrip("/")
+        # As text: a Path for each look would take longer than the looks.
+        path = None if cell in _MISSING else os.path.join(root, cell.lstrip("/"))
         if (path is None and column == "image") or (path is not None and not known.has(path)):
             raise DataError(f"{where}: expected an existing file, got {path}")
-        paths[column] = path
+        paths[column] = None if path is None else Path(path)
     image = paths["image"]
     assert image is not None
     focal = None if of.get("focal", "") in ("", "None") else _focal(where, of["focal"])

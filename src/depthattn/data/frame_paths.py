@@ -35,7 +35,7 @@ class KnownFiles:
     def __init__(self) -> None:
         self._names: dict[str, frozenset[str]] = {}
 
-    def has(self, path: Path) -> bool:
+    def has(self, path: str) -> bool:
         folder, name = os.path.split(path)
         try:
             if folder not in self._names:

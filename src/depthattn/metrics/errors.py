@@ -56,6 +56,8 @@ def error_terms(
 ) -> dict[str, Tensor]:
     """Maps by name whose means over the ``valid`` pixels give every score; 0 or False at all other pixels."""
     d = torch.where(valid, pred.clamp(min_depth, max_depth), 1.0)
+    # Without a limit, inf is left: no score may take it for a number.
+    d = torch.where(d < torch.inf, d, torch.nan)
     g = torch.where(valid, target, 1.0)
     error = d - g
     squared_error = error * error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import torch
@@ -77,10 +78,12 @@ class SynergyNetwork(nn.Module):
     ) -> None:
         super().__init__()
         widths = _check_options(num_classes, decoder_channels, sharing, up_skip, upsample_semantics)
-        self.num_classes = num_classes
+        # NumPy's integers are none of JSON's.
+        self.num_classes = num_classes = int(num_classes)
         self.class_names: tuple[str, ...] = ()
         self.image_size: tuple[int, int] | None = None
         self.upsample_semantics = upsample_semantics
+        self.encoder = build_encoder(encoder, encoder_weights, output_stride=output_stride)
         self.config: dict[str, Any] = {
             "encoder": encoder if isinstance(encoder, str) else None,
             "num_classes": num_classes,
@@ -88,9 +91,8 @@ class SynergyNetwork(nn.Module):
             "sharing": sharing,
             "up_skip": up_skip,
             "upsample_semantics": upsample_semantics,
-            "output_stride": output_stride,
+            "output_stride": int(output_stride),
         }
-        self.encoder = build_encoder(encoder, encoder_weights, output_stride=output_stride)
         in_channels = self.encoder.channels[-1]
         neck_channels = max(1, min(in_channels // 2, 2 * widths[0]))
         projection = nn.Conv2d(in_channels, neck_channels, 1, bias=False)
@@ -179,12 +181,12 @@ def _check_options(
     checks.check_number("SynergyNet", "num_classes", num_classes, at_least=1)
     checks.check_bool("SynergyNet", "up_skip", up_skip)
     widths = tuple(decoder_channels)
-    if not widths or any(type(width) is not int or width < 1 for width in widths):
+    if not widths or not all(isinstance(w, Integral) and not isinstance(w, bool) and w >= 1 for w in widths):
         raise ValueError(f"SynergyNet: expected decoder_channels to be positive integers, got {decoder_channels!r}")
     if sharing is not None and sharing not in get_args(Sharing):
         raise ValueError(f"SynergyNet: expected sharing to be 'scalar', 'channel' or None, got {sharing!r}")
     checks.check_choice("SynergyNet", "upsample_semantics", upsample_semantics, get_args(UpsampleSemantics))
-    return widths
+    return tuple(int(width) for width in widths)
 
 
 def _check_image(image: Tensor) -> None:
