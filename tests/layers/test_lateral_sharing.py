@@ -6,6 +6,7 @@ import copy
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -179,3 +180,61 @@ def test_options_that_do_not_fit(options: dict[str, Any], error: type[Exception]
 def test_features_that_do_not_fit(unit: LateralSharingUnit, shapes: list[tuple[int, ...]], message: str) -> None:
     with pytest.raises(ValueError, match=f"expected .*{message}"):
         unit(*(torch.zeros(shape) for shape in shapes))
+
+
+def test_tasks_by_name_take_and_return_a_dict_in_any_order() -> None:
+    unit = opened(LateralSharingUnit(tasks=("depth", "semantics")))
+    plain = LateralSharingUnit(2)
+    plain.load_state_dict(unit.state_dict())
+    depth, semantics = features(4, 4)
+    outputs = unit({"semantics": semantics, "depth": depth})
+    assert list(outputs) == ["depth", "semantics"]
+    for ours, wanted in zip(outputs.values(), plain(depth, semantics), strict=True):
+        assert torch.equal(ours, wanted)
+    assert torch.equal(unit.gates()["depth_from_semantics"], plain.gates()["0_from_1"])
+    with pytest.raises(ValueError, match=r"features of the tasks \('depth', 'semantics'\), got \('depth', 'normals'\)"):
+        unit({"depth": depth, "normals": depth})
+    with pytest.raises(TypeError, match="one dict of features by task"):
+        unit(depth, semantics)
+
+
+@pytest.mark.parametrize("gate", ["scalar", "channel"])
+@pytest.mark.parametrize("channels", [(4, 4), (4, 3)])
+def test_tokens_have_their_channels_last(channels: tuple[int, int], gate: str) -> None:
+    unit = opened(LateralSharingUnit(2, channels, gate=gate, channel_dim=-1))
+    images = opened(LateralSharingUnit(2, channels, gate=gate))
+    images.load_state_dict(unit.state_dict())
+    maps = features(*channels)
+    wanted = images(*maps)
+    outputs = unit(*(x.flatten(2).transpose(1, 2) for x in maps))
+    for ours, theirs in zip(outputs, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs.flatten(2).transpose(1, 2))
+
+
+def test_cross_stitch_starts() -> None:
+    unit = LateralSharingUnit(2, init=0.1, own_init=-0.1)
+    a, b = features(4, 4)
+    torch.testing.assert_close(unit(a, b)[0], 0.9 * a + 0.1 * b)
+    torch.testing.assert_close(unit(a, b)[1], 0.1 * a + 0.9 * b)
+
+
+def test_unequal_channels_without_adapters_name_the_option() -> None:
+    with pytest.raises(ValueError, match=r"got 64, 32; channels=\(64, 32\)"):
+        LateralSharingUnit(2)(*features(64, 32))
+
+
+def test_features_of_mixed_dtype_are_promoted() -> None:
+    unit = opened(LateralSharingUnit(2))
+    a, b = features(4, 4)
+    outputs = unit(a.half(), b)
+    wanted = unit(a.half().float(), b)
+    assert [y.dtype for y in outputs] == [torch.float32] * 2
+    assert all(torch.equal(y, w) for y, w in zip(outputs, wanted, strict=True))
+
+
+def test_options_may_be_numpy_scalars() -> None:
+    unit = LateralSharingUnit(np.int64(2), np.int32(4), gate="channel", init=np.float32(0.5))
+    assert type(unit.num_tasks) is int
+    assert unit.channels == (4, 4)
+    assert type(unit.channels[0]) is int
+    assert type(unit.init) is float

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,19 +25,26 @@ class LateralSharingUnit(nn.Module):
     .. math:: y_t = x_t + \sum_u G_{tu}\, A_{tu}(x_u)
 
     :math:`A_{tu}` is the identity where the tasks have the same number of channels, else a learned 1x1 convolution.
-    With ``init=0.0`` the outputs equal the inputs at first, so the unit can be put into a trained network without
-    changing what it computes.
+    Each task keeps itself with :math:`1 + G_{tt}`. With ``init=0.0`` the outputs equal the inputs at first, so the
+    unit can be put into a trained network without changing what it computes.
 
     Args:
-        num_tasks: T, at least 2.
+        num_tasks: T, at least 2. None takes the number of ``tasks``, or 2.
         channels: C for all tasks, or one number per task. Only needed for ``gate="channel"`` and for tasks of unequal
             channel counts, where it sizes the gates and the 1x1 convolutions.
         gate: ``"scalar"``, one gate per pair of tasks; ``"channel"``, one per pair and channel.
         init: the value of all gates at the start.
+        own_init: the value at the start of the gates from a task to itself; None takes ``init``. Cross-stitch units,
+            which keep .9 of a task and take .1 of the other, are ``init=0.1, own_init=-0.1``: the identity is not
+            part of a gate.
+        tasks: a name for each task. The unit then takes one dict of features by name and returns one, and ``gates``
+            speaks of these names.
+        channel_dim: the axis of the channels: 1, or -1 for tokens (B,N,C).
 
     Shape:
-        T features (B,C_t,...), one per task, as separate arguments; unequal channel counts want (B,C_t,H,W). Returns a
-        tuple of T tensors with the shapes of the features.
+        T features (B,C_t,...), one per task, as separate arguments, or as one dict if the tasks have names; the axes
+        stand in another order where ``channel_dim`` says so. Returns a tuple, or a dict, of T tensors with the shapes
+        of the features.
 
     Raises:
         ValueError: if an option value does not fit, or the features fit neither each other nor the options.
@@ -63,38 +72,58 @@ class LateralSharingUnit(nn.Module):
 
     def __init__(
         self,
-        num_tasks: int = 2,
+        num_tasks: int | None = None,
         channels: int | Sequence[int] | None = None,
         *,
         gate: str = "scalar",
         init: float = 0.0,
+        own_init: float | None = None,
+        tasks: Sequence[str] | None = None,
+        channel_dim: int = 1,
     ) -> None:
         super().__init__()
         name = type(self).__name__
+        if tasks is not None:
+            if isinstance(tasks, str) or not all(isinstance(task, str) for task in tasks):
+                raise TypeError(f"{name}: expected tasks as one name per task, got {tasks!r}")
+            if len(set(tasks)) != len(tasks):
+                raise ValueError(f"{name}: expected a name of its own for each task, got {tuple(tasks)}")
+            if num_tasks is not None and num_tasks != len(tasks):
+                raise ValueError(f"{name}: expected num_tasks={len(tasks)} for tasks={tuple(tasks)}, got {num_tasks}")
+        if num_tasks is None:
+            num_tasks = 2 if tasks is None else len(tasks)
         checks.check_index(name, "num_tasks", num_tasks)
         checks.check_number(name, "num_tasks", num_tasks, at_least=2)
         checks.check_choice(name, "gate", gate, GATES)
         checks.check_number(name, "init", init)
+        if own_init is not None:
+            checks.check_number(name, "own_init", own_init)
+        checks.check_index(name, "channel_dim", channel_dim)
+        num_tasks = int(num_tasks)
+        self.channels: tuple[int, ...] | None = None
         if channels is None:
             if gate == "channel":
                 raise ValueError(f'{name}: expected channels for gate="channel", got None')
-            self.channels = None
         else:
-            if isinstance(channels, str) or not isinstance(channels, (int, Sequence)):
+            if isinstance(channels, str) or not isinstance(channels, (Integral, Sequence)):
                 raise TypeError(f"{name}: expected channels as an int or one int per task, got {channels!r}")
-            self.channels = (channels,) * num_tasks if isinstance(channels, int) else tuple(channels)
-            if len(self.channels) != num_tasks:
-                raise ValueError(f"{name}: expected one channel count per task, {num_tasks}, got {self.channels}")
-            for task, count in enumerate(self.channels):
+            counts: tuple[Any, ...] = tuple(channels) if isinstance(channels, Sequence) else (channels,) * num_tasks
+            if len(counts) != num_tasks:
+                raise ValueError(f"{name}: expected one channel count per task, {num_tasks}, got {counts}")
+            for task, count in enumerate(counts):
                 checks.check_index(name, f"channels[{task}]", count)
                 checks.check_number(name, f"channels[{task}]", count, at_least=1)
+            self.channels = tuple(int(count) for count in counts)
         self.num_tasks = num_tasks
         self.gate = gate
-        self.init = init
+        self.init = float(init)
+        self.own_init = self.init if own_init is None else float(own_init)
+        self.tasks = None if tasks is None else tuple(tasks)
+        self.channel_dim = int(channel_dim)
         rows: list[tuple[int, ...]] = [(num_tasks,)] * num_tasks
         if gate == "channel" and self.channels is not None:
             rows = [(num_tasks, count) for count in self.channels]
-        self.weight = _Gates(rows, init)
+        self.weight = _Gates(rows, self.init, self.own_init)
         self.adapters = nn.ModuleDict()
         if self.channels is not None and len(set(self.channels)) > 1:
             for to, wanted in enumerate(self.channels):
@@ -103,22 +132,31 @@ class LateralSharingUnit(nn.Module):
                         self.adapters[f"{to}_from_{source}"] = nn.Conv2d(given, wanted, 1, bias=False)
 
     @traced_quietly
-    def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *features: Any) -> Any:
         name = type(self).__name__
+        if self.tasks is not None:
+            _check_tasks(name, features, self.tasks)
+            features = tuple(features[0][task] for task in self.tasks)
         if len(features) != self.num_tasks:
             raise ValueError(f"{name}: expected {self.num_tasks} features, one per task, got {len(features)}")
-        if self.channels is not None:
-            _check_features(name, features, self.channels)
-        if not self.adapters:
-            return lateral_sharing(features, torch.stack(tuple(self.weight)))
-        return tuple(self._adapted(task, features) for task in range(self.num_tasks))
+        _check_features(name, features, self.channels, self.channel_dim)
+        moved = self.channel_dim != 1
+        if moved:
+            features = tuple(feature.movedim(self.channel_dim, 1) for feature in features)
+        if self.adapters:
+            outputs = tuple(self._adapted(task, features) for task in range(self.num_tasks))
+        else:
+            outputs = lateral_sharing(features, torch.stack(tuple(self.weight)))
+        if moved:
+            outputs = tuple(outputs[task].movedim(1, self.channel_dim) for task in range(self.num_tasks))
+        return outputs if self.tasks is None else {task: outputs[t] for t, task in enumerate(self.tasks)}
 
     def _adapted(self, task: int, features: tuple[Tensor, ...]) -> Tensor:
         own = features[task]
         output = own
         for source, feature in enumerate(features):
             key = f"{task}_from_{source}"
-            adapted = self.adapters[key](feature) if key in self.adapters else feature
+            adapted = self._convolved(self.adapters[key], feature) if key in self.adapters else feature
             if adapted.shape != own.shape:
                 raise ValueError(
                     f"{type(self).__name__}: expected features of one batch and image size, got "
@@ -128,34 +166,73 @@ class LateralSharingUnit(nn.Module):
             output = output + gate.to(adapted.dtype) * adapted
         return output
 
+    @staticmethod
+    def _convolved(adapter: nn.Module, feature: Tensor) -> Tensor:
+        if feature.ndim == 4:
+            image: Tensor = adapter(feature)
+            return image
+        flat: Tensor = adapter(feature.reshape(*feature.shape[:2], -1, 1))
+        return flat.reshape(flat.shape[0], flat.shape[1], *feature.shape[2:])
+
     def gates(self) -> dict[str, Tensor]:
         """The gates by name for logging: ``"t_from_u"`` to a detached scalar, or (C_t,) for ``gate="channel"``."""
+        names = range(self.num_tasks) if self.tasks is None else self.tasks
         return {
-            f"{task}_from_{source}": row[source].detach()
-            for task, row in enumerate(self.weight)
-            for source in range(self.num_tasks)
+            f"{to}_from_{source}": self.weight[t][u].detach()
+            for t, to in enumerate(names)
+            for u, source in enumerate(names)
         }
 
     def extra_repr(self) -> str:
-        return f"num_tasks={self.num_tasks}, channels={self.channels}, gate={self.gate!r}, init={self.init:g}"
+        return (
+            f"num_tasks={self.num_tasks}, channels={self.channels}, gate={self.gate!r}, init={self.init:g}"
+            + (f", own_init={self.own_init:g}" if self.own_init != self.init else "")
+            + (f", tasks={self.tasks}" if self.tasks is not None else "")
+            + (f", channel_dim={self.channel_dim}" if self.channel_dim != 1 else "")
+        )
 
 
 class _Gates(nn.ParameterList):
     """One row of gates per task; it knows how to start again, as FSDP asks of what it finds on the meta device."""
 
-    def __init__(self, rows: Sequence[tuple[int, ...]], init: float) -> None:
+    def __init__(self, rows: Sequence[tuple[int, ...]], init: float, own_init: float) -> None:
         super().__init__(nn.Parameter(torch.empty(row)) for row in rows)
-        self.init = init
+        self.init, self.own_init = init, own_init
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        for row in self:
+        for task, row in enumerate(self):
             nn.init.constant_(row, self.init)
+            nn.init.constant_(row[task], self.own_init)
 
 
 @torch.fx.wrap
-def _check_features(name: str, features: tuple[Tensor, ...], channels: tuple[int, ...]) -> None:
-    for task, (feature, count) in enumerate(zip(features, channels, strict=True)):
+def _check_tasks(name: str, given: tuple[Any, ...], tasks: tuple[str, ...]) -> None:
+    if len(given) != 1 or not isinstance(given[0], Mapping):
+        raise TypeError(f"{name}: expected one dict of features by task, {tasks}, got {len(given)} arguments")
+    if set(given[0]) != set(tasks):
+        raise ValueError(f"{name}: expected features of the tasks {tasks}, got {tuple(given[0])}")
+
+
+@torch.fx.wrap
+def _check_features(
+    name: str, features: tuple[Tensor, ...], channels: tuple[int, ...] | None, channel_dim: int
+) -> None:
+    counts = []
+    for task, feature in enumerate(features):
         checks.check_float(name, f"features[{task}]", feature)
-        if feature.ndim < 2 or feature.shape[1] != count:
-            raise ValueError(f"{name}: expected features[{task}] with {count} channels, got {checks.shape_of(feature)}")
+        if feature.ndim < 2 or not -feature.ndim <= channel_dim < feature.ndim:
+            raise ValueError(
+                f"{name}: expected features[{task}] with channels on axis {channel_dim}, got {checks.shape_of(feature)}"
+            )
+        counts.append(feature.shape[channel_dim])
+        if channels is not None and counts[task] != channels[task]:
+            raise ValueError(
+                f"{name}: expected features[{task}] with {channels[task]} channels, got {checks.shape_of(feature)}"
+            )
+    if channels is None and any(count != counts[0] for count in counts):
+        found = ", ".join(str(int(count)) for count in counts)
+        raise ValueError(
+            f"{name}: expected features of one number of channels, got {found}; channels=({found}) puts a learned "
+            "1x1 convolution between them"
+        )
