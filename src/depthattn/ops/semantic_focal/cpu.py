@@ -80,9 +80,7 @@ def _run(
     return sums_of(call, logits, options)
 
 
-def sums_of(
-    call: Callable[[Tensor, Tensor, int], None], logits: Tensor, options: SemanticFocalOptions
-) -> tuple[Tensor, Tensor]:
+def sums_of(call: Callable[[Tensor, Tensor, int], None], logits: Tensor, options: Any) -> tuple[Tensor, Tensor]:
     """What a kernel writes into sums and counts, (1,B); a label that it reports as wrong raises."""
     sums, counts = logits.new_empty(2, 1, logits.shape[0], dtype=torch.float64)
     wrong = (ctypes.c_int64 * 2)()

@@ -19,8 +19,13 @@ class SemanticFocalUpsampleOptions(NamedTuple):
     reduction: str
     align_corners: bool
 
-    means = SemanticFocalOptions.means
-    per_image = SemanticFocalOptions.per_image
+    @property
+    def means(self) -> tuple[bool, ...]:
+        return (self.reduction != "sum",)
+
+    @property
+    def per_image(self) -> bool:
+        return self.reduction == "per_image"
 
     @classmethod
     def of(cls, options: SemanticFocalOptions, align_corners: bool) -> SemanticFocalUpsampleOptions:
