@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,8 +29,8 @@ CLASSES = 7
 Results = dict[str, list[Tensor]]
 
 
-def calls(dtype: torch.dtype) -> dict[str, tuple[Callable[..., Tensor], list[Tensor]]]:
-    """By name: a loss, and what it is differentiated by."""
+def calls(dtype: torch.dtype) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:
+    """By name: an operation, and what it is differentiated by."""
     random = torch.Generator().manual_seed(0)
 
     def uniform(*shape: int) -> Tensor:
@@ -54,21 +55,21 @@ def calls(dtype: torch.dtype) -> dict[str, tuple[Callable[..., Tensor], list[Ten
         "attention_driven": (lambda p, z: both(p, z, target, labels).total, [pred, logits]),
         "semantic_focal": (lambda z: focal(z, labels), [logits]),
         "semantic_focal_upsample": (lambda z: F.semantic_focal_loss(z, labels, upsample="bilinear"), [low]),
-        "lateral_sharing": (
-            lambda a, b, g: sum((i + 1) * y.square().mean() for i, y in enumerate(F.lateral_sharing([a, b], g))),
-            [*features, uniform(2, 2)],
-        ),
-        "semi_dense_up_skip": (lambda *levels: F.semi_dense_up_skip(list(levels), size).square().mean(), pyramid),
+        "lateral_sharing": (lambda a, b, g: F.lateral_sharing([a, b], g), [*features, uniform(2, 2)]),
+        "semi_dense_up_skip": (lambda *levels: F.semi_dense_up_skip(list(levels), size), pyramid),
     }
 
 
 def run(dtype: torch.dtype = torch.float32) -> Results:
-    """Value and gradients of each."""
+    """Values and gradients of each."""
     results = {}
-    for name, (loss, leaves) in calls(dtype).items():
+    for name, (operation, leaves) in calls(dtype).items():
         inputs = [leaf.detach().clone().requires_grad_() for leaf in leaves]
-        value = loss(*inputs)
-        results[name] = [value.detach(), *torch.autograd.grad(value, inputs)]
+        outputs = operation(*inputs)
+        outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        # No sum over the outputs: the order of PyTorch's own depends on the number of threads.
+        arriving = [torch.linspace(1, 2, y.numel(), dtype=y.dtype).view(y.shape) for y in outputs]
+        results[name] = [*(y.detach() for y in outputs), *torch.autograd.grad(outputs, inputs, arriving)]
     return results
 
 

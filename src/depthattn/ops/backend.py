@@ -96,9 +96,12 @@ def obstacle_of(name: str) -> str | None:
     return None
 
 
-@torch.compiler.assume_constant_result
 def _has_cpu_kernels() -> bool:
     return obstacle_of("cpu") is None
+
+
+# What torch.compiler.assume_constant_result does. That one imports the compiler, which stumbles over a stub of Triton.
+_has_cpu_kernels._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def resolve(device: torch.device) -> str:
