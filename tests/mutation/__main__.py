@@ -24,11 +24,11 @@ import torch  # noqa: F401  (imported before the processes fork)
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from tests.mutation import depth_losses, layers, native, semantic_focal
+from tests.mutation import depth_losses, gradients, layers, native, semantic_focal
 from tests.mutation.mutant import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
-MUTANTS = (*depth_losses.MUTANTS, *semantic_focal.MUTANTS, *layers.MUTANTS, *native.MUTANTS)
+MUTANTS = (*depth_losses.MUTANTS, *gradients.MUTANTS, *semantic_focal.MUTANTS, *layers.MUTANTS, *native.MUTANTS)
 
 
 def _run_tests(tree: Path, arguments: Sequence[str]) -> None:

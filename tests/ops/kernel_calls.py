@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from depthattn.ops.attention_depth import AttentionDepthOptions
+from depthattn.ops.depth_aware import DepthAwareOptions
+from depthattn.ops.joint_gradient import JointGradientOptions
 from depthattn.ops.semantic_focal import SemanticFocalOptions
 from depthattn.ops.semantic_focal_upsample import SemanticFocalUpsampleOptions
 
@@ -22,13 +25,11 @@ def _depth_aware(dtype: torch.dtype, distance: str, masked: bool, width: int = 6
     wide = DOUBLE if dtype == DOUBLE else SINGLE
     pred, target = (_empty(8, 480, width, dtype=dtype) for _ in range(2))
     mask = _empty(8, 480, width, dtype=torch.bool) if masked else None
-    scale = _empty(8, dtype=wide)
+    options = DepthAwareOptions(distance, 1.0, None, 0.0 if distance == "l1" else 1.0, False, "mean")
 
     def call(module: Any) -> None:
-        # An offset of 0 puts -inf among the compile-time constants.
-        offset = 0.0 if distance == "l1" else 1.0
-        module.forward(pred, target, mask, distance, 1.0, None, offset, False, False)
-        module.backward(scale, pred, target, mask, scale, distance, 1.0, offset, False)
+        state = module.forward(pred, target, mask, options, None)[2]
+        module.backward(_empty(1, 8, dtype=wide), pred, target, mask, state, options, [True])
 
     return call
 
@@ -39,13 +40,15 @@ def _joint_gradient(
     wide = DOUBLE if DOUBLE in (dtype, semantics_dtype) else SINGLE
     pred, target = (_empty(8, 480, width, dtype=dtype) for _ in range(2))
     mask = _empty(8, 480, width, dtype=torch.bool) if masked else None
-    semantics = None if semantics_dtype is None else _empty(8, 480, width, dtype=semantics_dtype)
-    scale = _empty(8, dtype=wide)
+    given = None if semantics_dtype is None else _empty(8, 480, width, dtype=semantics_dtype)
+    literal = given is not None and given.is_floating_point()
+    tensors = pred, target, mask, *((None, given) if literal else (given, None))
+    options = JointGradientOptions(1.0, -100, "mean")
 
     def call(module: Any) -> None:
-        module.forward(pred, target, mask, semantics, -100)
-        differentiate = semantics is not None and semantics.is_floating_point()
-        module.backward(scale, scale, pred, target, mask, semantics, -100, differentiate)
+        state = module.forward(*tensors, options, None)[2]
+        scales = _empty(1 if given is None else 2, 8, dtype=wide)
+        module.backward(scales, *tensors, state, options, [True, literal])
 
     return call
 
@@ -57,11 +60,13 @@ def _attention_depth(
     pred, target = (_empty(8, 480, 640, dtype=dtype) for _ in range(2))
     mask = _empty(8, 480, 640, dtype=torch.bool) if masked else None
     labels = None if labels_dtype is None else _empty(8, 480, 640, dtype=labels_dtype)
-    options = distance, 1.0, 1.0, False, -100
+    terms = 2 if labels is None else 3
+    tensors = pred, target, mask, labels, _empty(terms, dtype=wide)
+    options = AttentionDepthOptions(distance, 1.0, 10.0, 1.0, False, -100, "mean", "mean")
 
     def call(module: Any) -> None:
-        module.forward(pred, target, mask, labels, 10.0, options)
-        module.backward(_empty(3, 8, dtype=wide), pred, target, mask, labels, _empty(8, dtype=wide), options)
+        state = module.forward(*tensors, options, None)[2]
+        module.backward(_empty(terms, 8, dtype=wide), *tensors, state, options, [True])
 
     return call
 
@@ -142,6 +147,7 @@ CALLS: dict[str, dict[str, Callable[[Any], object]]] = {
     "depth_aware": {
         "fp32 smooth_l1": _depth_aware(SINGLE, "smooth_l1", True),
         "fp32 l2": _depth_aware(SINGLE, "l2", False, 637),
+        "fp32 berhu": _depth_aware(SINGLE, "berhu", False),
         "fp64 smooth_l1": _depth_aware(DOUBLE, "smooth_l1", True),
         "fp16 l1": _depth_aware(HALF, "l1", False),
         "bf16 smooth_l1": _depth_aware(BRAIN, "smooth_l1", False),
