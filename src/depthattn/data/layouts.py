@@ -157,7 +157,7 @@ def _split_inside(folder: Path, skipped: Counter[str]) -> Layout:
         )
         splits.append(_matched(images, depths, labels, images, skipped))
     train, validation = splits
-    return Layout("split-inside", "images/ with train/ and val/ inside", train or [], validation)
+    return Layout("split-inside", "images/ with splits inside", train or [], validation)
 
 
 def _split_outside(folder: Path, skipped: Counter[str]) -> Layout:
@@ -165,7 +165,7 @@ def _split_outside(folder: Path, skipped: Counter[str]) -> Layout:
     validation = _child(folder, _VALIDATION)
     return Layout(
         "split-outside",
-        "train/ and val/ with images/ inside",
+        f"train/{'' if validation is None else f' {validation.name}/'} with images/ inside",
         _frames_of(folder / "train", skipped),
         None if validation is None else _frames_of(validation, skipped),
     )
