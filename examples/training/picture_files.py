@@ -67,7 +67,8 @@ def open_pictures(settings: Settings) -> Pictures:
         warning = leak(train, validation)
     if warning is not None:
         notes.append(f"warning: {warning}")
-    title = f"{found.name} ({found.words}), {len(train)} frames to train on, {len(validation)} to score"
+    counts = len(train[: settings.train_frames]), len(validation[: settings.val_frames])
+    title = f"{found.name} ({found.words}), {counts[0]} frames to train on, {counts[1]} to score"
     depth = DepthCoding(settings.depth_scale, settings.depth_code, found.missing_depth)
     labels = _label_coding(settings, found)
     far = next((too_far(frame.depth, depth, settings.max_depth) for frame in train if frame.depth is not None), None)
