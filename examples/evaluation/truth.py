@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from depthattn.data import NYUDepthV2, RGBDList, Sample, SyntheticRooms
 from depthattn.data.depth_files import DepthCoding, scale_in_words
-from depthattn.data.label_files import LabelCoding
+from depthattn.data.label_files import given_labels
 from depthattn.data.layouts import find_layout
 from evaluation.pairing import FrameName
 from evaluation.settings import SYNTHETIC_SIZE, Settings
@@ -84,15 +84,10 @@ def _list(settings: Settings) -> tuple[RGBDList, str]:
 def _folder(settings: Settings) -> tuple[RGBDList, str]:
     """The frames for validation, where the layout tells them apart, else all."""
     layout = find_layout(settings.folder, settings.layout)
-    usual = layout.labels
-    number = settings.num_classes or (usual.num_classes if usual else None)
     labels = None
     # Labels can be scored only where it is known how many classes they have.
-    if layout.has_labels and number is not None:
-        usual = usual or LabelCoding(number)
-        labels = LabelCoding(
-            number, _or(settings.ignore_value, usual.ignore_value), _or(settings.first_label, usual.first_label)
-        )
+    if layout.has_labels:
+        labels = given_labels(layout.labels, settings.num_classes, settings.ignore_value, settings.first_label)
     depth = DepthCoding(settings.depth_scale, settings.depth_code, layout.missing_depth)
     frames = RGBDList.from_frames(layout.validation or layout.train, depth, labels)
     return frames, f"{settings.folder} ({layout.words})"

@@ -14,6 +14,7 @@ from reporting.record import BEST, read_record
 from reporting.report import REPORT, write_report
 from scripting.command_line import Parser
 from scripting.console import exit_status, new_console
+from scripting.outputs import check_output
 from training.sources import open_source
 
 PROGRAM = "run_report.py"
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _report(folder: Path) -> None:
     settings = read_record(folder).settings
+    check_output("RUN", folder)
     predict = _best_weights(folder)
     print(write_report(folder, open_source(settings), settings, predict, new_console()))
 

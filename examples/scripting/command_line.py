@@ -8,6 +8,9 @@ import textwrap
 from pathlib import Path
 from typing import NoReturn
 
+from scripting.failures import BAD_INPUT
+from scripting.messages import say
+
 # Characters that the lines of descriptions and examples take at most.
 _LAID_OUT = 78
 
@@ -49,7 +52,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         # argparse would print the whole usage first. A word of a file of options may hold line breaks.
-        self.exit(2, f"{self.prog}: error: {self.origin}{' '.join(message.split())} (see --help)\n")
+        say(f"{self.prog}: error: {self.origin}{' '.join(message.split())} (see --help)")
+        self.exit(BAD_INPUT)
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):

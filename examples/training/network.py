@@ -83,7 +83,7 @@ def check_compiler(device: torch.device) -> None:
         ValueError: torch.compile does not work here.
     """
     try:
-        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
+        torch.compile(lambda x: x.sin() + 1, backend="inductor")(torch.zeros(8, device=device))
     except Exception as error:
         # Whatever is missing: a compiler, Python's headers, Triton, a writable folder for what it makes.
         reason = str(error).strip().partition("\n")[0]

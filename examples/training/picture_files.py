@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from depthattn.data import DataError, RGBDList
 from depthattn.data.depth_files import DepthCoding, too_far
 from depthattn.data.frame_lists import FrameList, read_list
 from depthattn.data.frame_paths import FramePaths
-from depthattn.data.label_files import LabelCoding
+from depthattn.data.label_files import LabelCoding, given_labels
 from depthattn.data.layouts import find_layout
 from depthattn.data.walk import in_words
 from scripting.console import frame_progress
@@ -66,33 +67,26 @@ def open_pictures(settings: Settings) -> Pictures:
         warning = leak(train, validation)
     if warning is not None:
         notes.append(f"warning: {warning}")
-    title = f"{found.name} ({found.words}), {len(train)} frames to train on, {len(validation)} to score"
+    counts = len(train[: settings.train_frames]), len(validation[: settings.val_frames])
+    title = f"{found.name} ({found.words}), {counts[0]} frames to train on, {counts[1]} to score"
     depth = DepthCoding(settings.depth_scale, settings.depth_code, found.missing_depth)
     labels = _label_coding(settings, found)
     far = next((too_far(frame.depth, depth, settings.max_depth) for frame in train if frame.depth is not None), None)
     if far is not None:
         notes.append(f"warning: {far}")
-    return Pictures(
-        title + f" ({how})" * bool(how),
-        tuple(notes),
-        RGBDList.from_frames(train, depth, labels),
-        RGBDList.from_frames(validation, depth, labels),
-    )
+    if _silent():
+        logging.getLogger("depthattn").setLevel(logging.ERROR)
+    frames = RGBDList.from_frames(train, depth, labels)
+    return Pictures(title + f" ({how})" * bool(how), tuple(notes), frames, frames.with_frames(validation))
 
 
 def _label_coding(settings: Settings, found: _Found) -> LabelCoding | None:
     if not found.has_labels:
         return None
-    own = found.labels
-    number = settings.num_classes or (own.num_classes if own else None)
-    if number is None:
+    coding = given_labels(found.labels, settings.num_classes, settings.ignore_value, settings.first_label)
+    if coding is None:
         raise DataError(f"{found.name}: expected --num-classes K, the number of classes in its labels, got none")
-    usual = own or LabelCoding(number)
-    return LabelCoding(
-        number,
-        usual.ignore_value if settings.ignore_value is None else settings.ignore_value,
-        usual.first_label if settings.first_label is None else settings.first_label,
-    )
+    return coding
 
 
 def _from_lists(settings: Settings, path: Path) -> _Found:

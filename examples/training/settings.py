@@ -201,10 +201,14 @@ def _continued(parser: Parser, saved: Mapping[str, Any], given: Mapping[str, Any
     before, now = (asdict(_complete(parser, dict(options))) for options in (saved, {**saved, **given}))
     for name, value in now.items():
         wanted = before[name]
-        if name not in _FREE_ON_RESUME | _PATHS and wanted != value:
+        # Whether the encoder began with weights decides how fast it learns.
+        begun_otherwise = name == "encoder_weights" and (wanted is None) != (value is None)
+        if begun_otherwise or (name not in _FREE_ON_RESUME | _PATHS and wanted != value):
+            before_words, now_words = (
+                "none" if item is None and name in _PATHS else _text(item) for item in (wanted, value)
+            )
             parser.error(
-                f"--resume: expected {name.replace('_', '-')} {_text(wanted)}, as the run was started, "
-                f"got {_text(value)}"
+                f"--resume: expected {name.replace('_', '-')} {before_words}, as the run was started, got {now_words}"
             )
     return {**saved, **given}
 

@@ -91,6 +91,12 @@ def test_rotated_bits_are_recognised_and_undone(tmp_path: Path, farthest: int) -
     assert metres(path, code="plain", max_depth=None) == pytest.approx(rotated(millimetres) / 1000)
 
 
+def test_only_16_bits_can_be_rotated(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[1.5, 2.5]]))
+    with pytest.raises(DataError, match=r"a\.npy: expected 16-bit depth with depth_code='sunrgbd', got float64"):
+        metres(tmp_path / "a.npy", code="sunrgbd")
+
+
 def test_millimetres_are_not_taken_for_rotated_bits(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for step in (1, 5, 16, 1000):

@@ -165,3 +165,17 @@ def test_a_jpeg_of_depth_is_refused_and_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").rename(tmp_path / "depths" / "a.jpg")
     with pytest.raises(DataError, match=r"a\.jpg: expected one-channel depth in a format that keeps numbers, got JPEG"):
         depths(find_layout(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["images", "depth", "labels"])
+def test_a_folder_that_is_a_link_to_nowhere_is_not_absent(tmp_path: Path, name: str) -> None:
+    image(tmp_path / "data" / "images" / "a.png")
+    metres(tmp_path / "data" / "depth" / "a.npy", 2.0)
+    if (tmp_path / "data" / name).is_dir():
+        (tmp_path / "data" / name).rename(tmp_path / "elsewhere")
+    (tmp_path / "data" / name).symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match=rf"data/{name}: expected a link to what is there, got one to .*gone"):
+        find_layout(tmp_path / "data")
+    if name != "labels":
+        (tmp_path / "gone").symlink_to(tmp_path / "elsewhere")
+        assert depths(find_layout(tmp_path / "data")) == [2.0]

@@ -66,7 +66,7 @@ def test_a_folder_that_links_to_itself_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["gone.png", "1.png"])
 def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path, target: str) -> None:
     (tmp_path / "1.png").symlink_to(tmp_path / target)
-    with pytest.raises(DataError, match=rf"1\.png: expected a link to a file, got one to .*{target}"):
+    with pytest.raises(DataError, match=rf"1\.png: expected a link to what is there, got one to .*{target}"):
         find_files(tmp_path, {".png"})
 
 
@@ -74,7 +74,7 @@ def test_a_link_to_a_folder_that_is_gone_is_an_error_where_folders_count(tmp_pat
     touch(tmp_path, "1.png")
     (tmp_path / "scene").symlink_to(tmp_path / "gone")
     assert names(tmp_path) == ["1.png"]
-    with pytest.raises(DataError, match=r"scene: expected a link to a file, got one to .*gone"):
+    with pytest.raises(DataError, match=r"scene: expected a link to what is there, got one to .*gone"):
         names(tmp_path, inside=True)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.examples.factory import TINY
+from tests.examples.factory import TINY, tiny_network
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECIPES = EXAMPLES / "recipes"
@@ -48,3 +48,23 @@ def train(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
     yield call
     AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def error(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """The one line on standard error."""
+
+    def read() -> str:
+        text = capsys.readouterr().err
+        assert text.count("\n") == 1, text
+        return text.rstrip("\n")
+
+    return read
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that takes no time, and no pictures at the end of a run."""
+    monkeypatch.setattr("training.app.build_model", tiny_network)
+    monkeypatch.setattr("training.run.draw_curves", lambda *_: None)
+    monkeypatch.setattr("training.run.draw_contact_sheet", lambda *_: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,22 @@ def test_a_run_folder_gives_its_settings_back(options: list[str], tmp_path: Path
     paths = {name for name in ("list", "root") if wanted[name] is not None}
     assert {**given, **dict.fromkeys(paths)} == {**wanted, **dict.fromkeys(paths)}
     assert all(Path(given[name]) == Path(wanted[name]).resolve() for name in paths)
+
+
+def test_several_folders_come_back_as_paths(tmp_path: Path) -> None:
+    from reporting.record import RunRecord
+    from training.settings import parse
+
+    options = ["--layout", "folders", "--hold-out", "blocks", "--depth-code", "sunrgbd"]
+    settings = parse(["--folder", "hall", "bath", *options])
+    assert settings.folders == (Path("hall"), Path("bath"))
+    settings.save_options(tmp_path)
+    again = parse(["--config", str(tmp_path / "config.yaml")])
+    assert again.folders == (Path("hall").resolve(), Path("bath").resolve())
+    assert (again.layout, again.hold_out, again.depth_code) == ("folders", "blocks", "sunrgbd")
+    record = RunRecord(tmp_path, {"settings": json.loads(json.dumps(settings.as_json()))}, [], 1)
+    assert record.settings.folder == settings.folder
+    assert parse(["--folder", "hall"]).folder == Path("hall")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import h5py
 import numpy as np
@@ -25,10 +26,18 @@ TEST = [1, 3, 4]  # zero-based
 
 
 @pytest.fixture
-def evaluate() -> Evaluate:
+def evaluate_with_pictures() -> Evaluate:
     from evaluation.app import main
 
     return partial(exit_status, main)
+
+
+@pytest.fixture
+def evaluate(evaluate_with_pictures: Evaluate, monkeypatch: pytest.MonkeyPatch) -> Evaluate:
+    """The script without its pictures, which take most of its time."""
+    for draw in ("draw_errors", "plot_depth_bins"):
+        monkeypatch.setattr(f"evaluation.app.{draw}", MagicMock())
+    return evaluate_with_pictures
 
 
 @pytest.fixture
@@ -82,11 +91,13 @@ def expected_rmse(pred: np.ndarray, truth: np.ndarray, *, low: float = 1e-3, hig
         (["--crop", "none", "--depth", "inpainted"], {}),
     ],
 )
-def test_protocols(evaluate: Evaluate, tmp_path: Path, nyu: Frames, options: list[object], how: dict[str, Any]) -> None:
+def test_protocols(
+    evaluate_with_pictures: Evaluate, tmp_path: Path, nyu: Frames, options: list[object], how: dict[str, Any]
+) -> None:
     truth = (nyu.depths if "inpainted" in options else nyu.raw_depths)[TEST]
     pred = predictions(truth)
     np.save(tmp_path / "pred.npy", pred)
-    assert evaluate("--predictions", tmp_path / "pred.npy", *data(tmp_path), *options) == 0
+    assert evaluate_with_pictures("--predictions", tmp_path / "pred.npy", *data(tmp_path), *options) == 0
     found = results(tmp_path)
     assert found["scores"]["rmse"] == pytest.approx(expected_rmse(pred, truth, **how), rel=1e-5)
     assert found["protocol"]["frames"] == 3

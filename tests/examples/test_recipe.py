@@ -100,13 +100,6 @@ def test_without_an_average_the_model_itself_is_scored(engine: Callable[..., Eng
     assert set(made.tensors()) == {"model"}
 
 
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.app.build_model", tiny_network)
-    monkeypatch.setattr("training.run.draw_curves", lambda *_: None)
-    monkeypatch.setattr("training.run.draw_contact_sheet", lambda *_: None)
-
-
 def test_the_average_is_what_is_kept_and_resumed(train: Train, tiny: None, tmp_path: Path) -> None:
     from training.engine import Engine
 

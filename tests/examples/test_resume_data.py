@@ -29,13 +29,6 @@ def more(train: Train, folder: Path, *options: object) -> int:
     return train("--output", folder / "run", "--resume", *options)
 
 
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.app.build_model", tiny_network)
-    monkeypatch.setattr("training.run.draw_curves", lambda *_: None)
-    monkeypatch.setattr("training.run.draw_contact_sheet", lambda *_: None)
-
-
 def test_data_that_moved_are_the_same_data(train: Train, tiny: None, tmp_path: Path) -> None:
     """A list with a root of its own, a folder and an official file, each to another place and back into the run."""
     write_list(tmp_path / "data", 5)
@@ -144,3 +137,14 @@ def test_an_encoder_whose_first_weights_are_gone(
     started(tmp_path, train, "--train-frames", 2, "--val-frames", 1, "--encoder-weights", weights)
     assert more(train, tmp_path) == 0
     assert asked == [weights, None]
+
+
+def test_an_encoder_that_began_otherwise(
+    train: Train, tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pretrained weights are given a lower rate, so that they are not the same run."""
+    write_pictures(tmp_path / "data", 4)
+    started(tmp_path, train, "--folder", tmp_path / "data")
+    assert more(train, tmp_path, "--encoder-weights", tmp_path / "resnet18.pth") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("train_nyu.py: error: --resume: expected encoder-weights none, as the run was started, got")

@@ -1,4 +1,4 @@
-"""What machines, disks and terminals do to a script: one line that helps, from whichever process meets it."""
+"""What machines do to a training: one line that helps, from whichever process meets it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import errno
 import fcntl
 import os
 import re
-import shutil
 import signal
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,30 +19,11 @@ import pytest
 import torch
 from PIL import Image
 from tests.data.nyu_factory import write_labeled_mat
-from tests.examples.factory import ROOT, TINY, script_environment, tiny_network, write_list
+from tests.examples.factory import TINY, script_environment, write_list
 from torch.utils.data import get_worker_info
 
 Train = Callable[..., int]
 ROOMS = ("--train-frames", 4, "--val-frames", 2)
-
-
-@pytest.fixture
-def error(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """The one line on standard error."""
-
-    def read() -> str:
-        text = capsys.readouterr().err
-        assert text.count("\n") == 1, text
-        return text.rstrip("\n")
-
-    return read
-
-
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.app.build_model", tiny_network)
-    monkeypatch.setattr("training.run.draw_curves", lambda *_: None)
-    monkeypatch.setattr("training.run.draw_contact_sheet", lambda *_: None)
 
 
 def python(*arguments: object, **variables: str) -> subprocess.CompletedProcess[bytes]:
@@ -186,112 +165,6 @@ def test_a_file_system_that_does_not_sync(
         checkpoint._flush(tmp_path)
 
 
-def file_in_the_way(folder: Path) -> Path:
-    (folder / "notes.txt").write_text("mine")
-    return folder / "notes.txt" / "runs" / "new"
-
-
-def the_file_itself(folder: Path) -> Path:
-    (folder / "notes.txt").write_text("mine")
-    return folder / "notes.txt"
-
-
-def link_to_nowhere(folder: Path) -> Path:
-    (folder / "link").symlink_to(folder / "nowhere")
-    return folder / "link" / "new"
-
-
-def name_too_long(folder: Path) -> Path:
-    return folder / ("n" * 300)
-
-
-@pytest.mark.parametrize(
-    ("place", "reason"),
-    [
-        (file_in_the_way, "got {}/notes.txt, which is no folder"),
-        (the_file_itself, "got {}/notes.txt, which is no folder"),
-        (link_to_nowhere, "got {}/link, which is no folder"),
-        (name_too_long, "got: File name too long"),
-    ],
-)
-@pytest.mark.parametrize("script", ["train", "predict", "evaluate", "distribution", "ablation"])
-def test_output_that_cannot_be(
-    place: Callable[[Path], Path],
-    reason: str,
-    script: str,
-    train: Train,
-    tmp_path: Path,
-    error: Callable[[], str],
-) -> None:
-    import ablating.app
-    import distribution.app
-    import evaluation.app
-    import prediction.app
-
-    output = place(tmp_path)
-    Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
-    before = sorted(tmp_path.rglob("*"))
-    run: dict[str, Callable[[str, str], int]] = {
-        "train": lambda *to: train(*ROOMS, *to),
-        "predict": lambda *to: prediction.app.main([str(tmp_path / "photo.png"), *to]),
-        # What they need is not there either: the output comes first.
-        "evaluate": lambda *to: evaluation.app.main(["--predictions", "none.npy", *to]),
-        "distribution": lambda *to: distribution.app.main(["--depths", "none", *to]),
-        "ablation": lambda *to: ablating.app.main([*to]),
-    }
-    assert run[script]("--output", str(output)) == 2
-    assert f"--output {output}: expected a folder that can be written to, {reason.format(tmp_path)}" in error()
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def can_mount() -> bool:
-    if sys.platform != "linux" or shutil.which("unshare") is None:
-        return False
-    return subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode == 0
-
-
-@pytest.mark.skipif(not can_mount(), reason="mounting needs a namespace of its own")
-def test_a_read_only_mount(tmp_path: Path) -> None:
-    code = f"from pathlib import Path; from scripting.outputs import check_output as c; c('-o', Path('{tmp_path}/new'))"
-    done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o ro none {tmp_path} && exec {sys.executable} -c "{code}"'],
-        env=script_environment(), capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.stderr.endswith("expected a folder that can be written to, got: Read-only file system\n"), done.stderr
-
-
-@pytest.mark.skipif(not can_mount(), reason="mounting needs a namespace of its own")
-def test_a_full_disk_under_the_tensorboard_log(tmp_path: Path) -> None:
-    """The log's own thread meets it first; neither it nor the run leaves a traceback."""
-    code = f"""
-from pathlib import Path
-from scripting.messages import prepare_process
-from training.engine import StepReport
-from training.tensorboard import TensorBoardLog
-prepare_process()
-log = TensorBoardLog(Path("{tmp_path}"), step=0)
-with open("{tmp_path}/fill", "wb", buffering=0) as file:
-    try:
-        while True:
-            file.write(bytes(1 << 12))
-    except OSError:
-        pass
-for step in range(1, 1000):
-    log.step(StepReport(dict.fromkeys(map(str, range(50)), 1.0), 1.0, 1, 0.0, True, False), step, 1.0)
-log.close()
-print("went on")
-"""
-    script = tmp_path.with_name("fills_the_disk.py")
-    script.write_text(code)
-    done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", f"mount -t tmpfs -o size=1m none {tmp_path} && exec {sys.executable} {script}"],
-        env=script_environment(), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.stdout == "went on\n", done.stderr
-    assert done.stderr.startswith("warning: the TensorBoard log ends here, and the run goes on: [Errno 28] No space")
-    assert done.stderr.count("\n") == 1
-
-
 def test_a_refused_lock(train: Train, tmp_path: Path, error: Callable[[], str]) -> None:
     """As a network file system without locks refuses it, and as another program does that writes to the file."""
     write_labeled_mat(tmp_path / "nyu.mat")
@@ -327,139 +200,3 @@ def test_damage_that_only_the_second_process_reads(tmp_path: Path) -> None:
     # That of the launcher alone.
     assert done.stderr.count("Traceback") == done.stderr.count("ChildFailedError:") == 1
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
-@pytest.mark.parametrize("variables", [{"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"},
-                                       {"PYTHONIOENCODING": "ascii"}, {}])  # fmt: skip
-def test_names_that_the_console_cannot_print(tmp_path: Path, variables: dict[str, str]) -> None:
-    """Whatever the locale: letters that it lacks, and bytes that are no letters anywhere."""
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for name in ("küche.png".encode(), b"\xff.png"):
-        Image.new("RGB", (40, 40)).save(os.fsdecode(os.fsencode(photos) + b"/" + name))
-    code = """
-import sys
-from rich.console import Console
-from pathlib import Path
-from scripting.console import exit_status, frame_progress, new_console
-
-def work():
-    console = new_console()
-    with frame_progress(console) as progress:
-        task = progress.add_task("", total=2)
-        for photo in sorted(Path(sys.argv[1]).iterdir()):
-            progress.update(task, description=photo.name)
-            console.print(photo.name, markup=False, soft_wrap=True)
-    raise ValueError(f"{photo}: expected a photo")
-
-sys.exit(exit_status("script.py", work, ""))
-"""
-    done = python("-c", code, photos, **variables)
-    assert done.returncode == 2, done.stderr
-    assert b"Traceback" not in done.stderr
-    assert done.stdout.count(b"\n") == 2
-    assert b"k" in done.stdout
-    assert b"che.png" in done.stdout
-    assert b"\\udcff.png" in done.stdout
-
-
-def test_a_run_in_a_folder_that_is_no_text(train: Train, tiny: None, tmp_path: Path) -> None:
-    output = tmp_path / "r\udcff\nn $x$"
-    assert train(*ROOMS, "--output", output) == 0
-    assert train("--output", output, "--resume", "--workers", 0) == 0
-
-
-def test_a_script_whose_packages_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from scripting.entry import run
-
-    sys.path.insert(0, str(tmp_path))
-    try:
-        for name, line in {"lacking": "import package_that_is_not_there", "stopped": "raise KeyboardInterrupt"}.items():
-            (tmp_path / f"{name}.py").write_text(line)
-        assert run("script.py", "lacking") == 2
-        assert capsys.readouterr().err == (
-            "script.py: error: expected the packages of the scripts, got: No module named "
-            "'package_that_is_not_there'; pip install \".[nyu,train]\" in the folder of the repository\n"
-        )
-        assert run("script.py", "stopped") == 130
-        assert capsys.readouterr().err == "script.py: interrupted before it began\n"
-    finally:
-        sys.path.remove(str(tmp_path))
-
-
-def test_output_that_nobody_reads() -> None:
-    code = """
-import sys
-from scripting.console import exit_status
-
-def work():
-    for _ in range(100000):
-        print("a line")
-
-sys.exit(exit_status("script.py", work, ""))
-"""
-    done = subprocess.run(
-        ["sh", "-c", '"$0" -c "$1" | head -n 1; echo end', sys.executable, code],
-        env=script_environment(), capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("a line\nend\n", "")
-
-
-@pytest.mark.parametrize(
-    ("raised", "line"),
-    [
-        (RuntimeError("DataLoader worker (pid(s) 4, 5) exited unexpectedly"), "a process that loads data ended; "),
-        (RuntimeError("DataLoader worker (pid 4) is killed by signal: Bus error. It is possible that"), "(/dev/shm)"),
-        (RuntimeError("unable to write to file </torch_1_2>: No space left on device (28)"), "(/dev/shm) is full"),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0"), "(CUDA out of memory)"),
-        (MemoryError(), "out of memory; less takes less (MemoryError)"),
-        (ValueError("two\nlines"), "two lines"),
-        (OSError(errno.EIO, "Input/output error", "frame.png"), "[Errno 5] Input/output error: 'frame.png'"),
-    ],
-)
-def test_explanations(raised: Exception, line: str) -> None:
-    from scripting.failures import explain
-
-    explained = explain(raised, "less")
-    assert explained is not None
-    assert line in explained[0]
-    assert "\n" not in explained[0]
-
-
-@pytest.mark.parametrize(
-    "raised", [AttributeError("x"), RuntimeError("shape mismatch"), KeyError("x"), AssertionError()]
-)
-def test_faults_of_the_program_keep_their_traceback(raised: Exception) -> None:
-    from scripting.console import exit_status
-    from scripting.failures import explain
-
-    def work() -> None:
-        raise raised
-
-    assert explain(raised, "less") is None
-    with pytest.raises(type(raised)):
-        exit_status("script.py", work, "")
-
-
-def test_faults_of_threads_keep_their_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    from scripting.messages import prepare_process
-
-    prepare_process()
-    for raised in (OSError("disk"), KeyError("fault")):
-
-        def work(raised: Exception = raised) -> None:
-            raise raised
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-    text = capsys.readouterr().err
-    assert text.count("Traceback") == 1
-    assert "KeyError: 'fault'" in text
-
-
-def test_every_script_begins_at_the_same_entry() -> None:
-    for script in ("train_nyu", "predict", "evaluate_nyu", "run_report", "depth_distribution", "ablation"):
-        text = (ROOT / "examples" / f"{script}.py").read_text()
-        assert f'sys.exit(run("{script}.py", "' in text

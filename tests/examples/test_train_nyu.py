@@ -161,7 +161,7 @@ def test_a_layout_brings_its_own_split_and_what_was_passed_over_is_said(tmp_path
         write_pictures(tmp_path / name, count)
     (tmp_path / "train" / "images" / ".DS_Store").touch()
     source = open_source(parse(["--folder", str(tmp_path)]))
-    assert "split-outside: train/ and val/ with images/ inside), 3 frames to train on, 2 to score" in source.title
+    assert "split-outside: train/ val/ with images/ inside), 3 frames to train on, 2 to score" in source.title
     assert source.notes == ("skipped 1: 1 hidden",)
 
 

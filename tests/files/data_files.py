@@ -17,7 +17,7 @@ from tests.files import damage
 from tests.files.damage import Random, pick
 from tests.files.kind import Kind, spoils
 
-from depthattn.data import RGBDList
+from depthattn.data import RGBDList, find_layout
 from depthattn.data.frame_paths import FramePaths
 from depthattn.data.nyu import NYUDepthV2
 from depthattn.data.nyu_splits import select_frames
@@ -143,6 +143,31 @@ def _read_list(folder: Path) -> None:
     _frames(RGBDList(folder / "frames.txt"))
 
 
+def _make_csv(folder: Path) -> None:
+    _make_pictures(folder)
+    rows = [
+        f'"images/{index}.{suffix}",depths/{index}.png,labels/{index}.png,518.86'
+        for index, suffix in enumerate(_FORMATS)
+    ]
+    (folder / "frames.csv").write_text("\n".join(["image,depth,label,focal", *rows]))
+
+
+def _read_csv(folder: Path) -> None:
+    _frames(RGBDList(folder / "frames.csv", num_classes=3))
+
+
+def _make_nyud_mt(folder: Path) -> None:
+    _make_pictures(folder)
+    (folder / "gt_sets").mkdir()
+    (folder / "gt_sets" / "train.txt").write_text("0\n2\n3")
+    (folder / "gt_sets" / "val.txt").write_text("1\n5")
+
+
+def _read_nyud_mt(folder: Path) -> None:
+    layout = find_layout(folder)
+    _frames(RGBDList.from_frames(layout.train + (layout.validation or []), labels=layout.labels))
+
+
 # Depth in other files than png, and one frame in each HDF5 file
 
 _DEPTHS = ("0.npy", "1.npz", "2.tif", "3.pgm", "4.mat", "5.pfm", "6.h5")
@@ -215,5 +240,12 @@ KINDS = (
     Kind("label png", _make_pictures, _pngs("labels"), _read_folder),
     Kind("depth in other files", _make_depths, spoils(*_DEPTHS, by=damage.damaged_bytes), _read_depths),
     Kind("list of frames", _make_pictures, spoils("frames.txt", by=damage.damaged_list), _read_list),
+    Kind("csv of frames", _make_csv, spoils("frames.csv", by=damage.damaged_list), _read_csv),
+    Kind(
+        "layout of NYUD-MT",
+        _make_nyud_mt,
+        spoils("gt_sets/train.txt", "gt_sets/val.txt", by=damage.damaged_list),
+        _read_nyud_mt,
+    ),
     Kind("photos of predict.py", _make_pictures, _spoil_images, _read_photos),
 )

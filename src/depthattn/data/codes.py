@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +125,21 @@ def _unscaled(head: bytes, image: Any, values: _Numbers) -> _Numbers:
     return np.rint(values * (stored / largest)).astype(values.dtype)
 
 
+@contextlib.contextmanager
+def _silence(logger: str) -> Iterator[None]:
+    """Keep a logger from saying what ends in an error of ours."""
+    log = logging.getLogger(logger)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
 def _from_tiff(path: Path, wanted: str) -> _Numbers:
     tifffile = require("tifffile", extra="nyu", purpose="RGBDList")
     try:
-        with tifffile.TiffFile(path) as file:
+        with _silence("tifffile"), tifffile.TiffFile(path) as file:
             page = file.pages[0]
             compression = getattr(page.compression, "name", str(page.compression))
             if compression not in _LOSSLESS_TIFF:

@@ -83,6 +83,8 @@ def read_metres(path: Path, coding: DepthCoding) -> npt.NDArray[np.float32]:
     measured = _measured(codes, coding.missing)
     if codes.dtype == np.uint16:
         codes = _plain(path, codes, measured, coding.code)
+    elif coding.code == "sunrgbd":
+        raise DataError(f"RGBDList: {path}: expected 16-bit depth with depth_code='sunrgbd', got {codes.dtype}")
     _check_scale(path, codes[measured], scale)
     metres = np.zeros(codes.shape, dtype=np.float32)
     np.divide(codes, np.float32(scale), out=metres, where=measured, casting="unsafe")

@@ -217,6 +217,16 @@ class RGBDList(Dataset[Sample]):
         other.transform = transform
         return other
 
+    def with_frames(self, frames: Sequence[FramePaths]) -> RGBDList:
+        """Other frames, read in the same way.
+
+        Args:
+            frames: the files of each.
+        """
+        other = copy.copy(self)
+        other.frames = list(frames)
+        return other
+
     def __len__(self) -> int:
         return len(self.frames)
 

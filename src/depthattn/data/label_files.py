@@ -33,6 +33,21 @@ class LabelCoding:
     first_label: int = 0
 
 
+def given_labels(
+    usual: LabelCoding | None, num_classes: int | None, ignore_value: int | None, first_label: int | None
+) -> LabelCoding | None:
+    """What is given, and of the rest what is ``usual`` for a layout; None where nothing says how many classes."""
+    number = num_classes or (usual.num_classes if usual else None)
+    if number is None:
+        return None
+    usual = usual or LabelCoding(number)
+    return LabelCoding(
+        number,
+        usual.ignore_value if ignore_value is None else ignore_value,
+        usual.first_label if first_label is None else first_label,
+    )
+
+
 def check_labels(coding: LabelCoding | None, function: str) -> None:
     """Raise ValueError, in the name of ``function``, for an option out of range."""
     if coding is not None and coding.num_classes < 1:

@@ -14,7 +14,7 @@ from depthattn.data.frame_folders import IMAGE_SUFFIXES, by_stem, match_folders
 from depthattn.data.frame_paths import FramePaths
 from depthattn.data.hdf5 import FRAME_SUFFIXES
 from depthattn.data.label_files import LabelCoding
-from depthattn.data.walk import find_files
+from depthattn.data.walk import check_link, find_files
 
 _DEPTHS = ("depths", "depth")
 _LABELS = ("labels", "masks", "segmentation")
@@ -94,6 +94,7 @@ def find_layout(folder: str | os.PathLike[str], name: str | None = None) -> Layo
         ('split-inside', 1, 1)
     """
     folder = Path(folder)
+    _child(folder, ("images", *_TRAIN))
     if name is None:
         name = next((name for name, layout in _KNOWN.items() if layout.fits(folder)), None)
     if name is None:
@@ -115,7 +116,11 @@ def find_layout(folder: str | os.PathLike[str], name: str | None = None) -> Layo
 
 
 def _child(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_dir()), None)
+    for name in names:
+        check_link(folder / name)
+        if (folder / name).is_dir():
+            return folder / name
+    return None
 
 
 def _targets(folder: Path, names: Sequence[str], suffixes: frozenset[str]) -> Path | None:
@@ -157,7 +162,7 @@ def _split_inside(folder: Path, skipped: Counter[str]) -> Layout:
         )
         splits.append(_matched(images, depths, labels, images, skipped))
     train, validation = splits
-    return Layout("split-inside", "images/ with train/ and val/ inside", train or [], validation)
+    return Layout("split-inside", "images/ with splits inside", train or [], validation)
 
 
 def _split_outside(folder: Path, skipped: Counter[str]) -> Layout:
@@ -165,7 +170,7 @@ def _split_outside(folder: Path, skipped: Counter[str]) -> Layout:
     validation = _child(folder, _VALIDATION)
     return Layout(
         "split-outside",
-        "train/ and val/ with images/ inside",
+        f"train/{'' if validation is None else f' {validation.name}/'} with images/ inside",
         _frames_of(folder / "train", skipped),
         None if validation is None else _frames_of(validation, skipped),
     )

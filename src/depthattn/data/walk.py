@@ -82,7 +82,7 @@ def _walk(
         path, suffix = Path(entry.path), os.path.splitext(entry.name)[1].lower()
         wanted = suffix in suffixes
         if entry.is_symlink() and (wanted or inside):
-            _check_link(path)
+            check_link(path)
         if entry.is_dir():
             if inside:
                 yield from _walk(path, suffixes, inside, skipped, (*above, here))
@@ -96,9 +96,14 @@ def _walk(
             skipped[NO_FILE] += 1
 
 
-def _check_link(path: Path) -> None:
+def check_link(path: Path) -> None:
+    """Raise DataError for a link that leads nowhere: what it stood for is missing, not absent."""
+    if not path.is_symlink():
+        return
     try:
         os.stat(path)
     except OSError as error:
         reason = error.strerror or error
-        raise DataError(f"{path}: expected a link to a file, got one to {os.readlink(path)} ({reason})") from error
+        raise DataError(
+            f"{path}: expected a link to what is there, got one to {os.readlink(path)} ({reason})"
+        ) from error
