@@ -65,6 +65,12 @@ int32_t run(Arguments a) {
     return ok;
 }
 
+// The larger of two numbers. A NaN counts as the largest, and stays: it must show.
+template <class T>
+inline T larger(T a, T b) {
+    return (b <= a) | (a != a) ? a : b;
+}
+
 // The largest valid target of each image into `maxima`, and the largest absolute error into `knees`, 0 without any.
 struct LargestArguments {
     View pred, target, mask;
@@ -99,8 +105,7 @@ int32_t run_largest(LargestArguments a) {
                 if (p != nullptr) {
                     const T error = valid ? p[i] - g[i] : T(0);
                     const T size = error < T(0) ? -error : error;
-                    // A NaN counts as the largest: it must show.
-                    wrong[lane] = size <= wrong[lane] ? wrong[lane] : size;
+                    wrong[lane] = larger(wrong[lane], size);
                 }
             };
             const T* p = a.errors == nullptr ? nullptr : read(a.pred, at(a.pred), a.pred.strides[2], n, pred_row);
@@ -112,7 +117,7 @@ int32_t run_largest(LargestArguments a) {
         }
         for (int64_t lane = 0; lane < lanes; ++lane) {
             targets[chunk] = far[lane] > targets[chunk] ? far[lane] : targets[chunk];
-            errors[chunk] = wrong[lane] <= errors[chunk] ? errors[chunk] : wrong[lane];
+            errors[chunk] = larger(errors[chunk], wrong[lane]);
         }
     });
     for (int64_t image = 0; image < a.batch; ++image) {
@@ -120,7 +125,7 @@ int32_t run_largest(LargestArguments a) {
         for (int64_t part = 0; part < chunks.per_image; ++part) {
             const int64_t chunk = image * chunks.per_image + part;
             far = targets[chunk] > far ? targets[chunk] : far;
-            wrong = errors[chunk] <= wrong ? wrong : errors[chunk];
+            wrong = larger(wrong, errors[chunk]);
         }
         a.targets[image] = static_cast<double>(far);
         if (a.errors != nullptr) a.errors[image] = static_cast<double>(wrong);

@@ -7,19 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from depthattn.ops.masking import compute_dtype, image_maximum, image_sums, valid_depth
+from depthattn.ops.masking import absolute, compute_dtype, image_maximum, image_sums, valid_depth
 
 
 def distance_of(error: Tensor, distance: str, knee: Tensor) -> Tensor:
     """l(d, g) of ``error = d - g``; ``knee``, one number per image, is where it turns."""
     if distance == "l2":
         return error.square()
-    size = error.abs()
+    size = absolute(error)
     if distance == "l1":
         return size
     if distance == "berhu":
-        turn = torch.where(knee > 0, knee, 1)
-        return torch.where(size > knee, (error / turn * error + turn) / 2, size)
+        turn, wrong = torch.where(knee > 0, knee, 1), size > knee
+        # An infinite error makes an infinite knee, and is below it.
+        far = torch.where(wrong, error, 0)
+        return torch.where(wrong, (far / turn * far + turn) / 2, size)
     # Huber's clip: equal to e^2 / (2 beta) inside and |e| - beta / 2 outside, with no square to overflow.
     inner = torch.minimum(size, knee)
     return inner * (size - 0.5 * inner) / knee
