@@ -71,7 +71,6 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no features": (lambda: F.lateral_sharing([], GATES), r"at least one feature, got none"),
     "unlike features": (lambda: F.lateral_sharing([PAIR[0], PAIR[1][..., 1:]], GATES), r"features\[1\] \(1, 2, 2\)"),
-    "unlike dtypes": (lambda: F.lateral_sharing([PAIR[0], PAIR[1].half()], GATES), r"float32.*float16"),
     "gates": (lambda: F.lateral_sharing(PAIR, torch.zeros(3, 3)), r"\(2, 2\) or \(T,T,C\) = \(2, 2, 2\), got \(3, 3\)"),
     "pyramid": (lambda: F.semi_dense_up_skip([PYRAMID[0], PYRAMID[1][:, :1]], (4, 4)), r"features\[1\] \(1, 1, 4, 4\)"),
     "size": (lambda: F.semi_dense_up_skip(PYRAMID, (4, 0)), r"at least one pixel each, got \(4, 0\)"),

@@ -35,8 +35,9 @@ def image_maximum(target: Tensor, mask: Tensor | None) -> Tensor:
 
 def absolute(x: Tensor) -> Tensor:
     """|x|, whose slope at NaN is NaN, so that divergence shows in a gradient: that of torch.abs is 0 there."""
-    fixed = x.detach()
-    return x * torch.where(fixed.isnan(), fixed, fixed.sign())
+    lost = x.isnan()
+    # Only at NaN: infinity times 0 would be one more.
+    return x.abs() + torch.where(lost, x, 0) * torch.where(lost, x.detach(), 0)
 
 
 def image_sums(values: Tensor) -> Tensor:
