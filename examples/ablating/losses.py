@@ -54,7 +54,5 @@ class TrialLoss(nn.Module):
         total = self.depth_weight * self.depth(output.depth, batch["depth"])
         total = total + self.labels_weight * self.labels(output.semantics, batch["labels"])
         if self.gradient is not None:
-            total = total + self.gradient_weight * self.gradient(
-                output.depth, batch["depth"], labels=batch["labels"]
-            )
+            total = total + self.gradient_weight * self.gradient(output.depth, batch["depth"], labels=batch["labels"])
         return total

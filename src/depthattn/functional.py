@@ -13,9 +13,9 @@ from torch import Tensor
 
 from depthattn.ops import checks
 from depthattn.ops.backend import exporting, resolve
-from depthattn.ops.depth_aware import DEPTH_AWARE, DepthAwareOptions
+from depthattn.ops.depth_aware import DEPTH_AWARE
 from depthattn.ops.depth_aware import reference as depth_aware_reference
-from depthattn.ops.joint_gradient import JOINT_GRADIENT, JointGradientOptions
+from depthattn.ops.joint_gradient import JOINT_GRADIENT
 from depthattn.ops.joint_gradient import reference as joint_gradient_reference
 from depthattn.ops.lateral_sharing import shared
 from depthattn.ops.maps import upsampled

@@ -76,7 +76,10 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "size": (lambda: F.semi_dense_up_skip(PYRAMID, (4, 0)), r"at least one pixel each, got \(4, 0\)"),
     "size length": (lambda: F.semi_dense_up_skip(PYRAMID, (4,)), r"size as \(H, W\)"),
     "mode": (lambda: F.semi_dense_up_skip(PYRAMID, (4, 4), mode="area"), r"bilinear, nearest, got 'area'"),
-    "backend": (lambda: depthattn.use_backend("cuda").__enter__(), r"use_backend: expected one of auto, reference, cpu, triton"),
+    "backend": (
+        lambda: depthattn.use_backend("cuda").__enter__(),
+        r"use_backend: expected one of auto, reference, cpu, triton",
+    ),
     "loss option": (lambda: depthattn.DepthAwareLoss(distance="huber"), r"^DepthAwareLoss: expected distance"),
     "loss reduction": (lambda: depthattn.JointGradientLoss(reduction="avg"), r"^JointGradientLoss: expected reduction"),
     "loss gamma": (lambda: depthattn.SemanticFocalLoss(gamma=-1.0), r"^SemanticFocalLoss: expected a finite gamma"),
@@ -84,8 +87,14 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
 
 TYPE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "no tensor": (lambda: F.depth_aware_loss(1.0, MAP), r"pred as a torch\.Tensor, got float"),  # type: ignore[arg-type]
-    "integer depth": (lambda: F.depth_aware_loss(MAP, MAP.long()), r"target in float16.*got torch\.int64; pass target\.float\(\)"),
-    "float mask": (lambda: F.depth_aware_loss(MAP, MAP, mask=MAP), r"mask as a bool tensor.*got torch\.float32; pass mask\.bool\(\)"),
+    "integer depth": (
+        lambda: F.depth_aware_loss(MAP, MAP.long()),
+        r"target in float16.*got torch\.int64; pass target\.float\(\)",
+    ),
+    "float mask": (
+        lambda: F.depth_aware_loss(MAP, MAP, mask=MAP),
+        r"mask as a bool tensor.*got torch\.float32; pass mask\.bool\(\)",
+    ),
     "a mask for gradients": (
         lambda: F.joint_gradient_loss(MAP, MAP, MAP),
         r"^joint_gradient_loss: expected mask as a bool tensor",
@@ -100,7 +109,10 @@ TYPE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
         r"labels as integer class ids, got torch\.float32; pass labels\.long\(\), or semantics=",
     ),
     "several predictions": (lambda: F.depth_aware_loss([MAP, MAP], MAP), r"got list; for several predictions"),  # type: ignore[arg-type]
-    "float labels": (lambda: F.semantic_focal_loss(LOGITS, TARGET.float()), r"class ids, got torch\.float32; pass target\.long\(\)"),
+    "float labels": (
+        lambda: F.semantic_focal_loss(LOGITS, TARGET.float()),
+        r"class ids, got torch\.float32; pass target\.long\(\)",
+    ),
     "several logits": (
         lambda: F.semantic_focal_loss([LOGITS, LOGITS], TARGET),  # type: ignore[arg-type]
         r"logits as a torch\.Tensor, got list; for several predictions \(deep supervision\) add up",
@@ -142,7 +154,9 @@ def test_label_images_may_have_a_channel(reduction: str, options: dict[str, Any]
     assert torch.equal(F.semantic_focal_loss(logits, target[:, None], reduction=reduction, **options), wanted)
 
 
-@pytest.mark.parametrize("weight", [[0.1, 2, 3.5], (0.1, 2, 3.5), np.array([0.1, 2, 3.5])], ids=["list", "tuple", "NumPy"])
+@pytest.mark.parametrize(
+    "weight", [[0.1, 2, 3.5], (0.1, 2, 3.5), np.array([0.1, 2, 3.5])], ids=["list", "tuple", "NumPy"]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_weights_of_classes_may_be_numbers(weight: Any, dtype: torch.dtype) -> None:
     logits, target = torch.rand(2, 3, 4, 5, dtype=dtype), torch.randint(3, (2, 4, 5))

@@ -40,7 +40,8 @@ def test_values_and_gradients_are_those_of_the_formula(case: Case, dtype: torch.
         torch.testing.assert_close(ours.to(DOUBLE), wanted, **bound)
 
 
-# With a detached weight, or a turn at a part of the largest error, the gradient is not the slope of the value, on purpose.
+# With a detached weight, or a turn at a part of the largest error, the gradient is not the slope of the value, by
+# design.
 @by_name([case for case in CASES if "detach_weight" not in case.name and "berhu" not in case.name])
 def test_gradcheck(case: Case) -> None:
     inputs = case.inputs(DOUBLE)

@@ -164,7 +164,9 @@ def test_the_gradient_of_a_prediction_of_another_size() -> None:
 def test_class_windows_do_not_depend_on_the_numbering() -> None:
     pred, target = depth(*SIZE, seed=1), TARGET
     renamed = torch.where(LABELS == 3, 38, LABELS)
-    assert torch.equal(F.joint_gradient_loss(pred, target, labels=LABELS), F.joint_gradient_loss(pred, target, labels=renamed))
+    assert torch.equal(
+        F.joint_gradient_loss(pred, target, labels=LABELS), F.joint_gradient_loss(pred, target, labels=renamed)
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 2), (5, 2)], ids=str)

@@ -47,7 +47,9 @@ CALLS = {
 
 
 def test_every_operator_is_called() -> None:
-    names = {name.partition("::")[2] for name in torch._C._dispatch_get_all_op_names() if name.startswith("depthattn::")}
+    names = {
+        name.partition("::")[2] for name in torch._C._dispatch_get_all_op_names() if name.startswith("depthattn::")
+    }
     assert names == set(CALLS)
 
 

@@ -59,9 +59,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_eager(case: Case, name: str) -> None:
     inputs = case.inputs(torch.float64, requires_grad=False)
-    assert_same(
-        TRANSFORMS[name](_scalar(case.run), inputs), TRANSFORMS[name](_scalar(case.formula), inputs)
-    )
+    assert_same(TRANSFORMS[name](_scalar(case.run), inputs), TRANSFORMS[name](_scalar(case.formula), inputs))
 
 
 @pytest.mark.parametrize("case", ONE_OF_EACH, ids=[case.name for case in ONE_OF_EACH])

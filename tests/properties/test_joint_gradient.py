@@ -12,7 +12,6 @@ from tests.properties.search import (
     DepthMaps,
     close,
     depth_maps,
-    gradient,
     laid_out,
     layouts,
     order_of,

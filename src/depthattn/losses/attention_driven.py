@@ -69,8 +69,8 @@ class AttentionDrivenLoss(nn.Module):
     Raises:
         ValueError: if the three losses do not reduce alike, to scalars or per image, if those that are given differ in
             an option that they must share (``ignore_index`` of the two that see labels, ``upsample`` and
-            ``align_corners`` of the two that see depth), if the weights do not fit, or if both targets are missing; else
-            as the three losses do.
+            ``align_corners`` of the two that see depth), if the weights do not fit, or if both targets are missing;
+            else as the three losses do.
         TypeError: if an argument has the wrong type or dtype, or if a depth loss is of a class with a ``forward`` of
             its own.
 

@@ -18,7 +18,8 @@ class SemanticFocalLoss(nn.Module):
     with :math:`p` the softmax of the logits and :math:`w` the weights of the classes.
 
     Args:
-        weight: weight per class, (K,), a tensor or a sequence of numbers; a buffer, so it moves with ``.to()`` and is saved with the state.
+        weight: weight per class, (K,), a tensor or a sequence of numbers; a buffer, so it moves with ``.to()`` and is
+            saved with the state.
         gamma: how strongly well-classified pixels fade; 0 is cross entropy.
         ignore_index: the label of pixels that do not count.
         normalize_by: divide by the number of ``"pixels"`` that count or by the sum of their ``"weight"``.

@@ -11,6 +11,7 @@ from torch import Tensor
 from depthattn.metrics.base import ScoreMetric
 from depthattn.metrics.exact import sum_by_index, to_float32
 from depthattn.ops import checks
+from depthattn.ops.validation import validates
 
 
 class SegmentationMetrics(ScoreMetric):
@@ -82,7 +83,7 @@ class SegmentationMetrics(ScoreMetric):
         target = target.flatten().long()
         counted = (target != self.ignore_index) & (target >= 0) & (target < self.num_classes)
         named = (classes >= 0) & (classes < self.num_classes)
-        if checks.validates(target.device):
+        if validates(target.device):
             self._check_values("target", target, counted | (target == self.ignore_index))
             self._check_values("pred", classes, named | ~counted)
         # What does not count adds 0 to the first cell: no data-dependent shape, no stray address.
