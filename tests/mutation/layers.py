@@ -55,8 +55,6 @@ MUTANTS = (
     Mutant("semi_dense_up_skip/triton.py", "a bilinear tap reaches half as far",
            "reached = -(-2 * size // level_size)", "reached = -(-size // level_size)"),
     Mutant("semi_dense_up_skip/triton.py", "turns gather the same columns", "turn * LANES + tl", "tl"),
-    Mutant("library.py", "a second derivative reaches the wrong place",
-           "return towards_cotangents, towards_primals", "return towards_cotangents, towards_cotangents"),
     Mutant("triton_utils.py", "the last block of partial sums is dropped",
            "mask=start + lanes < blocks, other=0)", "mask=start + lanes < blocks - 1, other=0)"),
     Mutant("triton_utils.py", "the sign of 0 is 1",

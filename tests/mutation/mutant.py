@@ -76,6 +76,7 @@ _EVERY_KERNEL = ("tests/ops/test_contract.py", "tests/ops/test_accuracy.py", "te
 # Of files that several operations use.
 _SHARED = {
     "loss.py": _EVERY_KERNEL,
+    "reduce.py": _EVERY_KERNEL,
     "registration.py": (*_EVERY_KERNEL, "tests/ops/test_transforms.py"),
     "triton_utils.py": ("tests/ops/test_triton.py",),
     "native/maps.h": _EVERY_KERNEL,
