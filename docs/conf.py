@@ -37,7 +37,9 @@ nitpick_ignore_regex = [
     (
         "py:.*",
         r"(torch|torchmetrics|numpy|np|npt|collections|pathlib|os|matplotlib)\..*|Tensor|Path|Sequence|Mapping|Callable",
-    )
+    ),
+    # Bases that are no part of the public interface.
+    ("py:class", r"depthattn\.(metrics\.base\.ScoreMetric|models\.network\.SynergyNetwork)"),
 ]
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]

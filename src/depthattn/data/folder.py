@@ -26,7 +26,7 @@ _LOG = logging.getLogger("depthattn.data")
 
 
 class RGBDList(Dataset[Sample]):
-    """Frames from files: those that a list names, those of folders (:meth:`from_folder`), or any (:meth:`from_frames`).
+    """Frames from files: those that a list names, those of folders (``from_folder``), or any (``from_frames``).
 
     Each line of the list is ``image depth``, with labels, a focal length or both behind them, as in the lists of BTS
     and Marigold and in the csv files around NYU: separated by commas, tabs or blanks, names with blanks in double

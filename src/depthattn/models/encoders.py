@@ -23,8 +23,9 @@ class Encoder(nn.Module):
     Attributes:
         channels: channels of each map.
         reductions: stride of each map relative to the image, None where it is not known.
-        mean, std: of the red, green and blue of the images it wants: SynergyNet gives it (image - mean) / std. Numbers
-            and not buffers, so that no way of building or loading a network can forget them. ImageNet's by default.
+        mean: of the red, green and blue of the images it expects: SynergyNet gives it (image - mean) / std. A number
+            and not a buffer, so that no way of building or loading a network can forget it. ImageNet's by default.
+        std: their deviation, likewise.
         left_out: top-level names in a file of its published weights that it has no part for, such as the classifier's;
             None stands for all that it has no child of.
 
