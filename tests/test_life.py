@@ -47,7 +47,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Tensor]]] = {
     ),
     "joint_gradient": (
         lambda: depthattn.JointGradientLoss(semantic_weight=0.5),
-        lambda loss: loss(PRED, TARGET, LABELS),
+        lambda loss: loss(PRED, TARGET, labels=LABELS),
     ),
     "semantic_focal": (
         lambda: depthattn.SemanticFocalLoss(weight=torch.tensor([1.0, 2, 0.5, 1]), gamma=1.5),

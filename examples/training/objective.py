@@ -57,5 +57,7 @@ class TrainingStep(nn.Module):
 
     def _run(self, image: Tensor, depth: Tensor, labels: Tensor) -> tuple[SynergyOutput, AttentionDrivenLosses]:
         output = self.model(image.contiguous(memory_format=torch.channels_last))
-        losses = self.loss(output.depth, output.semantics, depth, labels)
+        # A network for depth alone has one class, which nothing is labelled with.
+        labelled = labels if output.semantics.shape[1] > 1 else None
+        losses = self.loss(output.depth, output.semantics, depth, labelled)
         return output, AttentionDrivenLosses(*(loss.mean() for loss in losses))

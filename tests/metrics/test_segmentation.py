@@ -149,7 +149,7 @@ def test_labels_out_of_range(stray: int) -> None:
 
 def test_stray_labels_are_left_out_where_values_are_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on an accelerator: never an address, never a count."""
-    monkeypatch.setattr("depthattn.ops.checks.validates", lambda device: False)
+    monkeypatch.setattr("depthattn.metrics.segmentation.validates", lambda device: False)
     metrics = SegmentationMetrics(3)
     metrics.update(torch.tensor([[0, 1, 2, 9, -4]]), torch.tensor([[0, 50, -7, 1, 2]]))
     assert metrics.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]

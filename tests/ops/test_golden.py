@@ -154,7 +154,7 @@ def test_depth_losses_on_a_prediction_of_another_size(
 def test_the_gradient_of_a_prediction_of_another_size() -> None:
     def loss(small: Tensor) -> Tensor:
         aware = F.depth_aware_loss(small, TARGET, upsample="bilinear", reduction="per_image")
-        return aware + F.joint_gradient_loss(small, TARGET, LABELS, upsample="bilinear", reduction="per_image")
+        return aware + F.joint_gradient_loss(small, TARGET, labels=LABELS, upsample="bilinear", reduction="per_image")
 
     small = depth(2, 4, 5, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(loss, small)

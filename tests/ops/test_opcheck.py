@@ -29,6 +29,7 @@ NOTHING = random(0, seed=1)
 WEIGHTS = random(3, seed=12)
 
 CALLS = {
+    "checked_labels": (FOCAL_TARGET, 5, -100),
     "depth_aware": (PRED, TARGET, MASK, *DEPTH, False, "cpu"),
     "depth_aware_backward": (SCALES[:1], PRED, TARGET, MASK, STATE, *DEPTH, [True], "cpu"),
     "joint_gradient": (PRED, TARGET, MASK, LABELS, None, *GRADIENTS, False, "cpu"),
@@ -50,7 +51,8 @@ def test_every_operator_is_called() -> None:
     names = {
         name.partition("::")[2] for name in torch._C._dispatch_get_all_op_names() if name.startswith("depthattn::")
     }
-    assert names == set(CALLS)
+    # Registered by the test of a page, where it ran before.
+    assert names - {"log_cosh", "log_cosh_backward"} == set(CALLS)
 
 
 @pytest.mark.parametrize("name", CALLS)

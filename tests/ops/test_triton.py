@@ -295,7 +295,7 @@ def test_empty_inputs() -> None:
         assert loss.item() == 0
         assert torch.autograd.grad(loss, maps)[0].shape == shape
         labels = torch.zeros(shape, dtype=torch.int64)
-        assert F.joint_gradient_loss(torch.ones(shape), torch.ones(shape), labels).item() == 0
+        assert F.joint_gradient_loss(torch.ones(shape), torch.ones(shape), labels=labels).item() == 0
         assert F.semantic_focal_loss(torch.ones(shape[0], 3, *shape[1:]), labels).item() == 0
     features = [torch.ones(0, 3, 4, requires_grad=True) for _ in range(2)]
     gates = torch.ones(2, 2, requires_grad=True)

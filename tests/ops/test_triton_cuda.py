@@ -51,8 +51,11 @@ def losses(device: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Ten
             lambda p: F.depth_aware_loss(p, target, mask=mask, distance="l1", log_offset=0.0, max_depth=5.0),
             (pred.transpose(1, 2).contiguous().transpose(1, 2),),
         ),
-        "joint_gradient": (lambda p, s: F.joint_gradient_loss(p, target, s, reduction="per_image"), (pred, semantics)),
-        "joint_gradient-labels": (lambda p: F.joint_gradient_loss(p, target, classes, mask=mask), (pred,)),
+        "joint_gradient": (
+            lambda p, s: F.joint_gradient_loss(p, target, semantics=s, reduction="per_image"),
+            (pred, semantics),
+        ),
+        "joint_gradient-labels": (lambda p: F.joint_gradient_loss(p, target, mask, labels=classes), (pred,)),
         "attention_driven": (lambda p, z: attention(p, z, target, classes, mask).total, (pred, scores)),
         "semantic_focal": (lambda z: F.semantic_focal_loss(z, labels, reduction="per_image"), (logits,)),
         "semantic_focal-last": (lambda z: F.semantic_focal_loss(z, labels, weight=weight, gamma=0.5), (last,)),

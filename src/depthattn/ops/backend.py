@@ -137,6 +137,9 @@ def show_config() -> str:
     Returns:
         The text that it prints.
 
+    Raises:
+        Nothing: what keeps a backend from running is a part of the text.
+
     Example:
         >>> import depthattn
         >>> text = depthattn.show_config()  # doctest: +ELLIPSIS

@@ -112,7 +112,7 @@ class LossOperation:
         implementation = load(self.name, backend)
         sums, counts, state, kept = implementation.forward(*tensors, options, scales_for if keep else None)
         loss, terms, divisors = self._reduced(sums, counts, weights, options, dtype)
-        return loss, terms, divisors, state, sums.new_empty(0) if kept is None else kept
+        return loss, terms, divisors, state, tensors[0].new_empty(0) if kept is None else kept
 
     def _reduced(
         self, sums: Tensor, counts: Tensor, weights: Sequence[Weight], options: Any, dtype: torch.dtype
@@ -143,7 +143,7 @@ class LossOperation:
         sums, counts = self.terms(*tensors, state, options)
         weights = self.weights(tensors, options)
         loss, terms, divisors = self._reduced(sums, counts, weights, options, self.dtype(*tensors))
-        return loss, terms.detach(), divisors, state, sums.new_empty(0)
+        return loss, terms.detach(), divisors, state, tensors[0].new_empty(0)
 
     def _forward_formula(self, *arguments: Any) -> tuple[Tensor, ...]:
         tensors, options, _ = self._split(arguments)

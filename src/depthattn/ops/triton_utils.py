@@ -117,6 +117,9 @@ def _fold_kernel(partials, totals, blocks, MAXIMUM: tl.constexpr, BLOCK: tl.cons
             part = tl.load(row + start + lanes, mask=start + lanes < blocks, other=0).to(total.dtype)
             total = tl.maximum(total, part) if MAXIMUM else total + part
         result = tl.max(total) if MAXIMUM else tl.sum(total)
+        if totals[i].dtype.element_ty == tl.bfloat16:
+            # From there alone the interpreter converts to bfloat16.
+            result = result.to(tl.float32)
         tl.store(totals[i] + image, result.to(totals[i].dtype.element_ty))
 
 
