@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 
 import pytest
 
@@ -46,7 +47,7 @@ print(depthattn.show_config())
     ],
 )
 def test_versions_of_triton(version: str | None, obstacle: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: ModuleSpec(name, None))
     monkeypatch.setattr(backend.importlib.metadata, "version", lambda name: version)
     assert backend._triton_obstacle() == obstacle
 
@@ -56,6 +57,6 @@ def test_broken_metadata_of_triton_is_an_obstacle(error: Exception, monkeypatch:
     def fail(name: str) -> str:
         raise error
 
-    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: ModuleSpec(name, None))
     monkeypatch.setattr(backend.importlib.metadata, "version", fail)
     assert backend._triton_obstacle() == f"triton cannot be asked for its version: {type(error).__name__}"

@@ -20,6 +20,8 @@ from tests.files.damage import Random, pick
 from tests.files.kind import Kind, Payload, spoils
 from tests.files.network_files import make_checkpoint, spoil_tensors, tiny_network
 
+from depthattn.data import SyntheticRooms
+
 
 def _make_options(folder: Path) -> None:
     from training.settings import parse
@@ -84,7 +86,9 @@ def _train(folder: Path, *options: str) -> None:
 
     AcceleratorState._reset_state(reset_partial_state=True)
     with mock.patch("training.app.build_model", tiny_trained):
-        main([*TINY, "--train-frames", "2", "--val-frames", "1", "--output", str(folder / "run"), *options])
+        status = main([*TINY, "--train-frames", "2", "--val-frames", "1", "--output", str(folder / "run"), *options])
+    if status:
+        raise SystemExit(status)
 
 
 def _make_state(folder: Path) -> None:
@@ -141,11 +145,15 @@ def _spoil_npy_header(path: Path, random: Random) -> None:
 
 
 def _read_predictions(folder: Path) -> None:
+    from evaluation.pairing import FrameName
     from evaluation.predictors import FilePredictor
+    from evaluation.truth import Truth
 
+    frames = [FrameName(f"frame {index}", (Path("images", f"{index}.png"),)) for index in range(2)]
+    truth = Truth("rooms", SyntheticRooms(2), 2, (), frames)
     names: Sequence[str] = ("all.npy", "all.mat", "all73.mat", "each")
     for name in names:
-        predictor = FilePredictor(folder / name, 2, 1.0)
+        predictor = FilePredictor(folder / name, truth, 1.0, in_order=False)
         for index in range(2):
             predictor(index, None)  # type: ignore[arg-type]  # it reads files whatever the frame
 

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import torch
@@ -27,9 +28,9 @@ _selected = "auto"
 def _triton_obstacle() -> str | None:
     """What keeps the Triton kernels from being compiled here, if anything does."""
     try:
-        found = importlib.util.find_spec("triton") is not None
+        # A stand-in that somebody put into sys.modules may have anything for its spec.
+        found = isinstance(importlib.util.find_spec("triton"), ModuleSpec)
     except Exception:
-        # A stand-in that somebody put into sys.modules.
         found = False
     if not found:
         return "triton is not installed"
