@@ -24,7 +24,7 @@ class Network(nn.Module):
 
     def __init__(self, activation: nn.Module) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5), nn.ELU())
+        self.features = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1, bias=False), nn.BatchNorm2d(5), nn.ELU())
         self.depth, self.logits = nn.Conv2d(5, 1, 1), nn.Conv2d(5, 4, 1)
         self.activation = activation
 

@@ -40,10 +40,12 @@ def class_windows(labels: Tensor, ignore_index: int) -> Tensor:
 
 def covered(windows: Tensor, shape: torch.Size) -> Tensor:
     """True at the pixels of a map of this shape that some window uses: (B,H-2,W-2) -> (B,H,W)."""
-    rows = pad(windows, (0, 0, 2, 0)) | pad(windows, (0, 0, 1, 1)) | pad(windows, (0, 0, 0, 2))
-    pixels = pad(rows, (2, 0)) | pad(rows, (1, 1)) | pad(rows, (0, 2))
+    # By sums: the code that torch.compile makes for CPUs of padded bools does not compile (PyTorch 2.13).
+    counts = windows.float()
+    rows = pad(counts, (0, 0, 2, 0)) + pad(counts, (0, 0, 1, 1)) + pad(counts, (0, 0, 0, 2))
+    pixels = pad(rows, (2, 0)) + pad(rows, (1, 1)) + pad(rows, (0, 2))
     # A map smaller than a window has no windows, but they are padded by two all the same.
-    return pixels[:, : shape[1], : shape[2]]
+    return pixels[:, : shape[1], : shape[2]] > 0
 
 
 def term(difference: Tensor, windows: Tensor) -> Tensor:
