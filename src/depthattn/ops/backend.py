@@ -139,7 +139,7 @@ def show_config() -> str:
         The text that it prints.
 
     Raises:
-        Nothing: what keeps a backend from running is a part of the text.
+        OSError: if standard output cannot be written to. What keeps a backend from running is a part of the text.
 
     Example:
         >>> import depthattn
