@@ -162,7 +162,7 @@ def test_stray_labels_are_left_out_where_values_are_not_checked(monkeypatch: pyt
         (torch.rand(1, 3, 1, 1), torch.zeros(1, 2, 2).long(), ValueError, r"got torch.float32 \(1, 3, 1, 1\)"),
         (torch.rand(1, 2, 2), torch.zeros(1, 2, 2).long(), ValueError, r"got torch.float32 \(1, 2, 2\)"),
         (torch.zeros(1, 2).long(), torch.zeros(1, 2, 2).long(), ValueError, r"got torch.int64 \(1, 2\)"),
-        (torch.rand(1, 3, 2, 2), torch.zeros(1, 2, 2), TypeError, "expected target as an integer tensor"),
+        (torch.rand(1, 3, 2, 2), torch.zeros(1, 2, 2), TypeError, "expected target as integer class ids"),
     ],
 )
 def test_shapes_and_dtypes_that_do_not_fit(pred: Tensor, target: Tensor, error: type[Exception], reason: str) -> None:

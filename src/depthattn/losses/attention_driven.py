@@ -201,6 +201,7 @@ class AttentionDrivenLoss(nn.Module):
         if labels is not None:
             labels = checks.label_maps(name, "label_target", labels, target)
         pred = upsampled(pred, target, first.upsample, first.align_corners)
+        weights = weights.to(compute_dtype(pred, target))
         each = torch.stack((weights[0], weights[1], second.semantic_weight * weights[1]))
         if labels is None:
             each = each[:2]
@@ -214,7 +215,7 @@ class AttentionDrivenLoss(nn.Module):
             depth_aware_reduction=first.reduction,
             joint_gradient_reduction=second.reduction,
         )
-        tensors = pred, target, mask, labels, each.to(compute_dtype(pred, target))
+        tensors = pred, target, mask, labels, each
         total, terms = ATTENTION_DEPTH(tensors, options, resolve(pred.device))
         gradients = terms[1] if labels is None else terms[1] + second.semantic_weight * terms[2]
         return total, terms[0], gradients
