@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.attention_depth import AttentionDepthOptions
-from depthattn.ops.depth_aware.cpu import Options, keeps_gradient, state_of
+from depthattn.ops.depth_aware.cpu import Options, state_of
 from depthattn.ops.joint_gradient.cpu import Maps, counts_of
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.native import View, library, view
+from depthattn.ops.native import View, keeps_gradient, library, view
 
 __all__ = ["backward", "forward", "keeps_gradient"]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from depthattn.ops.depth_aware import DepthAwareOptions
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.native import View, library, view
+from depthattn.ops.native import View, keeps_gradient, library, view
 
 DISTANCES = {"smooth_l1": 0, "l1": 1, "l2": 2, "berhu": 3}
 
@@ -40,11 +40,6 @@ class _LargestArguments(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("batch", "height", "width")),
         *((name, ctypes.c_void_p) for name in ("targets", "errors")),
     )
-
-
-def keeps_gradient(pred: Tensor, *_: object) -> bool:
-    """Half precision would be rounded twice."""
-    return pred.dtype in (torch.float32, torch.float64)
 
 
 def state_of(pred: Tensor, target: Tensor, mask: Tensor | None, options: Any) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.joint_gradient import JointGradientOptions, dtype_of
-from depthattn.ops.native import View, library, view
+from depthattn.ops.native import View, keeps_gradient, library, view
 
 
 class Maps(ctypes.Structure):
@@ -37,11 +37,6 @@ class _Arguments(ctypes.Structure):
 
 class _CountArguments(ctypes.Structure):
     _fields_ = (("maps", Maps), ("counts", ctypes.c_void_p))
-
-
-def keeps_gradient(pred: Tensor, *_: object) -> bool:
-    """Half precision would be rounded twice."""
-    return pred.dtype in (torch.float32, torch.float64)
 
 
 def counts_of(maps: Maps, target: Tensor, *, wide: bool) -> Tensor:

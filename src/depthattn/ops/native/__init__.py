@@ -62,6 +62,11 @@ def torch_library() -> Path:
     return Path(torch.__file__).parent / "lib" / name
 
 
+def keeps_gradient(first: Tensor, *_: object) -> bool:
+    """Whether the kernels of a loss write the gradient already forward: half precision would be rounded twice."""
+    return first.dtype in (torch.float32, torch.float64)
+
+
 class Library:
     """The loaded library: its kernels for the instruction set in use."""
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.native import View, library, view
+from depthattn.ops.native import View, keeps_gradient, library, view
 from depthattn.ops.semantic_focal import SemanticFocalOptions, reference
 from depthattn.ops.semantic_focal.labels import refuse
 
@@ -31,11 +31,6 @@ class _Arguments(ctypes.Structure):
         *((name, View) for name in ("scales", "gradient")),
         *((name, ctypes.c_void_p) for name in ("sums", "counts", "wrong")),
     )
-
-
-def keeps_gradient(logits: Tensor, *_: object) -> bool:
-    """Half precision would be rounded twice."""
-    return logits.dtype in (torch.float32, torch.float64)
 
 
 def forward(

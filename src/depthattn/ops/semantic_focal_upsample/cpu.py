@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.native import View, library, view
-from depthattn.ops.semantic_focal.cpu import Options, keeps_gradient, sums_of
+from depthattn.ops.native import View, keeps_gradient, library, view
+from depthattn.ops.semantic_focal.cpu import Options, sums_of
 from depthattn.ops.semantic_focal_upsample import SemanticFocalUpsampleOptions, reference
 
 __all__ = ["backward", "forward", "keeps_gradient"]
