@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import gather_object, set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -103,7 +102,9 @@ class Engine:
         self.steps = 0
         self.steps_per_epoch = self.batches.steps
         self.total_steps = settings.epochs * self.steps_per_epoch
-        self._sums = torch.zeros(len(LOSSES), dtype=torch.float64, device=accelerator.device)
+        # On the host, in double precision, which not every accelerator has.
+        self._sums = torch.zeros(len(LOSSES), dtype=torch.float64)
+        self._unread: list[Tensor] = []
         self._read_every = 1 if accelerator.device.type == "cpu" else _STEPS_PER_READ
 
     @property
@@ -142,6 +143,7 @@ class Engine:
         self.batches.first_step = self.steps - (epoch - 1) * self.steps_per_epoch
         if self.batches.first_step == 0:
             self._sums.zero_()
+            self._unread.clear()
         frames = self._on_device(self.loader) if len(self.batches) else iter(())
         losses: dict[str, float] = {}
         gradient, stop = math.nan, False
@@ -161,16 +163,23 @@ class Engine:
             if self._average is not None:
                 self._average.update_parameters(self.net)
             self.optimizer.zero_grad()
-            self._sums += values
+            self._unread.append(values)
             self.steps += 1
             on_step(StepReport(losses, gradient, self.batches.frames_per_step, data_seconds, read, stop))
-        means = self.accelerator.reduce(self._sums / self.steps_per_epoch, "mean")
-        return dict(zip(LOSSES, means.tolist(), strict=True))
+        return {name: total / self.steps_per_epoch for name, total in self._loss_sums().items()}
+
+    def _loss_sums(self) -> dict[str, float]:
+        """Losses added over the steps of this epoch, means over all processes; to be called by all of them."""
+        if self._unread:
+            self._sums += torch.stack(self._unread).cpu().double().sum(0)
+            self._unread.clear()
+        sums = torch.tensor(gather_object([self._sums.tolist()]), dtype=torch.float64)
+        return dict(zip(LOSSES, sums.mean(0).tolist(), strict=True))
 
     def _accumulate(self, frames: Iterator[Sample]) -> tuple[Tensor, Tensor, float]:
         """Gradients of one step: this process' mean losses, the norm of the joint gradient, and the wait for data."""
         count = self.batches.accumulate
-        values = torch.zeros_like(self._sums)
+        values = torch.zeros(len(LOSSES), device=self.accelerator.device)
         waited = 0.0
         for index in range(count):
             started = time.monotonic()
@@ -181,7 +190,7 @@ class Engine:
             with alone:
                 _, losses = self._joint(batch["image"], batch["depth"], batch["labels"])
                 self.accelerator.backward(losses.total / count)
-            values += torch.stack([part.detach().double() for part in losses]) / count
+            values += torch.stack([part.detach().float() for part in losses]) / count
         norm = self.accelerator.clip_grad_norm_(self._step.parameters(), _LARGEST_GRADIENT)
         return values, norm, waited
 
@@ -197,18 +206,20 @@ class Engine:
         device = self.accelerator.device
         depth_scores = DepthMetrics(max_depth=self.settings.max_depth).to(device)
         label_scores = SegmentationMetrics(max(self.num_classes, 1)).to(device)
-        sums: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64, device=device))
+        values, sizes = [torch.zeros(len(LOSSES), device=device)], [0]
         for batch in self._on_device(batches):
             # Not the joint module: it would wait for the other processes, which may have fewer batches.
-            output, losses = scored(batch["image"], batch["depth"], batch["labels"])
-            for name, value in zip(LOSSES, losses, strict=True):
-                sums[name] += value.double() * len(batch["image"])
-            sums["frames"] += len(batch["image"])
+            with self.accelerator.autocast():
+                output, losses = scored(batch["image"], batch["depth"], batch["labels"])
+            values.append(torch.stack([part.float() for part in losses]))
+            sizes.append(len(batch["image"]))
             depth_scores.update(output.depth, batch["depth"])
             label_scores.update(output.semantics, batch["labels"])
             if self.accelerator.num_processes == 1 and stop_requested():
                 return None
-        totals = self.accelerator.reduce(torch.stack([sums[name] for name in (*LOSSES, "frames")]), "sum")
+        weights = torch.tensor(sizes, dtype=torch.float64)
+        sums = weights @ torch.stack(values).cpu().double()
+        totals = torch.tensor(gather_object([[*sums.tolist(), sum(sizes)]]), dtype=torch.float64).sum(0)
         means = dict(zip(LOSSES, (totals[:-1] / totals[-1]).tolist(), strict=True))
         scores = {**depth_scores.compute(), **label_scores.compute()}
         # An epoch is a row of numbers: the IoU of each class is left out.
@@ -248,7 +259,7 @@ class Engine:
         return {
             "step": self.steps,
             "frames_per_step": self.batches.frames_per_step,
-            "loss_sums": dict(zip(LOSSES, self.accelerator.reduce(self._sums, "mean").tolist(), strict=True)),
+            "loss_sums": self._loss_sums(),
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
 

@@ -17,7 +17,8 @@ def read_labels(address, inside, classes, ignore_index):
     """Labels, -1 where they do not name a class or are ignored, so that nothing else is ever an address."""
     y = tl.load(address, mask=inside, other=0).to(tl.int64)
     valid = inside & (y >= 0) & (y < classes) & (y != ignore_index)
-    return tl.where(valid, y, -1)
+    # Compared with each class: numbers half as wide take half of the registers.
+    return tl.where(valid, y, -1).to(tl.int32)
 
 
 @triton.jit
