@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -63,11 +64,15 @@ napoleon_use_ivar = True
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"depthattn {version}"
+html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
+# Where the site stands, with a slash at its end: other sites show the picture in links to it only by a full address.
+html_baseurl = os.environ.get("DOCS_URL", "")
+html_context = {"opengraph_picture": f"{html_baseurl}_static/opengraph.png"}
 pygments_style = "friendly"
 pygments_dark_style = "native"
 

@@ -46,4 +46,8 @@ axes.set(
     ylim=(0, 0.62),
 )
 axes.legend(loc="upper left")
+figure.set_label(
+    "Four lines of gradient over true depth. Averaged, then weighted: flat at 0.23 where detached, falling from "
+    "0.33 at 1.1 m to 0.23 otherwise. Weighted pixel by pixel: least near 2 m and rising to 0.42 at 8 m."
+)
 plt.show()

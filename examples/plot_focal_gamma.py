@@ -29,4 +29,9 @@ values.legend()
 slopes.set(
     title="Pull on the true class's logit", xlabel="predicted probability of the true class", ylabel="−∂loss/∂logit"
 )
+figure.set_label(
+    "Two charts over the predicted probability of the true class, a line for each gamma. Above, the loss: the "
+    "larger gamma is, the lower the line, and the earlier it is 0. Below, the pull: for large gamma higher than "
+    "cross entropy's below 0.2, and near 0 from 0.6 on."
+)
 plt.show()

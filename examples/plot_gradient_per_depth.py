@@ -2,10 +2,10 @@
 How hard a pixel pulls, by depth
 ================================
 
-Every pixel is predicted 20 % too short. The figure shows the size of the loss's gradient at a pixel, were it alone, by
-its true depth: how hard it pulls on the network. Plain smooth L1 pulls no harder at 10 m than at 5; a scale-invariant
-logarithmic loss even lets go of far pixels. The depth-aware loss pulls harder the farther a pixel is, beyond the bend
-of smooth L1 too; ``detach_weight=True`` leaves out the slope of lambda.
+Every pixel is predicted 20 % too short. The figure shows the gradient of each loss at a pixel, which is how hard the
+pixel pulls on the network, by true depth and divided by that at 1 m. Smooth L1 pulls no harder at 10 m than at 5. A
+scale-invariant logarithmic loss (SiLog) pulls less the farther a pixel is. The depth-aware loss pulls harder all the
+way; ``detach_weight=True`` leaves out the slope of lambda.
 """
 
 import matplotlib.pyplot as plt
@@ -30,12 +30,25 @@ losses = {
     "smooth L1": lambda d: smooth_l1_loss(d, truth, reduction="sum"),
     "SiLog": lambda d: truth.numel() * silog(d, truth),
 }
+at_one_metre = (truth[0] - 1).abs().argmin()
 figure, axes = plt.subplots(figsize=(5.6, 4.4))
-for name, loss in losses.items():
+for (name, loss), dashes in zip(losses.items(), ("-", "--", "-.", ":")):
     prediction = (0.8 * truth).requires_grad_()
     (slope,) = torch.autograd.grad(loss(prediction), prediction)
-    axes.plot(truth[0], slope[0].abs(), label=name, linestyle="--" if name == "SiLog" else "-")
-axes.set(title="Gradient at a pixel predicted 20 % short", xlabel="true depth (m)", ylabel="|∂loss/∂d| per pixel (1/m)")
-axes.set_ylim(bottom=0)
-axes.legend(loc="lower right", bbox_to_anchor=(1, 0.08))
+    relative = slope[0] / slope[0, at_one_metre]
+    axes.plot(truth[0], relative, dashes, label=name)
+    print(f"{name}: at 10 m {relative[-1]:.2g} times the gradient at 1 m")
+axes.set(
+    title="Gradient at a pixel predicted 20 % short",
+    xlabel="true depth (m)",
+    ylabel="|∂loss/∂d|, relative to 1 m",
+    yscale="log",
+    ylim=(0.05, 200),
+)
+axes.yaxis.set_major_formatter("{x:g}")
+axes.legend(loc="upper left")
+figure.set_label(
+    "Four lines from 0.5 to 10 m, all 1 at 1 m. Depth-aware, with and without detach_weight, rises to 17 and 22 "
+    "at 10 m; smooth L1 rises to 5 at 5 m and stays there; SiLog falls from 2 at 0.5 m to 0.1."
+)
 plt.show()

@@ -2,38 +2,42 @@
 How far one pixel of the up-skip sees
 =====================================
 
-The semi-dense up-skip adds every level of a decoder to its last one. These are the gradients of one output pixel, the
-centre, towards the features of each level, drawn at the size of the output: what the pixel looks at. The finest level
-gives it a few pixels of its own neighbourhood, the coarsest a twelfth of the picture, in one step and without a layer
-in between.
+The semi-dense up-skip adds every level of a decoder to its last one. Each frame holds the features of one level that
+the pixel in the middle of the output depends on: those with a gradient. The finest level shows it a few pixels of its
+own neighbourhood, the coarsest a twelfth of the picture, in one step and without a layer in between.
 """
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.patches import Rectangle
 
 from depthattn import SemiDenseUpSkip
+from depthattn.data import SyntheticRooms
 
 torch.manual_seed(0)
 height, width = 96, 128
-levels = [torch.randn(1, 16, height // s, width // s, requires_grad=True) for s in (16, 8, 4, 2)]
-levels.append(torch.randn(1, 16, height, width, requires_grad=True))
+strides = (16, 8, 4, 2, 1)
+levels = [torch.randn(1, 16, height // s, width // s, requires_grad=True) for s in strides]
 skip = SemiDenseUpSkip([16] * len(levels), out_channels=16)
 output = skip(levels)
 slopes = torch.autograd.grad(output[..., height // 2, width // 2].sum(), levels)
 
-figure, grid = plt.subplots(3, 2, figsize=(5.6, 6.8))
-for axes, slope in zip(grid.flat, slopes):
-    reach = slope[0].norm(dim=0)
-    seen = (reach > 0).float().mean().item()
-    axes.imshow(reach / reach.max(), cmap="magma", vmin=0, vmax=1, extent=(0, width, height, 0))
-    rows, columns = reach.shape
-    axes.set(title=f"{rows} × {columns}: sees {seen:.1%}", xticks=[], yticks=[])
-    axes.grid(False)
-axes = grid.flat[-1]
-shares = [(slope != 0).float().mean().item() for slope in slopes]
-axes.bar(range(len(shares)), [100 * share for share in shares], color="#0b84c6")
-axes.set(title="Seen, by level", ylabel="% of the picture", yscale="log", xticks=range(len(shares)))
-axes.set_xticklabels(["1/16", "1/8", "1/4", "1/2", "1"], fontsize=9)
-axes.set_xlabel("resolution of the level")
-axes.yaxis.set_major_formatter("{x:g}")
+figure, (picture, shares) = plt.subplots(2, 1, figsize=(5.6, 6.8), height_ratios=(3, 2))
+picture.imshow(SyntheticRooms(1, size=(height, width))[0]["image"].permute(1, 2, 0), extent=(0, width, height, 0))
+for index, (stride, slope) in enumerate(zip(strides, slopes)):
+    seen = slope[0].ne(0).any(dim=0)
+    rows, columns = (part.nonzero()[[0, -1], 0] for part in (seen.any(dim=1), seen.any(dim=0)))
+    corner, far = (stride * torch.stack([columns[i], rows[i]]) for i in (0, 1))
+    picture.add_patch(Rectangle(corner, *(far - corner + stride), fill=False, edgecolor=f"C{index}", linewidth=2.5))
+    shares.plot(100 * seen.float().mean(), f"1/{stride}", "o", color=f"C{index}", markersize=9)
+picture.set(title="What the middle pixel sees of each level", xticks=[], yticks=[])
+picture.spines[:].set_visible(False)
+picture.grid(False)
+shares.set(xlabel="% of the picture that is seen", ylabel="resolution of the level", xscale="log", xlim=(0.03, 20))
+shares.xaxis.set_major_formatter("{x:g}")
+shares.invert_yaxis()
+figure.set_label(
+    "A room with five nested squares around its middle, from a third of its height to three pixels. Below, a dot "
+    "for each level: from 8 % of the picture at 1/16 of the resolution to 0.1 % at full resolution."
+)
 plt.show()

@@ -1,7 +1,7 @@
 """Pictures drawn by the code that a page shows.
 
-``{drawn}`` runs the Python blocks above it, top to bottom in one namespace as a reader would, and shows the figures
-that they leave open.
+``{drawn}`` runs the Python blocks above it, top to bottom in one namespace as a reader would, and shows the figure that
+they leave open. Its content says what is seen on it, to who cannot see it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import figures
 import matplotlib.pyplot as plt
 import torch
 from docutils import nodes
+from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
@@ -25,7 +26,9 @@ _FOLDER = Path("_build", "drawn")
 
 
 class Drawn(SphinxDirective):
-    """The directive; it has neither arguments nor content."""
+    """The directive; its content is the text for who cannot see the figure."""
+
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
         page = self.env.docname
@@ -43,23 +46,22 @@ class Drawn(SphinxDirective):
             except Exception as error:
                 raise ExtensionError(f"{page}.md: code above line {self.lineno}: {error!r}", error) from error
         state["blocks"] = len(blocks)
-        if not plt.get_fignums():
+        if len(plt.get_fignums()) != 1 or not self.content:
             raise ExtensionError(
-                f"{page}.md, line {self.lineno}: expected code above that leaves a figure open, got none"
+                f"{page}.md, line {self.lineno}: expected code above that leaves one figure open, and a text that says "
+                f"what is seen on it, got {len(plt.get_fignums())} figures and {len(self.content)} lines"
             )
-        return [image for number in plt.get_fignums() for image in self._images(number, state)]
+        return [self._image(plt.gcf(), state)]
 
-    def _images(self, number: int, state: dict[str, Any]) -> list[nodes.Node]:
+    def _image(self, figure: Figure, state: dict[str, Any]) -> nodes.Node:
         root, page = Path(self.env.srcdir), self.env.docname
         state["figures"] += 1
         path = root / _FOLDER / f"{page.replace('/', '-')}-{state['figures']}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pictures, text = figures.save(plt.figure(number), path, f"{page}.md")
-        plt.close(number)
-        return [
-            nodes.image(uri=f"/{image.relative_to(root).as_posix()}", alt=text, classes=["figure", theme])
-            for image, theme in pictures
-        ]
+        figure.set_label(" ".join(self.content))
+        text = figures.save(figure, path, f"{page}.md")
+        plt.close(figure)
+        return nodes.image(uri=f"/{path.relative_to(root).as_posix()}", alt=text, classes=["figure"])
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -1,7 +1,16 @@
-"""The figures of the site: one look, saved once for light pages and once for dark ones."""
+"""The figures of the site: one look, saved once for light pages and once for dark ones.
+
+A picture ``NAME.png`` with a ``NAME_dark.png`` beside it is replaced by that on dark pages. The command
+
+    python docs/_ext/figures.py SCRIPT.py NAME.png
+
+writes both of the figure that a script draws.
+"""
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +54,10 @@ _STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 2.0,
     "image.interpolation": "nearest",
-    # Of Okabe and Ito, those that stand out from white and from black.
-    "axes.prop_cycle": mpl.cycler(color=["#0b84c6", "#d9680f", "#0a9f78", "#c46aa4", "#b8860b", "#7a6ff0"]),
+    # Of Okabe and Ito, those that stand out from white and from black, and as many again as eight lines need.
+    "axes.prop_cycle": mpl.cycler(
+        color=["#0b84c6", "#d9680f", "#0a9f78", "#c46aa4", "#b8860b", "#7a6ff0", "#d2203c", "#7f868d"]
+    ),
 }
 _PIXELS_PER_INCH = 200
 _COLOURS = ("color", "edgecolor", "facecolor", "markeredgecolor", "markerfacecolor")
@@ -59,58 +70,64 @@ def reset(gallery_conf: dict[str, Any] | None = None, name: str = "") -> None:
 
 
 def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
-    """Save the open figures in both looks and return the images' reStructuredText."""
+    """Save the open figures and return the images' reStructuredText."""
     lines = []
     for number, path in zip(plt.get_fignums(), block_vars["image_path_iterator"], strict=False):
-        pictures, text = save(plt.figure(number), Path(path), Path(block_vars["src_file"]).name)
-        for image, theme in pictures:
-            place = image.relative_to(gallery_conf["src_dir"]).as_posix()
-            lines += [f".. image:: /{place}", f"   :alt: {text}", f"   :class: figure {theme}", ""]
+        text = save(plt.figure(number), Path(path), Path(block_vars["src_file"]).name)
+        place = Path(path).relative_to(gallery_conf["src_dir"]).as_posix()
+        lines += [f".. image:: /{place}", f"   :alt: {text}", "   :class: figure", ""]
     plt.close("all")
     return "\n".join(lines)
 
 
-def save(figure: Figure, light: Path, source: str) -> tuple[list[tuple[Path, str]], str]:
+def save(figure: Figure, light: Path, source: str) -> str:
     """Save a figure of ``source`` as ``light`` and, for dark pages, beside it.
 
     Returns:
-        Both files with the class that shows each on its pages, and the text for who cannot see them.
+        The figure's label, which says what is seen on it to who cannot see it.
     """
-    dark = light.with_stem(f"{light.stem}_dark")
-    text = _description(figure, source)
+    text: str = figure.get_label()
+    if not text:
+        raise ValueError(f"{source}: expected a figure with set_label(...), what is seen on it, got none")
     figure.savefig(light, dpi=_PIXELS_PER_INCH, facecolor=_LIGHT[0], bbox_inches="tight")
     for artist in figure.findobj():
         _darken(artist)
-    figure.savefig(dark, dpi=_PIXELS_PER_INCH, facecolor=_DARK[0], bbox_inches="tight")
-    return [(light, "only-light"), (dark, "only-dark")], text
+    figure.savefig(_dark(light), dpi=_PIXELS_PER_INCH, facecolor=_DARK[0], bbox_inches="tight")
+    return text
 
 
-def dark_thumbnails(app: Sphinx, doctree: nodes.document) -> None:
-    """Give each thumbnail of the gallery a dark one beside it, made from the dark figure."""
+def twins(app: Sphinx, doctree: nodes.document) -> None:
+    """Give each picture that has a dark one its twin; the gallery's thumbnails get theirs from the figure."""
     for image in list(doctree.findall(nodes.image)):
-        light = Path(app.srcdir, image["uri"].lstrip("/"))
-        if light.parent.name != "thumb":
-            continue
-        dark = light.with_stem(f"{light.stem}_dark")
-        figure = light.parents[1] / f"{light.stem.removesuffix('_thumb')}_001_dark.png"
-        scale_image(figure, dark, *app.config.sphinx_gallery_conf["thumbnail_size"])
-        twin = nodes.image(uri=f"/{dark.relative_to(app.srcdir).as_posix()}", alt=image["alt"], classes=["only-dark"])
-        image["classes"].append("only-light")
-        image.parent.insert(image.parent.index(image) + 1, twin)
+        name, place = app.env.relfn2path(image["uri"])
+        light, dark = Path(place), _dark(Path(place))
+        if light.parent.name == "thumb":
+            figure = light.parents[1] / f"{light.stem.removesuffix('_thumb')}_001_dark.png"
+            scale_image(figure, dark, *app.config.sphinx_gallery_conf["thumbnail_size"])
+        if dark.is_file():
+            twin = image.deepcopy()
+            twin["uri"] = f"/{_dark(Path(name)).as_posix()}"
+            twin["classes"].append("only-dark")
+            image["classes"].append("only-light")
+            image.parent.insert(image.parent.index(image) + 1, twin)
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     # Before Sphinx collects the images of the page.
-    app.connect("doctree-read", dark_thumbnails, priority=100)
+    app.connect("doctree-read", twins, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _description(figure: Figure, source: str) -> str:
-    titles = [axes.get_title("left") for axes in figure.axes]
-    text = figure.get_suptitle() or "; ".join(title.replace("\n", " ") for title in titles if title)
-    if not text:
-        raise ValueError(f"{source}: expected a figure with a title, which is also what screen readers say, got none")
-    return text
+def main(script: str, picture: str) -> None:
+    """Run an example and save its first figure."""
+    reset()
+    mpl.use("agg")
+    runpy.run_path(script)
+    print(save(plt.figure(plt.get_fignums()[0]), Path(picture), script))
+
+
+def _dark(light: Path) -> Path:
+    return light.with_stem(f"{light.stem}_dark")
 
 
 def _darken(artist: Artist) -> None:
@@ -123,3 +140,7 @@ def _darken(artist: Artist) -> None:
         changed = [other.get(colour, colour) for colour in colours]
         if changed != colours:
             getattr(artist, f"set_{name}")(changed if len(changed) > 1 else changed[0])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
