@@ -12,7 +12,7 @@ from depthattn.ops.attention_depth import AttentionDepthOptions
 from depthattn.ops.depth_aware.cpu import Options, state_of
 from depthattn.ops.joint_gradient.cpu import Maps, counts_of
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.native import View, keeps_gradient, library, view
+from depthattn.ops.native import View, in_large_pages, keeps_gradient, library, view
 
 __all__ = ["backward", "forward", "keeps_gradient"]
 
@@ -35,7 +35,7 @@ def forward(
     state = state_of(pred, target, mask, options)
     gradient = scales = None
     if scales_for is not None and keeps_gradient(pred):
-        gradient = pred.new_empty(pred.shape)
+        gradient = in_large_pages(pred.new_empty(pred.shape))
         wide = compute_dtype(pred, target) == torch.float64
         scales = scales_for(counts_of(maps, target, wide=wide)[: 1 + maps.terms])
     sums, counts = _run(maps, scales, state, options, pred, gradient)
@@ -47,7 +47,7 @@ def backward(
     state: Tensor, options: AttentionDepthOptions, wanted: Sequence[bool],
 ) -> list[Tensor]:  # fmt: skip
     """The gradient to ``pred``, computed from the maps."""
-    gradient = pred.new_empty(pred.shape)
+    gradient = in_large_pages(pred.new_empty(pred.shape))
     _run(Maps.of(pred, target, mask, labels, options.ignore_index), scales, state, options, pred, gradient)
     return [gradient]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from depthattn.ops.depth_aware import DepthAwareOptions
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.native import View, keeps_gradient, library, view
+from depthattn.ops.native import View, in_large_pages, keeps_gradient, library, view
 
 DISTANCES = {"smooth_l1": 0, "l1": 1, "l2": 2, "berhu": 3}
 
@@ -68,7 +68,7 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Sums and valid pixels (1,B), the state, and the unscaled gradient if it is asked for."""
     state = state_of(pred, target, mask, options)
-    gradient = pred.new_empty(pred.shape) if scales_for is not None and keeps_gradient(pred) else None
+    gradient = in_large_pages(pred.new_empty(pred.shape)) if scales_for is not None and keeps_gradient(pred) else None
     sums, counts = _run(None, pred, target, mask, state, options, gradient)
     return sums, counts, state, gradient
 
@@ -83,7 +83,7 @@ def backward(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """The gradient to ``pred``, computed from the maps."""
-    gradient = pred.new_empty(pred.shape)
+    gradient = in_large_pages(pred.new_empty(pred.shape))
     _run(scales[0], pred, target, mask, state, options, gradient)
     return [gradient]
 

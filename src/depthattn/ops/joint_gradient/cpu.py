@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.joint_gradient import JointGradientOptions, dtype_of
-from depthattn.ops.native import View, keeps_gradient, library, view
+from depthattn.ops.native import View, in_large_pages, keeps_gradient, library, view
 
 
 class Maps(ctypes.Structure):
@@ -55,7 +55,7 @@ def forward(
     wide = dtype_of(pred, target, mask, labels, semantics) == torch.float64
     gradient = scales = None
     if scales_for is not None and keeps_gradient(pred):
-        gradient = pred.new_empty(pred.shape)
+        gradient = in_large_pages(pred.new_empty(pred.shape))
         scales = None if maps.terms == 1 else scales_for(counts_of(maps, target, wide=wide)[1:])
     sums, counts = _run(maps, scales, gradient, pred, wide=wide)
     return sums, counts, pred.new_empty(0), gradient
@@ -70,11 +70,11 @@ def backward(
     wide = dtype_of(pred, target, mask, labels, semantics) == torch.float64
     gradients = []
     if wanted[0]:
-        gradients.append(pred.new_empty(pred.shape))
+        gradients.append(in_large_pages(pred.new_empty(pred.shape)))
         _run(maps, scales, gradients[-1], pred, wide=wide)
     if wanted[1] and semantics is not None:
         # The semantic map sees the semantic term alone, from the other side.
-        gradients.append(semantics.new_empty(semantics.shape))
+        gradients.append(in_large_pages(semantics.new_empty(semantics.shape)))
         _run(maps, -scales, gradients[-1], pred, wide=wide, skip_depth=True)
     return gradients
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.native import View, dtype_code, library, view
+from depthattn.ops.native import View, dtype_code, in_large_pages, library, view
 
 _MOST_TASKS = 256
 
@@ -24,14 +24,14 @@ class _Arguments(ctypes.Structure):
 
 def forward(features: list[Tensor], gates: Tensor) -> list[Tensor]:
     """The T mixed features, each laid out as ``torch.empty_like`` of its own."""
-    outputs = [torch.empty_like(x) for x in features]
+    outputs = [in_large_pages(torch.empty_like(x)) for x in features]
     _run(gates, [*outputs, *features], None)
     return outputs
 
 
 def backward(grads: list[Tensor], features: list[Tensor], gates: Tensor) -> tuple[list[Tensor], Tensor]:
     """The gradients of the features and of the gates."""
-    to_features = [torch.empty_like(x) for x in features]
+    to_features = [in_large_pages(torch.empty_like(x)) for x in features]
     to_gates = gates.new_zeros(gates.shape, dtype=torch.float64)
     _run(gates, [*to_features, *grads, *features], to_gates)
     return to_features, to_gates.to(gates.dtype)

@@ -19,10 +19,13 @@ FOLDER = Path(__file__).parent
 RECORD = FOLDER / "build.json"
 LIBRARY = FOLDER / {"win32": "kernels.dll", "darwin": "kernels.dylib"}.get(sys.platform, "kernels.so")
 
-ABI = 1
+ABI = 2
 # In the order of the numbers that the library knows them by.
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 FORCE = "DEPTHATTN_ISA"
+
+# Below it an allocator hands out memory that was used before, whose pages are there already.
+_LARGE = 1 << 22
 
 _DTYPES = {
     dtype: code
@@ -60,6 +63,13 @@ def torch_library() -> Path:
     """Where PyTorch keeps its operators for the CPU."""
     name = {"win32": "torch_cpu.dll", "darwin": "libtorch_cpu.dylib"}.get(sys.platform, "libtorch_cpu.so")
     return Path(torch.__file__).parent / "lib" / name
+
+
+def in_large_pages(memory: Tensor) -> Tensor:
+    """Memory just allocated for what a kernel writes: in large pages, where it is large and the system has them."""
+    if memory.nbytes >= _LARGE:
+        library().large_pages(memory)
+    return memory
 
 
 def keeps_gradient(first: Tensor, *_: object) -> bool:
@@ -105,6 +115,10 @@ class Library:
         except AttributeError:
             return f"1 (PyTorch {torch.__version__} exports no way to its threads, 2.10 and newer do)"
         return "those of PyTorch, by its OpenMP"
+
+    def large_pages(self, memory: Tensor) -> None:
+        """Ask the system to back ``memory``, which nobody has written to, by large pages."""
+        self.handle.depthattn_large_pages(ctypes.c_void_p(memory.data_ptr()), ctypes.c_int64(memory.nbytes))
 
     def run(self, kernel: str, arguments: ctypes.Structure, *, wide: bool) -> int:
         """Call ``kernel`` of the instruction set in use, in double arithmetic if ``wide``; returns its status."""

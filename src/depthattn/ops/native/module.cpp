@@ -4,6 +4,9 @@
 
 #include <initializer_list>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #if defined(_MSC_VER) && defined(_M_X64)
 #include <intrin.h>
 #endif
@@ -68,6 +71,20 @@ DEPTHATTN_EXPORT void depthattn_use_openmp(Region region, int (*number)(), int (
     thread_count = count;
     torch_threads = wanted;
     depthattn_parallel_for = parallel_for;
+}
+
+// Asks the system for large pages where new memory holds some: the first touch of a page costs more than what kernels
+// compute on it, and there are 512 times fewer. A hint, which the system may leave alone.
+DEPTHATTN_EXPORT void depthattn_large_pages(void* memory, int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr uintptr_t page = uintptr_t(1) << 21;
+    const uintptr_t start = reinterpret_cast<uintptr_t>(memory);
+    const uintptr_t first = (start + page - 1) & ~(page - 1), end = (start + static_cast<uintptr_t>(bytes)) & ~(page - 1);
+    if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+#else
+    (void)memory;
+    (void)bytes;
+#endif
 }
 
 // Whether this processor, and the system on it, can run what was compiled for an instruction set:

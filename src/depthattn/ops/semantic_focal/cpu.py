@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.native import View, keeps_gradient, library, view
+from depthattn.ops.native import View, in_large_pages, keeps_gradient, library, view
 from depthattn.ops.semantic_focal import SemanticFocalOptions, reference
 from depthattn.ops.semantic_focal.labels import refuse
 
@@ -41,7 +41,9 @@ def forward(
     scales_for: Callable[[Tensor], Tensor] | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Sums and what they are divided by, (1,B), no state, and the unscaled gradient if it is asked for."""
-    gradient = logits.new_empty(logits.shape) if scales_for is not None and keeps_gradient(logits) else None
+    gradient = (
+        in_large_pages(logits.new_empty(logits.shape)) if scales_for is not None and keeps_gradient(logits) else None
+    )
     sums, counts = _run(None, logits, target, weight, options, gradient)
     return sums, counts, reference.state(logits, target, weight, options), gradient
 
@@ -56,7 +58,7 @@ def backward(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """The gradient to ``logits``, computed from them."""
-    gradient = logits.new_empty(logits.shape)
+    gradient = in_large_pages(logits.new_empty(logits.shape))
     _run(scales[0], logits, target, weight, options, gradient)
     return [gradient]
 

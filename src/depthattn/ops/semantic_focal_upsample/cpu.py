@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.native import View, keeps_gradient, library, view
+from depthattn.ops.native import View, in_large_pages, keeps_gradient, library, view
 from depthattn.ops.semantic_focal.cpu import Options, sums_of
 from depthattn.ops.semantic_focal_upsample import SemanticFocalUpsampleOptions, reference
 
@@ -35,7 +35,9 @@ def forward(
     scales_for: Callable[[Tensor], Tensor] | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Sums and what they are divided by, (1,B), no state, and the unscaled gradient if it is asked for."""
-    gradient = logits.new_empty(logits.shape) if scales_for is not None and keeps_gradient(logits) else None
+    gradient = (
+        in_large_pages(logits.new_empty(logits.shape)) if scales_for is not None and keeps_gradient(logits) else None
+    )
     sums, counts = _run(None, logits, target, weight, options, gradient)
     return sums, counts, reference.state(logits, target, weight, options), gradient
 
@@ -51,7 +53,7 @@ def backward(
 ) -> list[Tensor]:
     """The gradient to ``logits``, computed from them."""
     # A logit's gradient is gathered from many pixels, in the dtype of the arithmetic.
-    gradient = logits.new_empty(logits.shape, dtype=compute_dtype(logits))
+    gradient = in_large_pages(logits.new_empty(logits.shape, dtype=compute_dtype(logits)))
     _run(scales[0], logits, target, weight, options, gradient)
     return [gradient.to(logits.dtype)]
 

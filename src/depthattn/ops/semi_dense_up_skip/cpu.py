@@ -7,7 +7,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from depthattn.ops.native import View, library, view
+from depthattn.ops.native import View, in_large_pages, library, view
 
 
 class _Arguments(ctypes.Structure):
@@ -32,13 +32,13 @@ def _run(kernel: str, whole: Tensor, levels: list[Tensor], mode: str, align_corn
 
 def forward(features: list[Tensor], height: int, width: int, mode: str, align_corners: bool) -> Tensor:
     """The sum of the resized levels, contiguous."""
-    merged = features[0].new_empty(*features[0].shape[:2], height, width)
+    merged = in_large_pages(features[0].new_empty(*features[0].shape[:2], height, width))
     _run("semi_dense_up_skip", merged, features, mode, align_corners)
     return merged
 
 
 def backward(grad: Tensor, heights: list[int], widths: list[int], mode: str, align_corners: bool) -> list[Tensor]:
     """The gradient of each level, contiguous."""
-    grads = [grad.new_empty(*grad.shape[:2], h, w) for h, w in zip(heights, widths, strict=True)]
+    grads = [in_large_pages(grad.new_empty(*grad.shape[:2], h, w)) for h, w in zip(heights, widths, strict=True)]
     _run("semi_dense_up_skip_backward", grad, grads, mode, align_corners)
     return grads
