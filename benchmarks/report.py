@@ -191,7 +191,7 @@ def machine_section(result: dict[str, Any], charts: Sequence[str]) -> list[str]:
         f"- Memory: {result['memory_method']}",
         "",
     ]
-    facts += [line for name in charts for line in (f"![{where}]({name})", "")]
+    facts += [line for name in charts for line in (f"![{chart.text_of(name, where)}]({name})", "")]
     grouped = {
         group: [case for case in result["cases"] if case["group"] == group] for group in ("main", "small", "sizes")
     }

@@ -17,25 +17,23 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from docutils import nodes
-from matplotlib.artist import Artist
-from matplotlib.colors import to_rgba, to_rgba_array
 from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 from sphinx_gallery.utils import scale_image
 
-# What is drawn in these colours changes with the page: paper, text and axes, grid.
-_LIGHT = ("#ffffff", "#1f2328", "#d8dce0")
-_DARK = ("#131416", "#ced2d6", "#3a3f45")
+from depthattn.viz.looks import dark_path, save_in_both_looks
+
+_PAPER, _INK, _GRID = "#ffffff", "#1f2328", "#d8dce0"
 _STYLE = {
     "figure.figsize": (5.6, 3.6),
     "figure.dpi": 100,
     "figure.constrained_layout.use": True,
-    "figure.facecolor": _LIGHT[0],
+    "figure.facecolor": _PAPER,
     "axes.facecolor": "none",
-    "axes.edgecolor": _LIGHT[1],
-    "axes.labelcolor": _LIGHT[1],
-    "axes.titlecolor": _LIGHT[1],
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.titlecolor": _INK,
     "axes.titlelocation": "left",
     "axes.titlesize": 11,
     "axes.labelsize": 10.5,
@@ -43,11 +41,11 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": _LIGHT[2],
+    "grid.color": _GRID,
     "grid.linewidth": 0.6,
-    "text.color": _LIGHT[1],
-    "xtick.color": _LIGHT[1],
-    "ytick.color": _LIGHT[1],
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
     "xtick.labelsize": 10,
     "ytick.labelsize": 10,
     "legend.fontsize": 10,
@@ -60,7 +58,6 @@ _STYLE = {
     ),
 }
 _PIXELS_PER_INCH = 200
-_COLOURS = ("color", "edgecolor", "facecolor", "markeredgecolor", "markerfacecolor")
 
 
 def reset(gallery_conf: dict[str, Any] | None = None, name: str = "") -> None:
@@ -89,10 +86,7 @@ def save(figure: Figure, light: Path, source: str) -> str:
     text: str = figure.get_label()
     if not text:
         raise ValueError(f"{source}: expected a figure with set_label(...), what is seen on it, got none")
-    figure.savefig(light, dpi=_PIXELS_PER_INCH, facecolor=_LIGHT[0], bbox_inches="tight")
-    for artist in figure.findobj():
-        _darken(artist)
-    figure.savefig(_dark(light), dpi=_PIXELS_PER_INCH, facecolor=_DARK[0], bbox_inches="tight")
+    save_in_both_looks(figure, light, dpi=_PIXELS_PER_INCH, bbox_inches="tight")
     return text
 
 
@@ -100,13 +94,13 @@ def twins(app: Sphinx, doctree: nodes.document) -> None:
     """Give each picture that has a dark one its twin; the gallery's thumbnails get theirs from the figure."""
     for image in list(doctree.findall(nodes.image)):
         name, place = app.env.relfn2path(image["uri"])
-        light, dark = Path(place), _dark(Path(place))
+        light, dark = Path(place), dark_path(Path(place))
         if light.parent.name == "thumb":
             figure = light.parents[1] / f"{light.stem.removesuffix('_thumb')}_001_dark.png"
             scale_image(figure, dark, *app.config.sphinx_gallery_conf["thumbnail_size"])
         if dark.is_file():
             twin = image.deepcopy()
-            twin["uri"] = f"/{_dark(Path(name)).as_posix()}"
+            twin["uri"] = f"/{dark_path(Path(name)).as_posix()}"
             twin["classes"].append("only-dark")
             image["classes"].append("only-light")
             image.parent.insert(image.parent.index(image) + 1, twin)
@@ -124,22 +118,6 @@ def main(script: str, picture: str) -> None:
     mpl.use("agg")
     runpy.run_path(script)
     print(save(plt.figure(plt.get_fignums()[0]), Path(picture), script))
-
-
-def _dark(light: Path) -> Path:
-    return light.with_stem(f"{light.stem}_dark")
-
-
-def _darken(artist: Artist) -> None:
-    other = {to_rgba(light): to_rgba(dark) for light, dark in zip(_LIGHT, _DARK, strict=True)}
-    for name in _COLOURS:
-        value = getattr(artist, f"get_{name}", lambda: None)()
-        if value is None or (isinstance(value, str) and value in ("auto", "none")):
-            continue
-        colours = [tuple(map(float, row)) for row in to_rgba_array(value)]
-        changed = [other.get(colour, colour) for colour in colours]
-        if changed != colours:
-            getattr(artist, f"set_{name}")(changed if len(changed) > 1 else changed[0])
 
 
 if __name__ == "__main__":

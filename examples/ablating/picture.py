@@ -11,6 +11,7 @@ from ablating.statistics import CONFIDENCE, Comparison
 from ablating.table import Outcome, changes
 from ablating.variants import LADDER
 from depthattn._extras import require
+from depthattn.viz.looks import save_in_both_looks
 
 # Okabe and Ito's blue and vermilion, apart for readers with and without colour blindness.
 _BETTER, _WORSE, _UNCLEAR = "#0072B2", "#D55E00", "#777777"
@@ -36,7 +37,7 @@ def draw_effects(outcome: Outcome, seeds: int, path: Path) -> None:
     for index, measure in enumerate(MEASURES):
         axes = figure.add_subplot(rows, _COLUMNS, index + 1)
         _draw(axes, outcome, measure, named=index % _COLUMNS == 0)
-    figure.savefig(path)
+    save_in_both_looks(figure, path)
 
 
 def _draw(axes: Any, outcome: Outcome, measure: Measure, *, named: bool) -> None:

@@ -8,6 +8,7 @@ from PIL import Image
 from tests.benchmarks import tiny
 
 from benchmarks import chart, report, results
+from depthattn.viz.looks import dark_path
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_machine_command_and_commit_are_named(page: list[str]) -> None:
         "`OMP_WAIT_POLICY=PASSIVE python benchmarks/run.py --device cpu`",
         "0123456789abcdef with uncommitted changes",
         "torch 2.13.0",
-        "![Some CPU with AVX2, 2 threads](bars.png)",
+        "![Bars of time for each side of each case on Some CPU with AVX2, 2 threads](bars.png)",
     ):
         assert fact in text
     assert "kornia" not in text
@@ -87,10 +88,11 @@ def test_main_writes_page_and_charts(tmp_path: Path, capsys: pytest.CaptureFixtu
     page = (tmp_path / "docs" / "benchmarks.md").read_text()
     for name in ("benchmarks-some-cpu-2-threads.png", "benchmarks-some-cpu-2-threads-sizes.png"):
         assert f"]({name})" in page
-        with Image.open(tmp_path / "docs" / name) as picture:
-            pixels = np.asarray(picture.convert("RGB"))
-        # The blue of our bars and lines is there.
-        assert (pixels == (0x1F, 0x6F, 0xEB)).all(-1).sum() > 100
+        for path in (tmp_path / "docs" / name, dark_path(tmp_path / "docs" / name)):
+            with Image.open(path) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+            # The blue of our bars and lines is there.
+            assert (pixels == (0x1F, 0x6F, 0xEB)).all(-1).sum() > 100
     assert "wrote" in capsys.readouterr().out
 
 
@@ -107,6 +109,7 @@ def test_committed_page_is_the_one_of_the_committed_results() -> None:
     charts = {}
     for result in found:
         charts[results.title_of(result)] = names = chart.names_of(result)
-        assert all((report.ROOT / "docs" / name).exists() for name in names)
+        charts_of_both_looks = [path for name in names for path in (Path(name), dark_path(Path(name)))]
+        assert all((report.ROOT / "docs" / path).exists() for path in charts_of_both_looks)
     page = report.ROOT / "docs" / "benchmarks.md"
     assert page.read_text(encoding="utf-8") == report.render(found, charts)
