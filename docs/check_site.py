@@ -11,7 +11,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 # Of these a browser fetches the target by itself; a link is only followed.
-_FETCHED = {("img", "src"), ("script", "src"), ("link", "href"), ("source", "src"), ("video", "src"), ("iframe", "src")}
+_FETCHED = {
+    ("img", "src"),
+    ("script", "src"),
+    ("link", "href"),
+    ("source", "src"),
+    ("video", "src"),
+    ("iframe", "src"),
+}
 
 
 class _Page(HTMLParser):
@@ -46,17 +53,27 @@ def problems(site: Path) -> list[str]:
             file = (path.parent / unquote(link.path)).resolve() if link.path else path
             if not file.is_file():
                 found.append(f"{where}: no such file")
-            elif link.fragment and file in pages and unquote(link.fragment) not in pages[file].anchors:
+            elif (
+                link.fragment
+                and file in pages
+                and unquote(link.fragment) not in pages[file].anchors
+            ):
                 found.append(f"{where}: no such anchor")
     return found
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or not Path(arguments[0], "index.html").is_file():
-        print(f"check_site: expected the folder of a built site, got {arguments}", file=sys.stderr)
+        print(
+            f"check_site: expected the folder of a built site, got {arguments}",
+            file=sys.stderr,
+        )
         return 2
     found = problems(Path(arguments[0]))
-    print("\n".join(found) or "check_site: every link leads somewhere, and nothing is fetched from outside")
+    print(
+        "\n".join(found)
+        or "check_site: every link leads somewhere, and nothing is fetched from outside"
+    )
     return 1 if found else 0
 
 

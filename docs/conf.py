@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 DOCS = Path(__file__).parent
@@ -18,12 +19,15 @@ project = "depthattn"
 author = "The depthattn developers"
 copyright = "The depthattn developers"
 version = release = depthattn.__version__
+pyproject = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))
+repository = pyproject["project"]["urls"]["Repository"]
 
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "drawn",
@@ -40,13 +44,20 @@ nitpick_ignore_regex = [
         r"(torch|torchmetrics|numpy|np|npt|collections|pathlib|os|matplotlib)\..*|Tensor|Path|Sequence|Mapping|Callable",
     ),
     # Bases that are no part of the public interface.
-    ("py:class", r"depthattn\.(metrics\.base\.ScoreMetric|models\.network\.SynergyNetwork)"),
+    (
+        "py:class",
+        r"depthattn\.(metrics\.base\.ScoreMetric|models\.network\.SynergyNetwork)",
+    ),
 ]
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
-autodoc_default_options = {"members": True, "show-inheritance": False}
+# Of a base class of ours its members are described too, of others none.
+autodoc_default_options = {
+    "members": True,
+    "inherited-members": "Module, Metric, Dataset, tuple, dict, ValueError",
+}
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -54,12 +65,29 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autosummary_generate = True
 autosummary_ignore_module_all = False
+# The function that computes what a module computes stands on the page of the module.
+autosummary_context = {
+    "functions": {
+        "DepthAwareLoss": "depth_aware_loss",
+        "JointGradientLoss": "joint_gradient_loss",
+        "SemanticFocalLoss": "semantic_focal_loss",
+        "LateralSharingUnit": "lateral_sharing",
+        "SemiDenseUpSkip": "semi_dense_up_skip",
+    }
+}
 maximum_signature_line_length = 60
 python_use_unqualified_type_names = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Shape", "Gradient", "Source"]
 napoleon_use_ivar = True
+
+# Copied code runs: prompts and printed lines stay behind, and what a program prints has no button.
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_selector = (
+    "div:not(.highlight-text, .sphx-glr-script-out) > div.highlight > pre"
+)
 
 html_math_renderer = "mathml"
 html_theme = "furo"
@@ -79,13 +107,29 @@ pygments_dark_style = "native"
 
 def setup(app: Sphinx) -> None:
     # What Python says of the fields of a named tuple; the class's own text describes them.
-    def skip(app: Sphinx, what: str, name: str, member: object, skip: bool, options: object) -> bool | None:
+    def skip(
+        app: Sphinx, what: str, name: str, member: object, skip: bool, options: object
+    ) -> bool | None:
         return (member.__doc__ or "").startswith("Alias for field number") or None
 
     # An underscore at the end of a name would make it a link.
-    def escape(app: Sphinx, what: str, name: str, member: object, options: object, lines: list[str]) -> None:
-        lines[:] = [re.sub(r"^(:(?:ivar|vartype) \w+)_:", r"\1\\_:", line) for line in lines]
+    def escape(
+        app: Sphinx,
+        what: str,
+        name: str,
+        member: object,
+        options: object,
+        lines: list[str],
+    ) -> None:
+        lines[:] = [
+            re.sub(r"^(:(?:ivar|vartype) \w+)_:", r"\1\\_:", line) for line in lines
+        ]
 
+    # Pages write REPOSITORY for the address of the repository.
+    def address(app: Sphinx, page: str, source: list[str]) -> None:
+        source[0] = source[0].replace("REPOSITORY", repository)
+
+    app.connect("source-read", address)
     app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-docstring", escape, priority=900)
 

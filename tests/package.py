@@ -52,7 +52,7 @@ def says(call, extra):
     try:
         call()
     except ImportError as error:
-        assert f'pip install "depthattn[{extra}]"' in str(error), error
+        assert f'pip install ".[{extra}]"' in str(error), error
     else:
         raise AssertionError(f"expected an error that names the extra {extra}")
 

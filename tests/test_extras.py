@@ -74,7 +74,7 @@ def test_the_error_names_the_extra(
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(vars(depthattn.metrics), "ConstantDepthBaseline", raising=False)
     top = module.partition(".")[0]
-    with pytest.raises(ImportError, match=rf'needs {top}: pip install "depthattn\[{extra}\]"'):
+    with pytest.raises(ImportError, match=rf'needs {top}: pip install "\.\[{extra}\]"'):
         call(tmp_path)
 
 

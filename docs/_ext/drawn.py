@@ -6,7 +6,7 @@ they leave open. Its content says what is seen on it, to who cannot see it.
 
 from __future__ import annotations
 
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,12 @@ class Drawn(SphinxDirective):
         if state["blocks"] == 0:
             figures.reset()
             torch.manual_seed(0)
+        # Files that a page writes stay in the build folder.
+        folder = Path(self.env.srcdir, _FOLDER, page)
+        folder.mkdir(parents=True, exist_ok=True)
         for block in blocks[state["blocks"] :]:
             try:
-                with redirect_stdout(StringIO()):
+                with redirect_stdout(StringIO()), chdir(folder):
                     exec(compile(block.astext(), f"<{page}.md>", "exec"), state["names"])
             except Exception as error:
                 raise ExtensionError(f"{page}.md: code above line {self.lineno}: {error!r}", error) from error

@@ -36,7 +36,9 @@ def main(steps: int = 10, checkpointed: bool = True) -> tuple[list[float], int]:
 
     def count(tensor: Tensor) -> Tensor:
         if not isinstance(tensor, nn.Parameter):
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            kept[tensor.untyped_storage().data_ptr()] = (
+                tensor.untyped_storage().nbytes()
+            )
         return tensor
 
     losses = []

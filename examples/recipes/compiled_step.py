@@ -1,4 +1,4 @@
-"""The plain loop with its step compiled: network and losses together, and the optimizer.
+"""The plain loop, with network and losses compiled together, and the optimizer step.
 
 python examples/recipes/compiled_step.py
 """
@@ -17,7 +17,7 @@ def main(steps: int = 10, backend: str = "inductor") -> list[float]:
     network, criterion = SmallNet().to(device), attention_loss().to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
 
-    # fullgraph raises an error where a graph would break: the losses and layers never do.
+    # fullgraph=True raises an error at a graph break. Losses and layers cause none.
     @torch.compile(backend=backend, fullgraph=True)
     def total_loss(batch: dict[str, Tensor]) -> Tensor:
         depth, logits = network(batch["image"])

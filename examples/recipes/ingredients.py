@@ -1,7 +1,7 @@
 """What the recipes share: a small network, batches of synthetic rooms, and the loss.
 
-In their place may stand a network of your own that maps images (B,3,H,W) to depth (B,1,H,W)
-in metres and logits (B,K,h,w), and a loader of your own images.
+Replace them by a network of your own, which maps images (B,3,H,W) to depth (B,1,H,W) in
+metres and logits (B,K,h,w), and by a loader of your own images.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ class SmallNet(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         features = self.encoder(image)
         depth = F.softplus(self.depth(features) + 2.0)
-        depth = F.interpolate(depth, image.shape[2:], mode="bilinear", align_corners=False)
+        depth = F.interpolate(
+            depth, image.shape[2:], mode="bilinear", align_corners=False
+        )
         return depth, self.labels(features)
 
 
 def attention_loss() -> AttentionDrivenLoss:
-    """The three losses; the focal loss brings the small logits to the size of the labels."""
+    """The three losses. The focal loss resizes the small logits itself."""
     return AttentionDrivenLoss(
         DepthAwareLoss(max_depth=10.0),
         semantic_focal=SemanticFocalLoss(upsample="bilinear"),
@@ -47,5 +49,5 @@ def attention_loss() -> AttentionDrivenLoss:
 
 
 def room_batches(steps: int, seed: int = 0) -> DataLoader[Sample]:
-    """Four rooms a step, always the same in the same order; another seed gives others."""
+    """Four rooms per step, the same rooms in the same order for each seed."""
     return DataLoader(SyntheticRooms(4 * steps, size=(32, 64), seed=seed), batch_size=4)

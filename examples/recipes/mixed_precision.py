@@ -1,4 +1,4 @@
-"""The plain loop in mixed precision: the network in half, the losses in float32.
+"""The plain loop in mixed precision (AMP): half-precision network, float32 losses.
 
 python examples/recipes/mixed_precision.py
 """
@@ -15,8 +15,8 @@ def main(steps: int = 10, dtype: torch.dtype = torch.bfloat16) -> list[float]:
     torch.manual_seed(0)
     network, criterion = SmallNet().to(device), attention_loss().to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    # float16 ends at 65504 and loses what is below 6e-8, so its gradients are scaled.
-    # bfloat16 has the range of float32.
+    # float16 holds 6e-8 to 65504, so its gradients are scaled. bfloat16 has the range
+    # of float32.
     scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
 
     losses = []
@@ -25,7 +25,7 @@ def main(steps: int = 10, dtype: torch.dtype = torch.bfloat16) -> list[float]:
         with torch.autocast(device, dtype=dtype):
             depth, logits = network(batch["image"])
             parts = criterion(depth, logits, batch["depth"], batch["labels"])
-        assert parts.total.dtype == torch.float32  # whatever the network predicts in
+        assert parts.total.dtype == torch.float32  # for any dtype of the prediction
         optimizer.zero_grad()
         scaler.scale(parts.total).backward()
         scaler.step(optimizer)

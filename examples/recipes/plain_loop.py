@@ -1,4 +1,4 @@
-"""A training loop in plain PyTorch. Each of the other recipes changes one thing of it.
+"""A training loop in plain PyTorch. The other recipes change one thing each.
 
 python examples/recipes/plain_loop.py
 """
@@ -25,7 +25,7 @@ def main(steps: int = 10) -> list[float]:
         parts.total.backward()
         optimizer.step()
         losses.append(parts.total.detach())
-    # Read at the end: a number read in every step would make the device wait.
+    # Read at the end: reading a number in every step waits for the device.
     return torch.stack(losses).tolist()
 
 

@@ -24,9 +24,11 @@ def main(steps: int = 10) -> tuple[list[float], float]:
         known = batch["depth"] > 0
         target = torch.where(known, 1 / batch["depth"], 0.0)
         prediction, _ = network(batch["image"])
-        # The best scale and shift of each image, by which every loss sees only what is left.
+        # Align each image by its best scale and shift; the loss sees the rest.
         disparity = align_scale_shift(prediction, target)
-        distance = torch.where(known, (disparity - target).abs(), 0.0).sum() / known.sum().clamp(min=1)
+        distance = torch.where(
+            known, (disparity - target).abs(), 0.0
+        ).sum() / known.sum().clamp(min=1)
         loss = distance + 0.1 * joint_gradient_loss(disparity, target)
         optimizer.zero_grad()
         loss.backward()
@@ -34,10 +36,15 @@ def main(steps: int = 10) -> tuple[list[float], float]:
         losses.append(loss.detach())
 
     # To score it, align in the space that it predicts in, and only then turn to depth.
-    batch = {name: values.to(device) for name, values in next(iter(room_batches(1, seed=1))).items()}
+    batch = {
+        name: values.to(device)
+        for name, values in next(iter(room_batches(1, seed=1))).items()
+    }
     with torch.no_grad():
         prediction, _ = network(batch["image"])
-    depth = align_depth(prediction, batch["depth"], method="least_squares", space="disparity").clamp(1e-3, 10.0)
+    depth = align_depth(
+        prediction, batch["depth"], method="least_squares", space="disparity"
+    ).clamp(1e-3, 10.0)
     known = batch["depth"] > 0
     abs_rel = ((depth - batch["depth"]).abs() / batch["depth"])[known].mean()
     return torch.stack(losses).tolist(), float(abs_rel)

@@ -1,4 +1,4 @@
-"""The plain loop under accelerate: on one device, or on several with `accelerate launch`.
+"""The plain loop under accelerate, on one device or, as below, on several.
 
 accelerate launch examples/recipes/with_accelerate.py
 """
@@ -14,7 +14,7 @@ from ingredients import SmallNet, attention_loss, room_batches
 try:
     from accelerate import Accelerator
 except ModuleNotFoundError as error:
-    sys.exit(f'{error}: pip install "depthattn[recipes]"')
+    sys.exit(f'{error}: pip install ".[recipes]"')
 
 
 def main(steps: int = 10) -> list[float]:
@@ -23,7 +23,7 @@ def main(steps: int = 10) -> list[float]:
     network, batches = SmallNet(), room_batches(steps)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     network, optimizer, batches = accelerator.prepare(network, optimizer, batches)
-    # Class weights are a buffer and have to move; without parameters it needs no prepare().
+    # The loss has no parameters to prepare, but its class weights have to move.
     criterion = attention_loss().to(accelerator.device)
 
     losses = []

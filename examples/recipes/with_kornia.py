@@ -1,4 +1,4 @@
-"""The plain loop with kornia's augmentation: image, depth and labels turned together.
+"""The plain loop with kornia's augmentation of image, depth and labels together.
 
 python examples/recipes/with_kornia.py
 """
@@ -15,23 +15,23 @@ from ingredients import SmallNet, attention_loss, room_batches
 try:
     from kornia import augmentation
 except ModuleNotFoundError as error:
-    sys.exit(f'{error}: pip install "depthattn[recipes]"')
+    sys.exit(f'{error}: pip install ".[recipes]"')
 
 
-class TurnAndMirror(nn.Module):
-    """A turn about the optical axis, and left for right: depth stays what it is."""
+class RotateAndFlip(nn.Module):
+    """Rotation and horizontal flip of image, depth and labels; depth values stay."""
 
-    def __init__(self, degrees: float, mirrored: float) -> None:
+    def __init__(self, degrees: float, flipped: float) -> None:
         super().__init__()
         self.together = augmentation.AugmentationSequential(
             augmentation.RandomRotation(degrees, p=1.0),
-            augmentation.RandomHorizontalFlip(p=mirrored),
-            data_keys=["input", "mask", "mask"],  # a mask takes the nearest pixel
+            augmentation.RandomHorizontalFlip(p=flipped),
+            data_keys=["input", "mask", "mask"],  # masks are resampled by nearest
         )
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        # What comes in from outside is 0: a missing depth, but the first class. So one up
-        # before, with 0 for what has no label, and one down after.
+        # kornia fills empty corners with 0: missing depth, but a valid class. Class
+        # ids are raised by one before, and lowered by one after.
         ids = (batch["labels"] + 1).clamp(min=0).unsqueeze(1).float()
         image, depth, ids = self.together(batch["image"], batch["depth"], ids)
         labels = ids.squeeze(1).long() - 1
@@ -39,12 +39,12 @@ class TurnAndMirror(nn.Module):
         return {"image": image, "depth": depth, "labels": labels}
 
 
-def main(steps: int = 10, degrees: float = 10.0, mirrored: float = 0.5) -> list[float]:
+def main(steps: int = 10, degrees: float = 10.0, flipped: float = 0.5) -> list[float]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     network, criterion = SmallNet().to(device), attention_loss().to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    augment = TurnAndMirror(degrees, mirrored)
+    augment = RotateAndFlip(degrees, flipped)
 
     losses = []
     for batch in room_batches(steps):

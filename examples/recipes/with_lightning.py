@@ -18,13 +18,13 @@ try:
 
     from depthattn.metrics import DepthMetrics
 except ModuleNotFoundError as error:
-    sys.exit(f'{error}: pip install "depthattn[recipes]"')
+    sys.exit(f'{error}: pip install ".[recipes]"')
 
 
 class RoomModel(lightning.LightningModule):
     def __init__(self) -> None:
         super().__init__()
-        # As attributes they go to the device and into the checkpoint with the rest.
+        # Attributes move to the device and are saved in the checkpoint.
         self.network, self.criterion = SmallNet(), attention_loss()
         self.scores = DepthMetrics(max_depth=10.0)
         self.losses: list[Tensor] = []

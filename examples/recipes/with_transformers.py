@@ -1,4 +1,4 @@
-"""A depth model from transformers, trained with the losses of this library and not its own.
+"""A depth model from transformers, trained with the losses of this library.
 
 python examples/recipes/with_transformers.py
 """
@@ -15,7 +15,7 @@ from ingredients import room_batches
 try:
     from transformers import GLPNConfig, GLPNForDepthEstimation
 except ModuleNotFoundError as error:
-    sys.exit(f'{error}: pip install "depthattn[recipes]"')
+    sys.exit(f'{error}: pip install ".[recipes]"')
 
 
 def small_model() -> GLPNForDepthEstimation:

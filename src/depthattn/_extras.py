@@ -20,4 +20,5 @@ def require(module: str, *, extra: str, purpose: str) -> Any:
         top = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != top:
             raise
-        raise ImportError(f'{purpose} needs {top}: pip install "depthattn[{extra}]"') from error
+        # The package is on no index, so its name would install nothing.
+        raise ImportError(f'{purpose} needs {top}: pip install ".[{extra}]" in the folder of the repository') from error

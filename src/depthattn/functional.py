@@ -51,7 +51,7 @@ def depth_aware_loss(
     align_corners: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Weight a depth distance by how far a pixel is and by how wrong the prediction is there.
+    r"""Depth-aware loss: a distance between depths, weighted by the depth and by the error of each pixel.
 
     .. math::
 
@@ -59,31 +59,30 @@ def depth_aware_loss(
         \alpha_i = \min(g_i / m, 1), \qquad
         \lambda_i = 1 - \frac{\min(a_i, b_i)}{\max(a_i, b_i)}
 
-    with :math:`a = \log(\max(d, 0) + o)`, :math:`b = \log(g + o)`, :math:`\lambda` clamped to [0, 1] and 0 where
-    :math:`\max(a, b) \le 0`. A pixel counts if its target is finite and positive and ``mask`` allows it; N is the
-    number of those pixels.
+    with :math:`a = \log(\max(d, 0) + o)`, :math:`b = \log(g + o)`, and :math:`\lambda` clamped to [0, 1], and 0 where
+    :math:`\max(a, b) \le 0`. A pixel is valid if its target is finite and positive and ``mask`` allows it; N is the
+    number of valid pixels.
 
     Args:
         pred: predicted depth d in metres, (B,1,H,W), (B,H,W) or (H,W), any strides. Zero and negative values are
-            legal: the distance pulls them back.
+            allowed and have a gradient towards the target.
         target: true depth g in metres, of the same size as ``pred`` up to the singleton channel; 0, negative, NaN
             or inf marks a missing pixel.
-        mask: bool, True = use the pixel; None uses every valid one.
+        mask: bool, of the size of ``target``, True = use the pixel; None uses every valid one.
         distance: ``"smooth_l1"``, :math:`e^2 / 2\beta` for :math:`|e| < \beta`, else :math:`|e| - \beta / 2`;
             ``"l1"``, :math:`|e|`; ``"l2"``, :math:`e^2`; or ``"berhu"``, :math:`|e|` for :math:`|e| \le c`, else
             :math:`(e^2 + c^2) / 2c`, with c a fifth of the image's largest valid error; :math:`e = d - g`.
-        beta: where smooth L1 turns from square to linear, in metres; only used by ``"smooth_l1"``.
+        beta: error in metres where smooth L1 turns from quadratic to linear; only used by ``"smooth_l1"``.
         max_depth: m in metres (10 for NYU, 80 for KITTI); None takes the largest valid target of each image.
-        log_offset: o. 1 keeps :math:`\lambda` in [0, 1] at every depth; 0 is the formula as printed, which leaves
-            that range below one metre and is clamped back to it.
-        detach_weight: stop the gradient through :math:`\lambda`, so that it only weights.
-        upsample: ``"bilinear"`` resizes a prediction of another size to the target's first, as decoders that predict
-            at half or quarter size want it.
-        align_corners: of that resizing, as in :func:`torch.nn.functional.interpolate`.
+        log_offset: offset o in metres; 1 keeps :math:`\lambda` in [0, 1] at every depth. 0 is the formula as published,
+            which leaves that range below one metre; here it is clamped.
+        detach_weight: stop the gradient through :math:`\lambda`.
+        upsample: ``"bilinear"`` resizes a prediction of another size to the size of the target; None expects one size.
+        align_corners: passed to that resizing, as in :func:`torch.nn.functional.interpolate`.
         reduction: ``"mean"`` over the valid pixels of the batch, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar; (B,) for ``"per_image"``; a map (B,H,W), zero at pixels that do not count, for ``"none"``. Without
+        A scalar; (B,) for ``"per_image"``; a map (B,H,W), zero at pixels that are not valid, for ``"none"``. Without
         a valid pixel the loss is exactly 0.
 
     Raises:
@@ -91,15 +90,15 @@ def depth_aware_loss(
         TypeError: if an argument has the wrong type or dtype.
 
     Gradient:
-        To ``pred`` only, exactly zero at pixels that do not count, even where the prediction is NaN there.
-        :math:`\alpha` carries none. :math:`\partial\lambda/\partial d` is :math:`b / (a^2 (d + o))` for d > g,
-        :math:`-1 / (b (d + o))` for d < g, and 0 at d = g, at d <= 0 and where the clamp holds. c carries no gradient.
-        A NaN prediction at a valid pixel gives NaN, in the loss and in its own gradient; at an infinite one the loss is
-        infinite and the gradient the distance's times the weight.
+        To ``pred`` only, exactly zero at pixels that are not valid, even where the prediction is NaN there.
+        :math:`\alpha` has no gradient. :math:`\partial\lambda/\partial d` is :math:`b / (a^2 (d + o))` for d > g,
+        :math:`-1 / (b (d + o))` for d < g, and 0 at d = g, at d <= 0 and where the clamp holds. c has no gradient.
+        A NaN prediction at a valid pixel gives NaN, in the loss and in its own gradient. An infinite one gives an
+        infinite loss, and the gradient of the distance times the weight.
 
     Source:
-        Jiao et al., "Look Deeper into Depth", ECCV 2018, attention-driven loss; the offset, the clamp and the
-        normaliser are this library's choices where the paper is unsafe or silent.
+        Jiao et al., "Look Deeper into Depth", ECCV 2018, attention-driven loss. The offset, the clamp and ``max_depth``
+        are choices of this library, where the formula of the paper is not defined or the paper gives none.
 
     Example:
         >>> import torch
@@ -133,7 +132,7 @@ def joint_gradient_loss(
     align_corners: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Compare Sobel gradients of the predicted depth with those of the true depth and of a semantic map.
+    r"""Joint gradient loss: Sobel gradients of the prediction against those of true depth and of a semantic map.
 
     .. math::
 
@@ -147,20 +146,20 @@ def joint_gradient_loss(
     Args:
         pred: predicted depth d in metres, (B,1,H,W), (B,H,W) or (H,W), any strides.
         target: true depth g in metres, of the same size up to the singleton channel; 0, negative, NaN or inf marks a
-            missing pixel, and a window that touches one is left out of the depth term.
-        mask: bool, True = use the pixel of ``target``. It speaks of the target: to leave pixels out of the semantic
-            term, set their label to ``ignore_index`` or their float value to NaN.
-        labels: s as integer class ids. Only the windows inside one class count, where the term does not depend on the
-            numbering of the classes: there it is :math:`|S_h d| + |S_v d|`. Valid targets are not needed: the term also
-            shapes the depth inside the holes of a sensor.
+            missing pixel, and a window with a missing pixel is left out of the depth term.
+        mask: bool, of the size of ``target``, True = use the pixel of ``target``. It does not mask the semantic term:
+            to leave pixels out there, set their label to ``ignore_index`` or their float value to NaN.
+        labels: s as integer class ids. Only windows inside one class count, where the term is
+            :math:`|S_h d| + |S_v d|` and does not depend on the numbering of the classes. They need no valid target:
+            the term also acts inside the holes of a sensor.
         semantics: s as a float map, taken literally, over windows of finite values. At most one of ``labels`` and
             ``semantics``; without both there is no semantic term.
-        semantic_weight: w.
-        ignore_index: the label that stands for no class.
-        upsample: ``"bilinear"`` resizes a prediction of another size to the target's first.
-        align_corners: of that resizing, as in :func:`torch.nn.functional.interpolate`.
-        reduction: ``"mean"`` over the windows of the batch, each term by its own number; ``"per_image"``; ``"sum"``,
-            both terms plainly added; or ``"none"``.
+        semantic_weight: weight w of the semantic term.
+        ignore_index: the label of pixels without a class.
+        upsample: ``"bilinear"`` resizes a prediction of another size to the size of the target; None expects one size.
+        align_corners: passed to that resizing, as in :func:`torch.nn.functional.interpolate`.
+        reduction: ``"mean"`` over the windows of the batch, each term over its own; ``"per_image"``; ``"sum"``, the sum
+            of both terms over all windows; or ``"none"``.
 
     Returns:
         A scalar; (B,) for ``"per_image"``; for ``"none"`` a map (B,H,W) with each window's value at its centre and
@@ -175,15 +174,15 @@ def joint_gradient_loss(
         uses, even where the prediction is NaN there. :math:`|x|` has slope 0 at x = 0.
 
     Source:
-        Jiao et al., "Look Deeper into Depth", ECCV 2018, joint gradient loss; the reading of class ids is this
-        library's choice.
+        Jiao et al., "Look Deeper into Depth", ECCV 2018, joint gradient loss. How class ids are compared is a choice of
+        this library.
 
     Example:
         >>> import torch
         >>> from depthattn.functional import joint_gradient_loss
-        >>> pred = torch.arange(12.0).view(3, 4)  # a ramp: slope 1 to the right, 4 downwards
-        >>> labels = torch.zeros(3, 4, dtype=torch.long)
-        >>> joint_gradient_loss(pred, torch.ones(3, 4), labels=labels)  # 8 * (1 + 4) for each term
+        >>> pred = torch.arange(12.0).view(3, 4)  # slope 1 to the right, 4 downwards
+        >>> target, labels = torch.ones(3, 4), torch.zeros(3, 4, dtype=torch.long)
+        >>> joint_gradient_loss(pred, target, labels=labels)  # 8 * (1 + 4) per term
         tensor(80.)
     """
     name = "joint_gradient_loss"
@@ -209,7 +208,7 @@ def semantic_focal_loss(
     align_corners: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Softmax focal loss with a weight per class.
+    r"""Semantic focal loss: softmax focal loss with a weight per class.
 
     .. math::
 
@@ -219,14 +218,13 @@ def semantic_focal_loss(
         logits: z, (B,K,...) with any number of trailing axes, as torch's cross entropy takes them.
         target: integer class ids y, (B,...) or (B,1,...).
         weight: :math:`w`, (K,), a tensor or numbers, moved to the dtype of the arithmetic; None is 1 for every class.
-        gamma: how strongly well-classified pixels fade; 0 is cross entropy.
+        gamma: focusing exponent, >= 0: the larger it is, the less well-classified pixels weigh; 0 is cross entropy.
         ignore_index: the label of pixels that do not count.
         normalize_by: what ``"mean"`` and ``"per_image"`` divide by: ``"pixels"``, the number of pixels that count, or
             ``"weight"``, the sum of their class weights, as torch's cross entropy does.
-        upsample: ``"bilinear"`` takes logits (B,K,h,w) to the size (H,W) of the target first. They never exist at
-            that size, but for ``reduction="none"``.
-        align_corners: for ``upsample``, whether the corner pixels of both sizes coincide, as in
-            :func:`torch.nn.functional.interpolate`.
+        upsample: ``"bilinear"`` resizes logits (B,K,h,w) to the size (H,W) of the target, without ever holding logits
+            of that size, except for ``reduction="none"``; None expects one size.
+        align_corners: passed to that resizing, as in :func:`torch.nn.functional.interpolate`.
         reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Returns:
@@ -242,7 +240,7 @@ def semantic_focal_loss(
     Gradient:
         To ``logits`` only, exactly zero at ignored pixels whatever the logits there. Finite for saturated logits
         and for every gamma >= 0: :math:`1 - p_y` is summed from the other classes, never by subtraction. A logit of
-        -inf stands for a class that cannot be: where it is the label's, the loss is inf and the gradient its limit
+        -inf excludes a class: at a pixel whose label it is, the loss is inf and the gradient is its limit
         :math:`w (p - e_y)`. A logit of +inf or NaN gives NaN in value and gradient of its pixel.
 
     Source:
@@ -273,13 +271,13 @@ def semantic_focal_loss(
 
 
 def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, ...]:
-    r"""Let every task take a gated share of all tasks' features, on top of its own.
+    r"""Lateral sharing: add to the features of each task a gated sum of the features of all tasks.
 
     .. math:: y_t = x_t + \sum_u G_{tu}\, x_u
 
     Args:
-        features: T tensors (B,C,...) of one shape, one per task. Where their dtypes differ, torch.promote_types says in
-            which one they are mixed.
+        features: T tensors (B,C,...) of one shape, one per task. Different dtypes are promoted as
+            :func:`torch.promote_types` does.
         gates: G, (T,T) for one gate per pair of tasks or (T,T,C) for one per pair and channel. All zeros leave the
             features unchanged.
 
@@ -291,7 +289,7 @@ def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, 
         TypeError: if an argument is not a floating-point tensor.
 
     Gradient:
-        To the features and the gates; linear in each, so there is no edge.
+        To the features and the gates. The operation is linear in each.
 
     Source:
         Jiao et al., "Look Deeper into Depth", ECCV 2018, lateral sharing unit, from two tasks to T.
@@ -310,16 +308,16 @@ def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, 
 def semi_dense_up_skip(
     features: Sequence[Tensor], size: Sequence[int], *, mode: str = "bilinear", align_corners: bool = False
 ) -> Tensor:
-    r"""Resize feature maps of any sizes to one size and add them up.
+    r"""Semi-dense up-skip: resize feature maps of any sizes to one size and add them up.
 
     .. math:: f_{out} = \sum_j \mathrm{resize}(f_j)
 
     Args:
-        features: maps (B,C,h_j,w_j) with one B, C and device, any number of them, of any sizes. Where their dtypes
-            differ, torch.promote_types says in which one they are added.
+        features: any number of maps (B,C,h_j,w_j) of one B, C and device, of any sizes. Different dtypes are promoted
+            as :func:`torch.promote_types` does.
         size: (H, W) of the result in pixels.
-        mode: ``"bilinear"`` or ``"nearest"``, by pixel centres.
-        align_corners: of ``"bilinear"``: False puts the edges of the outer pixels on each other, True their centres.
+        mode: ``"bilinear"`` or ``"nearest"`` (which is ``"nearest-exact"`` of PyTorch).
+        align_corners: for ``"bilinear"``, as in :func:`torch.nn.functional.interpolate`.
 
     Returns:
         (B,C,H,W) in the dtype of the features; the sum is taken in float32 or wider.
@@ -329,7 +327,7 @@ def semi_dense_up_skip(
         TypeError: if an argument has the wrong type or dtype.
 
     Gradient:
-        To every feature; the operation is linear and its backward pass is its adjoint, without atomics.
+        To every feature. The operation is linear; its backward pass sums in a fixed order.
 
     Source:
         Jiao et al., "Look Deeper into Depth", ECCV 2018, semi-dense up-skip connections.

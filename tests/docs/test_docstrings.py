@@ -24,8 +24,8 @@ EXEMPT = {
     ("Encoder", "Raises"): "a base class that computes nothing",
     ("seen_from", "Raises"): "arithmetic on whatever NumPy takes for points",
 }
-# Methods that a base class documents, or the docstring of their own class.
-DOCUMENTED_ELSEWHERE = {"forward", "extra_repr", "compute"}
+# What a call or a metric hands out stands at these methods.
+HANDS_OUT = {"forward", "compute"}
 
 
 def public() -> dict[str, Any]:
@@ -47,7 +47,7 @@ def methods() -> dict[str, Callable[..., Any]]:
             continue
         for member, attribute in vars(value).items():
             inner = attribute.__func__ if isinstance(attribute, (classmethod, staticmethod)) else attribute
-            if inspect.isfunction(inner) and not member.startswith("_") and member not in DOCUMENTED_ELSEWHERE:
+            if inspect.isfunction(inner) and not member.startswith("_") and member != "extra_repr":
                 found[f"{name}.{member}"] = inner
     return found
 
@@ -95,8 +95,8 @@ def wanted(name: str, value: Any) -> set[str]:
     found |= {"Example", "Raises"}
     if inspect.isfunction(value) and returns_something(value):
         found.add("Returns")
-    if inspect.isclass(value) and issubclass(value, nn.Module):
-        found.add("Returns" if hasattr(value, "compute") else "Shape")
+    if inspect.isclass(value) and issubclass(value, nn.Module) and not hasattr(value, "compute"):
+        found.add("Shape")
     if has_formula(name):
         found |= {"Gradient", "Source"}
     return {section for section in found if (name.rpartition(".")[2], section) not in EXEMPT}
@@ -127,6 +127,19 @@ def test_every_argument_is_described_and_nothing_else(name: str) -> None:
     text = sections(value)
     assert text[""].strip()
     assert described(text.get(section_of_names(value), "")) == parameters(value)
+
+
+@pytest.mark.parametrize("name", [name for name in methods() if name.rpartition(".")[2] in HANDS_OUT])
+def test_what_a_call_hands_out_is_described(name: str) -> None:
+    assert sections(methods()[name])["Returns"].strip()
+
+
+@pytest.mark.parametrize("name", [*public(), *methods()])
+def test_nothing_reads_as_something_else_on_the_site(name: str) -> None:
+    text = sections({**public(), **methods()}[name])
+    # A letter or a number with a point begins a list, and a colon ends the type of what is returned.
+    assert re.findall(r"^ *\w+: (?:\w|\d+)\.(?: |$)", "\n".join(text.values()), re.MULTILINE) == []
+    assert re.findall(r"^\s*\w[^`\n]*?: ", text.get("Returns", "")) == []
 
 
 @pytest.mark.parametrize("name", [name for name, value in public().items() if "Example" in sections(value)])

@@ -12,9 +12,11 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
 
 def listed_names() -> set[str]:
-    """The entries of the autosummary lists, and the names written as code in a list of constants."""
+    """The entries of the autosummary lists, and the constants."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md"))
-    return set(re.findall(r"^ {3}(\w+)$", text, re.MULTILINE)) | set(re.findall(r"^- `(\w+)`:", text, re.MULTILINE))
+    return set(re.findall(r"^ {3}(\w+)$", text, re.MULTILINE)) | set(
+        re.findall(r"^\.\. py:data:: (\w+)$", text, re.MULTILINE)
+    )
 
 
 @pytest.mark.parametrize("module", ["", ".functional", ".models", ".data", ".metrics", ".viz"])

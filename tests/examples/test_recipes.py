@@ -90,7 +90,7 @@ def test_lightning_takes_the_same_steps_and_scores_unseen_rooms(plain: list[floa
 
 def test_kornia_without_a_turn_is_the_plain_loop(plain: list[float]) -> None:
     with_kornia = recipe("with_kornia", "kornia")
-    assert with_kornia.main(STEPS, degrees=0.0, mirrored=0.0) == pytest.approx(plain, rel=1e-3)
+    assert with_kornia.main(STEPS, degrees=0.0, flipped=0.0) == pytest.approx(plain, rel=1e-3)
 
 
 def test_kornia_turns_image_depth_and_labels_together() -> None:
@@ -99,7 +99,7 @@ def test_kornia_turns_image_depth_and_labels_together() -> None:
     labels = torch.randint(14, (2, 9, 9))
     labels[:, 4, 2] = -100
     batch = {"image": image, "depth": depth, "labels": labels}
-    turned = with_kornia.TurnAndMirror((90.0, 90.0), mirrored=1.0)(batch)
+    turned = with_kornia.RotateAndFlip((90.0, 90.0), flipped=1.0)(batch)
     for name, before in batch.items():
         torch.testing.assert_close(turned[name], before.rot90(1, (-2, -1)).flip(-1), rtol=0, atol=1e-5)
 
@@ -108,7 +108,7 @@ def test_what_kornia_turns_in_from_outside_never_counts() -> None:
     with_kornia = recipe("with_kornia", "kornia")
     full = torch.full((2, 1, 24, 24), 2.0)
     batch = {"image": torch.rand(2, 3, 24, 24), "depth": full, "labels": torch.zeros(2, 24, 24).long()}
-    turned = with_kornia.TurnAndMirror((45.0, 45.0), mirrored=0.5)(batch)
+    turned = with_kornia.RotateAndFlip((45.0, 45.0), flipped=0.5)(batch)
     depth, labels = turned["depth"], turned["labels"]
     across = (torch.arange(24) - 11.5).abs()
     # Turned by 45 degrees, a square covers the points within |x| + |y| <= half its diagonal; its edge may round.

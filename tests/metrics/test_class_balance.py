@@ -123,5 +123,5 @@ def test_needs_no_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     fresh = importlib.import_module("depthattn.metrics")
     assert fresh.class_weights(torch.tensor([2, 1, 1])).tolist() == [0.5, 1.0, 1.0]
-    with pytest.raises(ImportError, match=r'DepthBinnedMetrics needs torchmetrics: pip install "depthattn\[train\]"'):
+    with pytest.raises(ImportError, match=r'DepthBinnedMetrics needs torchmetrics: pip install "\.\[train\]"'):
         _ = fresh.DepthBinnedMetrics

@@ -173,5 +173,5 @@ def test_shapes_and_dtypes_that_do_not_fit(pred: Tensor, target: Tensor, error: 
 def test_without_torchmetrics_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(depthattn.metrics, "SegmentationMetrics")
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
-    with pytest.raises(ImportError, match=r'SegmentationMetrics needs torchmetrics: pip install "depthattn\[train\]"'):
+    with pytest.raises(ImportError, match=r'SegmentationMetrics needs torchmetrics: pip install "\.\[train\]"'):
         _ = depthattn.metrics.SegmentationMetrics

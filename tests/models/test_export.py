@@ -158,7 +158,7 @@ def test_too_old_a_torch_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
-    with pytest.raises(ImportError, match=r'SynergyNet.export_onnx needs onnxscript: pip install "depthattn\[onnx\]"'):
+    with pytest.raises(ImportError, match=r'SynergyNet.export_onnx needs onnxscript: pip install "\.\[onnx\]"'):
         network(Stem()).export_onnx(tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 

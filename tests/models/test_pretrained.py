@@ -384,5 +384,5 @@ def test_without_a_package_the_error_names_the_extra(
     named: Path, monkeypatch: pytest.MonkeyPatch, module: str, source: str | None
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf'needs {module.split(".")[0]}: pip install "depthattn\[hub\]"'):
+    with pytest.raises(ImportError, match=rf'needs {module.split(".")[0]}: pip install "\.\[hub\]"'):
         SynergyNet.from_pretrained(source or named)

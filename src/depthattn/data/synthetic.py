@@ -32,7 +32,7 @@ class SyntheticRooms(Dataset[Sample]):
         transform: called with each sample.
 
     Attributes:
-        num_classes: 14.
+        num_classes: number of classes, 14.
         class_names: the names of the classes, by class id.
 
     Raises:

@@ -20,39 +20,44 @@ torch.fx.wrap("lateral_sharing")
 
 
 class LateralSharingUnit(nn.Module):
-    r"""Gated exchange between tasks that starts as the identity.
+    r"""Lateral sharing unit (LSU): gated exchange of features between tasks, which starts as the identity.
 
     .. math:: y_t = x_t + \sum_u G_{tu}\, A_{tu}(x_u)
 
-    :math:`A_{tu}` is the identity where the tasks have the same number of channels, else a learned 1x1 convolution.
-    Each task keeps itself with :math:`1 + G_{tt}`. With ``init=0.0`` the outputs equal the inputs at first, so the
-    unit can be put into a trained network without changing what it computes.
+    :math:`x_t` are the features of task t and :math:`G_{tu}` is a learned gate. :math:`A_{tu}` is the identity where
+    both tasks have the same number of channels, else a learned 1x1 convolution. With ``init=0.0`` the outputs equal the
+    inputs at first, so a trained network computes the same with the unit as without it.
 
     Args:
-        num_tasks: T, at least 2. None takes the number of ``tasks``, or 2.
-        channels: C for all tasks, or one number per task. Only needed for ``gate="channel"`` and for tasks of unequal
-            channel counts, where it sizes the gates and the 1x1 convolutions.
+        num_tasks: number T of tasks, at least 2. None takes the number of ``tasks``, or 2.
+        channels: number of channels of all tasks, or one number per task. Only needed for ``gate="channel"`` and for
+            tasks with unequal numbers of channels.
         gate: ``"scalar"``, one gate per pair of tasks; ``"channel"``, one per pair and channel.
-        init: the value of all gates at the start.
-        own_init: the value at the start of the gates from a task to itself; None takes ``init``. Cross-stitch units,
-            which keep .9 of a task and take .1 of the other, are ``init=0.1, own_init=-0.1``: the identity is not
-            part of a gate.
-        tasks: a name for each task. The unit then takes one dict of features by name and returns one, and ``gates``
-            speaks of these names.
-        channel_dim: the axis of the channels: 1, or -1 for tokens (B,N,C).
+        init: initial value of all gates.
+        own_init: initial value of the gates from a task to itself; None takes ``init``. A gate comes on top of the
+            identity: cross-stitch units, which keep 0.9 of a task and take 0.1 of the other, are
+            ``init=0.1, own_init=-0.1``.
+        tasks: a name for each task. The unit then takes and returns a dict of features by name, and ``gates`` uses
+            these names.
+        channel_dim: axis of the channels: 1, or -1 for tokens (B,N,C).
+
+    Attributes:
+        weight: the gates, a ``ParameterList`` of T rows; ``weight[t][u]`` is the gate from task u to task t. A row has
+            shape (T,), or (T,C_t) for ``gate="channel"``. Optimise them without weight decay.
+        adapters: the 1x1 convolutions, a ``ModuleDict`` with the keys ``"t_from_u"``, task numbers for t and u; empty
+            where all tasks have the same number of channels.
 
     Shape:
-        T features (B,C_t,...), one per task, as separate arguments, or as one dict if the tasks have names; the axes
-        stand in another order where ``channel_dim`` says so. Returns a tuple, or a dict, of T tensors with the shapes
-        of the features.
+        T features (B,C_t,...), one per task, as separate arguments, or as one dict if the tasks have names. Returns a
+        tuple, or a dict, of T tensors with the shapes of the features.
 
     Raises:
         ValueError: if an option value does not fit, or the features fit neither each other nor the options.
         TypeError: if a feature is not a floating-point tensor.
 
     Gradient:
-        To the features, the gates and the adapters. At ``init=0.0`` the adapters get their first gradient once the
-        gates have moved.
+        To the features, the gates and the adapters. At a gate of 0 its adapter has a gradient of 0: with ``init=0.0``
+        adapters start to learn after the first step of the gates.
 
     Source:
         Jiao et al., "Look Deeper into Depth", ECCV 2018, lateral sharing unit; more than two tasks, gates per channel
@@ -133,6 +138,15 @@ class LateralSharingUnit(nn.Module):
 
     @traced_quietly
     def forward(self, *features: Any) -> Any:
+        """Mix the features of all tasks.
+
+        Args:
+            *features: one tensor (B,C_t,...) per task, of one batch and image size, in the order of the tasks; or, if
+                the tasks have names, one dict of them by name. With ``channel_dim=-1``, (B,...,C_t).
+
+        Returns:
+            A tuple of T tensors, or a dict by name, with the shapes and dtypes of the features.
+        """
         name = type(self).__name__
         if self.tasks is not None:
             _check_tasks(name, features, self.tasks)
@@ -175,7 +189,11 @@ class LateralSharingUnit(nn.Module):
         return flat.reshape(flat.shape[0], flat.shape[1], *feature.shape[2:])
 
     def gates(self) -> dict[str, Tensor]:
-        """The gates by name for logging: ``"t_from_u"`` to a detached scalar, or (C_t,) for ``gate="channel"``."""
+        """The gates by name, detached, for the log.
+
+        Returns:
+            ``"t_from_u"``, what task t takes from task u, to a scalar, or to (C_t,) for ``gate="channel"``.
+        """
         names = range(self.num_tasks) if self.tasks is None else self.tasks
         return {
             f"{to}_from_{source}": self.weight[t][u].detach()

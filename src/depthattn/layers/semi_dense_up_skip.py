@@ -16,19 +16,23 @@ torch.fx.wrap("semi_dense_up_skip")
 
 
 class SemiDenseUpSkip(nn.Module):
-    r"""Bring the features of all levels to one size and width, add them up, and smooth the sum.
+    r"""Semi-dense up-skip (SUC): features of all decoder levels at one size and width, added up and smoothed.
 
     .. math:: f_{out} = S\Big(\sum_{j=0}^{n} \mathrm{resize}(P_j(f_j))\Big)
 
-    :math:`P_j` is a convolution to the common width at the level's own size: a 1x1 convolution commutes with the
-    resize, so it runs where there are the fewest pixels. :math:`S` is a 3x3 convolution at the final size.
+    :math:`P_j` is a convolution to the common number of channels, at the size of the level: a 1x1 convolution commutes
+    with resizing, and there are fewer pixels before it. :math:`S` is a 3x3 convolution at the final size.
 
     Args:
         in_channels: channels of each level, in the order in which ``forward`` gets them.
         out_channels: channels of the result.
-        kernel_size: size of the projections P_j, odd.
+        kernel_size: size of the projections :math:`P_j`, odd.
         mode: ``"bilinear"`` or ``"nearest"``.
-        align_corners: of ``"bilinear"``: False puts the edges of the outer pixels on each other, True their centres.
+        align_corners: for ``"bilinear"``, as in :func:`torch.nn.functional.interpolate`.
+
+    Attributes:
+        projections: the convolutions :math:`P_j`, a ``ModuleList`` with one ``Conv2d`` per level.
+        smooth: the convolution :math:`S`.
 
     Shape:
         ``features``: one (B,C_j,h_j,w_j) per level, of any sizes. ``size``: (H, W) of the result; None takes the
@@ -48,8 +52,9 @@ class SemiDenseUpSkip(nn.Module):
         >>> import torch
         >>> from depthattn import SemiDenseUpSkip
         >>> skip = SemiDenseUpSkip([64, 32, 16], out_channels=16)
-        >>> levels = [torch.randn(1, 64, 4, 5), torch.randn(1, 32, 8, 10), torch.randn(1, 16, 16, 20)]
-        >>> tuple(skip(levels).shape)
+        >>> coarse, middle = torch.randn(1, 64, 4, 5), torch.randn(1, 32, 8, 10)
+        >>> fine = torch.randn(1, 16, 16, 20)
+        >>> tuple(skip([coarse, middle, fine]).shape)
         (1, 16, 16, 20)
     """
 
@@ -89,6 +94,15 @@ class SemiDenseUpSkip(nn.Module):
 
     @traced_quietly
     def forward(self, features: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor:
+        """Merge the features of all levels.
+
+        Args:
+            features: one map (B,C_j,h_j,w_j) per level, in the order of ``in_channels``, of any sizes.
+            size: (H, W) of the result in pixels; None takes the size of the largest level.
+
+        Returns:
+            The merged map (B,out_channels,H,W).
+        """
         name = type(self).__name__
         if len(features) != len(self.in_channels):
             raise ValueError(f"{name}: expected {len(self.in_channels)} features, got {len(features)}")

@@ -160,9 +160,12 @@ class UpProjection(nn.Module):
 
         Args:
             x: features (B, in_channels, h, w).
-            size: expected (height, width), each 2h or 2h - 1 (2w or 2w - 1): an encoder that halves an odd size rounds
-                up, and the last row or column of the doubled map then lies outside the image and is cropped, before
-                batch statistics are taken. None means (2h, 2w).
+            size: (height, width) of the result, each 2h or 2h - 1 (2w or 2w - 1): an encoder that halves an odd size
+                rounds up, and the last row or column of the doubled map then lies outside the image and is cropped,
+                before batch statistics are taken. None means (2h, 2w).
+
+        Returns:
+            The map (B, out_channels, height, width).
         """
         _check_features(x, self.in_channels)
         y = self.unpool_conv(x)

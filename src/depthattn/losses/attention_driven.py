@@ -22,8 +22,9 @@ class AttentionDrivenLosses(NamedTuple):
     """The attention-driven loss and its parts.
 
     Attributes:
-        total: what to differentiate, a scalar, or (B,) where the losses are ``"per_image"``, as are the others.
-        depth_aware: the unweighted depth-aware loss, detached, ready to log.
+        total: the weighted sum, to differentiate: a scalar, or (B,) where the losses are ``"per_image"``. The other
+            fields have the same shape.
+        depth_aware: the unweighted depth-aware loss, detached, for the log.
         joint_gradient: the unweighted joint gradient loss, detached.
         semantic_focal: the unweighted semantic focal loss, detached.
     """
@@ -35,42 +36,48 @@ class AttentionDrivenLosses(NamedTuple):
 
 
 class AttentionDrivenLoss(nn.Module):
-    r"""Depth-aware, joint gradient and semantic focal loss together.
+    r"""Weighted sum of the depth-aware, the joint gradient and the semantic focal loss.
 
     .. math:: L = w_1 L_{DA} + w_2 L_{JG} + w_3 L_{semF}
 
-    With ``weights="learned"`` each loss has a learned log-variance :math:`s` and the weights balance themselves:
+    With ``weights="learned"`` each loss has a learned log-variance :math:`s`, which takes the place of its weight:
 
     .. math:: L = \sum_{j \in \{DA, JG\}} \tfrac{1}{2} (e^{-s_j} L_j + s_j) + e^{-s_3} L_{semF} + \tfrac{1}{2} s_3
 
-    Both depth losses are taken in one pass: prediction and target are read once, and one gradient is written, where two
+    Both depth losses are computed in one pass: it reads prediction and target once and writes one gradient, where two
     calls write two and add them.
 
-    Losses with ``reduction="per_image"``, all three, make a total for every image, from its own pixels. The mean of
-    these totals is then the same however a batch is split, over processes or steps.
+    Three losses with ``reduction="per_image"`` give one total per image, from the pixels of that image. The mean of
+    these totals does not depend on how a batch is split over processes or accumulated steps.
 
-    A loss without a single valid pixel to be a mean over adds nothing, neither to the total nor to the gradient of its
-    log-variance.
+    A loss without a valid pixel adds nothing to the total, nor to the gradient of its log-variance.
 
     Args:
         depth_aware: the loss on depth; None makes a ``DepthAwareLoss``.
-        joint_gradient: the loss on depth gradients; None makes a ``JointGradientLoss``. It is given the labels. Of this
-            loss and the one before, the options count; their ``forward`` is not called.
+        joint_gradient: the loss on depth gradients; None makes a ``JointGradientLoss``. It gets the labels. This
+            module reads the options of both depth losses; their ``forward`` is not called.
         semantic_focal: the loss on labels; None makes a ``SemanticFocalLoss``. A loss that is made here has the
             ``ignore_index``, ``upsample``, ``align_corners`` and ``reduction`` of those that are given.
         weights: three numbers >= 0 in the order above, or ``"learned"``, which adds the parameter ``log_variances``.
+            The paper has 1, 1, 1; the joint gradient loss is six to nine times as steep as the depth-aware loss, so
+            start with 1, 0.05, 1.
+
+    Attributes:
+        weights: the three numbers, or None where they are learned.
+        log_variances: parameter (3,), 0 at the start, or None where the weights are fixed. Give it to the optimizer.
+        depth_aware: the losses themselves, like ``joint_gradient`` and ``semantic_focal``; read when ``forward`` is
+            called, so an option may be changed between steps.
 
     Shape:
-        ``depth`` (B,1,H,W), (B,H,W) or (H,W) in metres; ``semantics`` (B,K,H,W) logits; ``depth_target`` like
-        ``depth``; ``label_target`` (B,H,W) integer; ``mask`` like ``depth``, bool, True = use the pixel of
-        ``depth_target``. A target that is None leaves its losses out, and either target may miss any pixels, down to
-        all of them. Returns :class:`AttentionDrivenLosses`.
+        ``depth`` and ``depth_target`` (B,1,H,W), (B,H,W) or (H,W) in metres; ``semantics`` (B,K,H,W) logits;
+        ``label_target`` (B,H,W) integer; ``mask`` like ``depth_target``, bool, True = use. Returns
+        :class:`AttentionDrivenLosses`.
 
     Raises:
         ValueError: if the three losses do not reduce alike, to scalars or per image, if those that are given differ in
             an option that they must share (``ignore_index`` of the two that see labels, ``upsample`` and
-            ``align_corners`` of the two that see depth), if the weights do not fit, or if both targets are missing;
-            else as the three losses do.
+            ``align_corners`` of the two that see depth), if the weights do not fit, if both targets are missing, or
+            for the reasons of the three losses.
         TypeError: if an argument has the wrong type or dtype, or if a depth loss is of a class with a ``forward`` of
             its own.
 
@@ -84,9 +91,10 @@ class AttentionDrivenLoss(nn.Module):
     Example:
         >>> import torch
         >>> from depthattn import AttentionDrivenLoss, DepthAwareLoss
-        >>> loss = AttentionDrivenLoss(DepthAwareLoss(max_depth=10.0), weights=(1.0, 0.5, 1.0))
+        >>> loss = AttentionDrivenLoss(DepthAwareLoss(max_depth=10.0), weights=(1, 0.05, 1))
         >>> depth, logits = torch.ones(2, 1, 8, 8), torch.zeros(2, 4, 8, 8)
-        >>> no_depth, labels = torch.zeros(2, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long)
+        >>> no_depth = torch.zeros(2, 1, 8, 8)  # every pixel is missing
+        >>> labels = torch.zeros(2, 8, 8, dtype=torch.long)
         >>> parts = loss(depth, logits, no_depth, labels)
         >>> float(parts.depth_aware), float(parts.total) == float(parts.semantic_focal)
         (0.0, True)
@@ -148,6 +156,20 @@ class AttentionDrivenLoss(nn.Module):
         label_target: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> AttentionDrivenLosses:
+        """Compute the three losses and their weighted sum.
+
+        Args:
+            depth: predicted depth in metres, (B,1,H,W), (B,H,W) or (H,W).
+            semantics: predicted logits (B,K,H,W), before the softmax.
+            depth_target: true depth in metres, of the size of ``depth``; 0, negative, NaN or inf marks a missing pixel.
+                None leaves both depth losses out.
+            label_target: integer class ids (B,H,W), ``ignore_index`` where there is none. None leaves the semantic
+                focal loss out, and the semantic term of the joint gradient loss.
+            mask: bool, of the size of ``depth_target``, True = use its pixel; None uses every valid one.
+
+        Returns:
+            The weighted sum and, detached, its three parts.
+        """
         if depth_target is None and label_target is None:
             raise ValueError(f"{type(self).__name__}: expected a depth_target or a label_target, got neither")
         weights = self._weights(depth)
@@ -183,7 +205,7 @@ class AttentionDrivenLoss(nn.Module):
     def depth_side(
         self, depth: Tensor, target: Tensor, labels: Tensor | None, mask: Tensor | None, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Both depth losses in one pass, for a step that takes its semantic loss elsewhere.
+        """Compute both depth losses in one pass, for a step that computes its semantic loss elsewhere.
 
         Args:
             depth: prediction, as in the call of the module.
@@ -193,8 +215,8 @@ class AttentionDrivenLoss(nn.Module):
             weights: (3,), of which the first two weigh the two losses.
 
         Returns:
-            The weighted sum, to differentiate towards ``depth`` and ``weights``, and each loss by itself, detached;
-            scalars, or (B,) where the losses are ``"per_image"``.
+            The weighted sum, which has a gradient to ``depth`` and ``weights``, and each loss by itself, detached.
+            Scalars, or (B,) where the losses are ``"per_image"``.
         """
         name, first, second = type(self).__name__, self.depth_aware, self.joint_gradient
         pred, target, mask = checks.depth_maps(name, depth, target, mask, first.upsample)

@@ -9,33 +9,35 @@ from depthattn.ops import checks
 
 
 class DepthAwareLoss(nn.Module):
-    r"""Depth-aware loss: the options of :func:`depthattn.functional.depth_aware_loss`, kept.
+    r"""Depth-aware loss: a module that keeps the options of :func:`depthattn.functional.depth_aware_loss`.
 
     .. math:: L_{DA} = \frac{1}{N} \sum_i (\alpha_i + \lambda_i)\, l(d_i, g_i)
 
-    :math:`\alpha` says how far the pixel is and :math:`\lambda` how wrong the prediction is there; the function says
-    more.
+    :math:`\alpha_i` grows with the true depth of the pixel, :math:`\lambda_i` with the error of the prediction, and
+    :math:`l` is the distance between prediction :math:`d` and ground truth :math:`g`. The function has their formulas.
 
     Args:
         distance: ``"smooth_l1"``, ``"l1"``, ``"l2"`` or ``"berhu"``.
-        beta: where smooth L1 turns from square to linear, in metres.
-        max_depth: what normalises the true depth, in metres; None takes each image's own maximum.
-        log_offset: added inside the logarithms of lambda; 0 is the printed formula, clamped.
-        detach_weight: stop the gradient through the weight.
-        upsample: ``"bilinear"`` resizes a prediction of another size to the target's.
-        align_corners: of that resizing, as in :func:`torch.nn.functional.interpolate`.
+        beta: error in metres where smooth L1 turns from quadratic to linear; only used by ``"smooth_l1"``.
+        max_depth: depth in metres where alpha reaches 1: 10 for NYU, 80 for KITTI; None takes the largest valid target
+            of each image.
+        log_offset: metres added to both depths inside the logarithms of lambda; 0 is the formula as published, clamped
+            to [0, 1].
+        detach_weight: stop the gradient through lambda.
+        upsample: ``"bilinear"`` resizes a prediction of another size to the size of the target; None expects one size.
+        align_corners: passed to that resizing, as in :func:`torch.nn.functional.interpolate`.
         reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Shape:
-        ``pred`` and ``target`` (B,1,H,W), (B,H,W) or (H,W) in metres, ``mask`` the same in bool. The result is a
-        scalar, (B,) or (B,H,W), as the reduction says.
+        ``pred`` and ``target`` (B,1,H,W), (B,H,W) or (H,W) in metres, ``mask`` the same in bool, True = use. Returns
+        a scalar, (B,) for ``"per_image"``, (B,H,W) for ``"none"``.
 
     Raises:
         ValueError: if an option value, a shape or a device does not fit.
         TypeError: if an argument has the wrong type or dtype.
 
     Gradient:
-        To ``pred`` only, exactly zero at pixels that do not count; the function says more.
+        To ``pred`` only, exactly zero at pixels that do not count. The function has the formulas and the edge cases.
 
     Source:
         Jiao et al., "Look Deeper into Depth", ECCV 2018.
@@ -79,6 +81,16 @@ class DepthAwareLoss(nn.Module):
         self.reduction = options.reduction
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            pred: predicted depth in metres, (B,1,H,W), (B,H,W) or (H,W).
+            target: true depth in metres, of the same size; 0, negative, NaN or inf marks a missing pixel.
+            mask: bool, of the size of ``target``, True = use the pixel; None uses every valid one.
+
+        Returns:
+            A scalar, or a tensor (B,) or (B,H,W) by ``reduction``; float32, or float64 where an input is float64.
+        """
         return depth_aware_loss(
             pred,
             target,

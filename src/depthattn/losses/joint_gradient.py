@@ -9,32 +9,34 @@ from depthattn.ops import checks
 
 
 class JointGradientLoss(nn.Module):
-    r"""Joint gradient loss: the options of :func:`depthattn.functional.joint_gradient_loss`, kept.
+    r"""Joint gradient loss: a module that keeps the options of :func:`depthattn.functional.joint_gradient_loss`.
 
     .. math::
 
         L_{JG} = L_g(d, g) + w\, L_g(d, s), \qquad L_g(a, b) = \frac{1}{N} \sum_i |S_h (a - b)|_i + |S_v (a - b)|_i
 
-    with the Sobel kernels :math:`S_h` and :math:`S_v`; the function says which windows count.
+    for predicted depth :math:`d`, true depth :math:`g` and semantic map :math:`s`, with the Sobel kernels :math:`S_h`
+    and :math:`S_v`. The function says which windows count. The kernels are not normalised: beside a depth-aware loss of
+    weight 1, start with a weight of 0.05.
 
     Args:
-        semantic_weight: weight of the semantic term.
+        semantic_weight: the weight w of the semantic term.
         ignore_index: the label that stands for no class.
-        upsample: ``"bilinear"`` resizes a prediction of another size to the target's.
-        align_corners: of that resizing, as in :func:`torch.nn.functional.interpolate`.
+        upsample: ``"bilinear"`` resizes a prediction of another size to the size of the target; None expects one size.
+        align_corners: passed to that resizing, as in :func:`torch.nn.functional.interpolate`.
         reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
 
     Shape:
-        ``pred`` and ``target`` (B,1,H,W), (B,H,W) or (H,W) in metres, ``mask`` the same in bool; by keyword either
-        ``labels``, integer class ids, or ``semantics``, a float map. The result is a scalar, (B,) or (B,H,W), as the
-        reduction says.
+        ``pred`` and ``target`` (B,1,H,W), (B,H,W) or (H,W) in metres, ``mask`` the same in bool, True = use; by keyword
+        either ``labels``, integer class ids, or ``semantics``, a float map. Returns a scalar, (B,) for
+        ``"per_image"``, (B,H,W) for ``"none"``.
 
     Raises:
         ValueError: if an option value, a shape or a device does not fit.
         TypeError: if an argument has the wrong type or dtype.
 
     Gradient:
-        To ``pred``, and to a float ``semantics`` that requires one; the function says more.
+        To ``pred``, and to a float ``semantics`` that requires one. The function has the edge cases.
 
     Source:
         Jiao et al., "Look Deeper into Depth", ECCV 2018.
@@ -43,8 +45,8 @@ class JointGradientLoss(nn.Module):
         >>> import torch
         >>> from depthattn import JointGradientLoss
         >>> loss = JointGradientLoss(semantic_weight=0.5)
-        >>> flat, room = torch.full((1, 1, 8, 8), 2.0), torch.zeros(1, 8, 8, dtype=torch.long)
-        >>> float(loss(flat, flat + 1.0, labels=room))  # a constant offset has no gradient to complain about
+        >>> depth, labels = torch.full((1, 1, 8, 8), 2.0), torch.zeros(1, 8, 8, dtype=torch.long)
+        >>> float(loss(depth, depth + 1.0, labels=labels))  # an offset has no gradient
         0.0
     """
 
@@ -76,6 +78,19 @@ class JointGradientLoss(nn.Module):
         labels: Tensor | None = None,
         semantics: Tensor | None = None,
     ) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            pred: predicted depth in metres, (B,1,H,W), (B,H,W) or (H,W).
+            target: true depth in metres, of the same size; 0, negative, NaN or inf marks a missing pixel.
+            mask: bool, of the size of ``target``, True = use the pixel; None uses every valid one.
+            labels: integer class ids (B,H,W) or (B,1,H,W), compared inside one class; at most one of ``labels`` and
+                ``semantics``. Without both there is no semantic term.
+            semantics: a float map (B,H,W) or (B,1,H,W), taken literally.
+
+        Returns:
+            A scalar, or a tensor (B,) or (B,H,W) by ``reduction``; float32, or float64 where an input is float64.
+        """
         return joint_gradient_loss(
             pred,
             target,

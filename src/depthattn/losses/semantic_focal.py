@@ -11,32 +11,34 @@ from depthattn.ops import checks
 
 
 class SemanticFocalLoss(nn.Module):
-    r"""Softmax focal loss: the options of :func:`depthattn.functional.semantic_focal_loss`, kept.
+    r"""Softmax focal loss: a module that keeps the options of :func:`depthattn.functional.semantic_focal_loss`.
 
     .. math:: L_{semF} = -\frac{1}{N} \sum_i w_{y_i} (1 - p_{i, y_i})^\gamma \log p_{i, y_i}
 
-    with :math:`p` the softmax of the logits and :math:`w` the weights of the classes.
+    with :math:`p` the softmax of the logits, :math:`y` the labels and :math:`w` the class weights.
 
     Args:
-        weight: weight per class, (K,), a tensor or a sequence of numbers; a buffer, so it moves with ``.to()`` and is
-            saved with the state.
-        gamma: how strongly well-classified pixels fade; 0 is cross entropy.
+        weight: one weight per class, (K,), a tensor or a sequence of numbers; None weights all classes by 1.
+        gamma: focusing exponent, >= 0: the larger it is, the less well-classified pixels weigh; 0 is cross entropy.
         ignore_index: the label of pixels that do not count.
         normalize_by: divide by the number of ``"pixels"`` that count or by the sum of their ``"weight"``.
-        upsample: ``"bilinear"`` takes the logits to the size of the target; None expects one size.
-        align_corners: of that resizing, as in :func:`torch.nn.functional.interpolate`.
+        upsample: ``"bilinear"`` resizes the logits to the size of the target; None expects one size.
+        align_corners: passed to that resizing, as in :func:`torch.nn.functional.interpolate`.
         reduction: ``"mean"``, ``"per_image"``, ``"sum"`` or ``"none"``.
 
+    Attributes:
+        weight: the class weights, a buffer (K,) or None. It moves with ``.to()`` and is in the state dict.
+
     Shape:
-        ``logits`` (B,K,...), ``target`` (B,...) integer. The result is a scalar, (B,) or (B,...), as the reduction
-        says.
+        ``logits`` (B,K,...), ``target`` (B,...) integer. Returns a scalar, (B,) for ``"per_image"``, (B,...) for
+        ``"none"``.
 
     Raises:
         ValueError: if an option value, a shape, a device or a label does not fit.
         TypeError: if an argument has the wrong type or dtype.
 
     Gradient:
-        To ``logits`` only, exactly zero at ignored pixels; the function says more.
+        To ``logits`` only, exactly zero at ignored pixels. The function has the edge cases.
 
     Source:
         Jiao et al., "Look Deeper into Depth", ECCV 2018.
@@ -46,7 +48,7 @@ class SemanticFocalLoss(nn.Module):
         >>> from depthattn import SemanticFocalLoss
         >>> loss = SemanticFocalLoss(weight=torch.tensor([1.0, 3.0]), gamma=0.0)
         >>> logits, labels = torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]])
-        >>> float(loss(logits, labels) / torch.tensor(2.0).log())  # the weights 1 and 3, over two pixels
+        >>> float(loss(logits, labels) / torch.tensor(2.0).log())  # (1 + 3) / 2 pixels
         2.0
     """
 
@@ -76,6 +78,15 @@ class SemanticFocalLoss(nn.Module):
         self.reduction = options.reduction
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits: (B,K,...) with any number of trailing axes, before the softmax.
+            target: integer class ids (B,...) or (B,1,...), in [0, K) or ``ignore_index``.
+
+        Returns:
+            A scalar, or a tensor (B,) or (B,...) by ``reduction``; float32, or float64 for float64 logits.
+        """
         return semantic_focal_loss(
             logits,
             target,

@@ -36,10 +36,6 @@ class BoundaryF1(ScoreMetric):
     Args:
         **kwargs: options of :class:`torchmetrics.Metric`.
 
-    Returns:
-        From ``compute``: the score in [0, 1], a float32 scalar; NaN if no pair was valid. A prediction that is NaN has
-        no edge there.
-
     Raises:
         ValueError: if the shapes do not fit.
         TypeError: if a map is not floating point or the mask not bool.
@@ -88,6 +84,11 @@ class BoundaryF1(ScoreMetric):
         self.count += seen.sum()
 
     def compute(self) -> Tensor:
+        """Compute the score of everything seen.
+
+        Returns:
+            The score in [0, 1], a float32 scalar; NaN if no pair was valid. A prediction that is NaN has no edge there.
+        """
         return to_float32(means(self.total, self.count), self.total.device)[0]
 
 

@@ -61,9 +61,6 @@ class DepthMetrics(ScoreMetric):
             means over the valid pixels of all images, as Eigen et al. and Laina et al. do. The two differ: say which.
         **kwargs: options of :class:`torchmetrics.Metric`.
 
-    Returns:
-        From ``compute``: the scores by name, float32 scalars; all NaN if no pixel was valid.
-
     Raises:
         ValueError: if the range, the pooling or the shapes do not fit.
         TypeError: if a map is not floating point or the mask not bool.
@@ -122,6 +119,11 @@ class DepthMetrics(ScoreMetric):
             self.count += seen.sum()
 
     def compute(self) -> dict[str, Tensor]:
+        """Compute the scores of everything seen.
+
+        Returns:
+            The scores by name, float32 scalars; all NaN if no pixel was valid.
+        """
         if self.pooling == "pixels":
             scores = scores_of(means_of_sums(self.sums.unsqueeze(0), self.count.view(1)))
             return {name: score[0] for name, score in scores.items()}
@@ -139,9 +141,6 @@ class ConstantDepthBaseline(ScoreMetric):
         min_depth: smallest depth that counts, metres, > 0.
         max_depth: largest depth that counts, metres, or None for no limit.
         **kwargs: options of :class:`torchmetrics.Metric`.
-
-    Returns:
-        From ``compute``: the constant in metres, a float32 scalar; NaN if no pixel was valid.
 
     Raises:
         ValueError: if the range or the shapes do not fit.
@@ -184,4 +183,9 @@ class ConstantDepthBaseline(ScoreMetric):
         self.count += valid.sum()
 
     def compute(self) -> Tensor:
+        """Compute the mean of everything seen.
+
+        Returns:
+            The constant in metres, a float32 scalar; NaN if no pixel was valid.
+        """
         return to_float32(means(self.total, self.count), self.total.device)[0]

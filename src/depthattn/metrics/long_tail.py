@@ -42,11 +42,6 @@ class DepthBinnedMetrics(ScoreMetric):
             every metre from 0 to 10. ``torch.linspace(0, 10, 4)`` gives thirds.
         **kwargs: options of :class:`torchmetrics.Metric`.
 
-    Returns:
-        From ``compute``: (bins,) for each name of :class:`DepthMetrics`, float32; besides ``bias``, the mean of
-        :math:`d - g` in metres, below zero where far pixels are seen too near; and ``pixels``, int64, the number that
-        counted. Where that is 0 the scores are NaN.
-
     Raises:
         ValueError: if the edges or the shapes do not fit.
         TypeError: if an edge is not a number, a map is not floating point, or the mask not bool.
@@ -91,6 +86,13 @@ class DepthBinnedMetrics(ScoreMetric):
         self.pixels += count_in_groups(valid, bins, len(self.pixels))
 
     def compute(self) -> dict[str, Tensor]:
+        """Compute the scores of everything seen.
+
+        Returns:
+            A tensor (bins,) for each name of :class:`DepthMetrics`, float32; also ``bias``, the mean of :math:`d - g`
+            in metres, negative where pixels are predicted too near; and ``pixels``, int64, the number of valid pixels.
+            Scores of a bin without a valid pixel are NaN.
+        """
         means = means_of_sums(self.sums, self.pixels)
         return {**scores_of(means), "bias": means["error"], "pixels": self.pixels.clone()}
 

@@ -23,7 +23,7 @@ class SegmentationMetrics(ScoreMetric):
     ================== ===============================================================================
     ``pixel_accuracy`` :math:`\sum_i n_{ii} / \sum_i t_i`
     ``mean_accuracy``  mean of :math:`n_{ii} / t_i` over the classes with :math:`t_i > 0`
-    ``miou``           mean of ``iou`` over the classes in truth or prediction
+    ``miou``           mean of ``iou`` over the classes in ground truth or prediction
     ``iou``            :math:`n_{ii} / (t_i + p_i - n_{ii})` of each class, (K,); NaN for one in neither
     ================== ===============================================================================
 
@@ -31,12 +31,9 @@ class SegmentationMetrics(ScoreMetric):
     torchmetrics' own confusion matrix does (it indexes with a boolean mask).
 
     Args:
-        num_classes: K.
+        num_classes: number K of classes.
         ignore_index: label of pixels that do not count.
         **kwargs: options of :class:`torchmetrics.Metric`.
-
-    Returns:
-        From ``compute``: the scores by name, float32, scalars but for ``iou``; all NaN if no pixel was labelled.
 
     Raises:
         ValueError: if shapes do not fit; if a label is neither in [0, K) nor ``ignore_index``, or a predicted class
@@ -92,6 +89,11 @@ class SegmentationMetrics(ScoreMetric):
         self.confusion += sum_by_index(used.int(), cell, self.num_classes**2).view_as(self.confusion)
 
     def compute(self) -> dict[str, Tensor]:
+        """Compute the scores of everything seen.
+
+        Returns:
+            The scores by name, float32, scalars but for ``iou``; all NaN if no pixel was labelled.
+        """
         confusion = self.confusion.cpu().numpy()
         hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
         # 0 / 0 is NaN: a class that is absent leaves the mean.

@@ -121,6 +121,14 @@ class EfficientNetLite(Encoder):
                 nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """Compute the feature maps.
+
+        Args:
+            image: (B, 3, H, W), normalised by ``mean`` and ``std``.
+
+        Returns:
+            One map (B, C_i, h_i, w_i) for each of ``channels``, the coarsest last.
+        """
         x = F.relu6(self.bn0(_convolved(image, self.conv_stem)))
         maps = []
         for index, block in enumerate(self.blocks):

@@ -105,6 +105,14 @@ class ModuleEncoder(Encoder):
         self.mean, self.std = _declared_normalisation(module)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """Compute the feature maps.
+
+        Args:
+            image: (B, 3, H, W), normalised by ``mean`` and ``std``.
+
+        Returns:
+            One map (B, C_i, h_i, w_i) for each of ``channels``, the coarsest last.
+        """
         return _maps(self.module(image), self.channels, type(self.module).__name__)
 
 

@@ -30,7 +30,7 @@ implementation of the library depthattn. It does not reproduce the paper's numbe
 _USE = """\
 ## Use
 
-`pip install "depthattn[hub]"`, then:
+Run `pip install ".[hub]"` in a clone of the depthattn repository, then:
 
 ```python
 import torch

@@ -119,7 +119,14 @@ class SynergyNetwork(nn.Module):
 
     @traced_quietly
     def forward(self, image: Tensor) -> SynergyOutput:
-        """Predict depth and semantic logits for ``image`` (B, 3, H, W), RGB in [0, 1]."""
+        """Predict depth and semantic logits.
+
+        Args:
+            image: (B, 3, H, W), RGB in [0, 1], H and W >= 32. It is normalised for the encoder here.
+
+        Returns:
+            Depth in metres and logits, both at the size of the image; see :class:`~depthattn.models.SynergyOutput`.
+        """
         x = _normalised(image, self.encoder.mean, self.encoder.std, self.dtype)
         size = (image.shape[-2], image.shape[-1])
         x = self.neck(self.encoder(x)[-1])

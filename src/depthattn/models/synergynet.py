@@ -26,7 +26,7 @@ class SynergyNet(SynergyNetwork):
         encoder: ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"efficientnet_lite0"`` (or 1, 2), ``"timm:NAME"``, or
             a module that returns feature maps, fine to coarse: a timm ``features_only`` model, a transformers backbone,
             any other.
-        num_classes: number of semantic classes K.
+        num_classes: number K of semantic classes.
         decoder_channels: output channels of each up-projection. The 1x1 convolution before them has half of the
             encoder's channels, and at most twice ``decoder_channels[0]``.
         sharing: gate of the lateral sharing units, one number per feature map (``"scalar"``) or one per channel
@@ -44,12 +44,15 @@ class SynergyNet(SynergyNetwork):
             weights.
 
     Attributes:
-        num_classes: K.
+        num_classes: number K of semantic classes.
+        encoder: the :class:`~depthattn.models.Encoder`.
+        sharing_units: a ``ModuleList`` of lateral sharing units (LSU), one behind each up-projection but the last.
         config: the arguments that build this model again, JSON-ready, without the weights; ``encoder`` is None
             where it was given as a module.
-        class_names: a name for each class, and
-        image_size: (H, W) of the images it was trained on, as :meth:`save_pretrained` was given them; empty and None
-            in a model that :meth:`from_pretrained` did not build.
+        class_names: a name for each class, as :meth:`save_pretrained` was given them; empty in a model that
+            :meth:`from_pretrained` did not build.
+        image_size: (H, W) of the images it was trained on, likewise; None in a model that :meth:`from_pretrained` did
+            not build.
 
     Shape:
         Input (B, 3, H, W), RGB in [0, 1], H and W >= 32; the encoder's normalisation happens inside. Output
@@ -98,7 +101,7 @@ class SynergyNet(SynergyNetwork):
         other names than a model built from ``config``: keep the original.
 
         Returns:
-            The copy. Its outputs differ by rounding: by less than 1e-5 of the largest in float32.
+            The copy. Its outputs differ by rounding, by less than 1e-5 of the largest in float32.
 
         Warns:
             UserWarning: which batch norms of the encoder stay, because no convolution of a known kind comes right
