@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -63,6 +64,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+# A page of a name that has gone would stay, as a warning.
+shutil.rmtree(DOCS / "reference/generated", ignore_errors=True)
 autosummary_generate = True
 autosummary_ignore_module_all = False
 # The function that computes what a module computes stands on the page of the module.
