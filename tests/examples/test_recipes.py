@@ -220,7 +220,7 @@ def test_without_its_package_a_recipe_ends_in_a_line_that_names_the_extra(
     package = name.removeprefix("with_")
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, name, raising=False)
-    with pytest.raises(SystemExit, match=rf'^[^\n]*{package}[^\n]*"depthattn\[recipes\]"$'):
+    with pytest.raises(SystemExit, match=rf'^[^\n]*{package}[^\n]*"\.\[recipes\]"$'):
         importlib.import_module(name)
 
 
