@@ -57,7 +57,7 @@ myst_heading_anchors = 3
 # Of a base class of ours its members are described too, of others none.
 autodoc_default_options = {
     "members": True,
-    "inherited-members": "Module, Metric, Dataset, tuple, dict, ValueError",
+    "inherited-members": "Module, Metric, Dataset, tuple, dict, BaseException",
 }
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"

@@ -114,7 +114,7 @@ class SynergyNetwork(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """The dtype of the weights."""
         return self.neck[0].weight.dtype  # type: ignore[return-value]  # of a Module every attribute may be a Module
 
     @traced_quietly
