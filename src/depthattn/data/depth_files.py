@@ -36,13 +36,13 @@ _Numbers = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class DepthCoding:
-    """How the numbers of depth files are to be taken.
+    """How the numbers of depth files are read.
 
     Args:
-        scale: stored units in a metre; None: 1000 of whole numbers, 1 of floats.
+        scale: stored units per metre; None: 1000 for integers, 1 for floats.
         code: "plain", "sunrgbd" (rotated left by three bits), or None: plain, and an error where it is plainly not.
         missing: numbers that stand for missing depth, beside those that always do.
-        max_depth: depth beyond it, in metres, is missing; None: none is.
+        max_depth: depth in metres beyond which depth is missing; None: no limit.
 
     Example:
         >>> from depthattn.data import DepthCoding

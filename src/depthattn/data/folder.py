@@ -26,41 +26,40 @@ _LOG = logging.getLogger("depthattn.data")
 
 
 class RGBDList(Dataset[Sample]):
-    """Frames from files: those that a list names, those of folders (``from_folder``), or any (``from_frames``).
+    """Frames from files: of a list, of folders (``from_folder``), or of any files (``from_frames``).
 
-    Each line of the list is ``image depth``, with labels, a focal length or both behind them, as in the lists of BTS
-    and Marigold and in the csv files around NYU: separated by commas, tabs or blanks, names with blanks in double
-    quotes, with a header that names the columns or without one. A leading slash is optional, ``None`` stands for a
-    missing depth, and blank lines and lines that start with # are passed over. All files are checked to exist when the
-    dataset is made, and decoded when a frame is read. The losses need no focal length, so samples have none;
-    ``frames`` has it for what does, as :func:`depthattn.viz.back_project`.
+    Each line of the list is ``image depth``, then labels, a focal length or both, as in the lists of BTS and Marigold
+    and in the csv files of NYU. Columns are separated by commas, tabs or spaces, names with spaces are in double
+    quotes, and a header may name the columns. A leading slash is optional, ``None`` stands for a missing depth, and
+    empty lines and lines that start with # are skipped. All files are checked to exist when the data set is made, and
+    decoded when a frame is read. Samples have no focal length; ``frames`` has it, for
+    :func:`depthattn.viz.back_project` and others.
 
     Depth is read from 16-bit png, pgm or tiff, from floats in tiff, pfm, npy, npz (one array, or one named ``depth``)
     or mat (``depth``), and from HDF5 with ``rgb`` (3,H,W) and ``depth`` (H,W) of one frame. Missing are zero, negative,
     NaN and infinite numbers, 65535 in 16 bits, and the largest half or float. Labels are the numbers of one-channel
-    pictures, whatever their colours, or those of npy, npz or mat (``segmentation``). Depth and labels of another size
-    than the image's, but of the same view, are resized to it by the nearest pixel; the logger ``depthattn.data`` says
-    so once.
+    images, or of npy, npz or mat (``segmentation``); of palette images the indices. Depth and labels of another size
+    than their image, but of the same view, are resized to it by nearest; the logger ``depthattn.data`` says so once.
 
     Args:
         list_file: the list.
         root: folder that the paths in the list start from. None: the folder of the list, or the first above it that
             has the first image.
-        depth_scale: stored units in a metre: 1000 for NYU (millimetres), 256 for KITTI. None: 1000 of whole numbers, 1
-            of floats.
+        depth_scale: stored units per metre: 1000 for NYU (millimetres), 256 for KITTI. None: 1000 for integers, 1 for
+            floats.
         depth_code: "sunrgbd" for 16-bit numbers rotated left by three bits, "plain" for numbers as they are. None:
             plain, and an error where they are plainly rotated.
         num_classes: number of classes. None: a third column of files is not read, unless a header calls it labels.
         ignore_value: number of unlabelled pixels in the label files, which become -100.
         first_label: number of class 0 in the label files.
-        max_depth: depth beyond it, in metres, becomes missing. None: none does.
+        max_depth: depth in metres beyond which depth is missing. None: no limit.
         transform: called with each sample.
 
     Attributes:
         num_classes: number of classes of the label files; 0 if there are none.
         class_names: the names of the classes, their numbers here; empty if there are no label files.
-        frames: of each item the files ``image``, ``depth`` and ``labels``, and the ``focal`` length in pixels of the
-            image as it is stored; None where there is no such.
+        frames: for each item a :class:`FramePaths`: the files ``image``, ``depth`` and ``labels``, and the ``focal``
+            length in pixels of the stored image; None where there is none.
 
     Raises:
         DataError: a list that does not parse or names a missing file; when read, a file that does not decode or that
@@ -128,7 +127,7 @@ class RGBDList(Dataset[Sample]):
         *,
         transform: Transform | None = None,
     ) -> RGBDList:
-        """Frames whose files are known.
+        """Make a data set of frames whose files are known.
 
         Args:
             frames: the files of each.
@@ -175,7 +174,7 @@ class RGBDList(Dataset[Sample]):
         max_depth: float | None = None,
         transform: Transform | None = None,
     ) -> RGBDList:
-        """Frames of a folder of images, with the depth and label files of the same file stem.
+        """Make a data set of a folder of images, with the depth and label files of the same stem.
 
         An image may lack its depth or its labels; a depth or label file without an image is an error.
 
@@ -185,15 +184,15 @@ class RGBDList(Dataset[Sample]):
             labels: folder of files of class numbers.
             num_classes: number of classes; needed with ``labels``.
             ignore_value: number in the label files for unlabelled pixels, which become -100.
-            first_label: number in the label files for class 0: 0 as a rule; 1 for files that keep 0 for unlabelled
-                (then with ``ignore_value=0``).
-            depth_scale: stored units in a metre. None: 1000 of whole numbers, 1 of floats.
+            first_label: number in the label files for class 0: usually 0; 1 for files where 0 means unlabelled (then
+                with ``ignore_value=0``).
+            depth_scale: stored units per metre. None: 1000 for integers, 1 for floats.
             depth_code: "sunrgbd", "plain" or None, as for the class.
-            max_depth: depth beyond it, in metres, becomes missing. None: none does.
+            max_depth: depth in metres beyond which depth is missing. None: no limit.
             transform: called with each sample.
 
         Raises:
-            DataError: a folder without pictures, or files whose stems do not match.
+            DataError: a folder without images, or files whose stems do not match.
             ValueError: an option that is out of range.
         """
         if (labels is None) != (num_classes is None):
@@ -208,7 +207,7 @@ class RGBDList(Dataset[Sample]):
         return cls.from_frames(match_folders(images, depths, labels), depth, coding, transform=transform)
 
     def with_transform(self, transform: Transform | None) -> RGBDList:
-        """The same frames with another transform; no file is looked at again.
+        """Make a data set of the same frames with another transform, without reading files again.
 
         Args:
             transform: called with each sample; None for none.

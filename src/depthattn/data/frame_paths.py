@@ -11,10 +11,10 @@ class FramePaths(NamedTuple):
     """Files of one frame.
 
     Attributes:
-        image: the picture, or an HDF5 file with ``rgb`` (3,H,W).
+        image: the image, or an HDF5 file with ``rgb`` (3,H,W).
         depth: the depth file; None where there is none.
         labels: the label file; None where there is none.
-        focal: the focal length of the camera in pixels of the image as it is stored; None where it is not known.
+        focal: focal length of the camera in pixels of the stored image; None where it is not known.
 
     Example:
         >>> from pathlib import Path

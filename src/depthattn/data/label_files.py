@@ -15,7 +15,7 @@ from depthattn.data.sample import IGNORE_INDEX
 
 @dataclass(frozen=True)
 class LabelCoding:
-    """How the numbers of label files are to be taken.
+    """How the numbers of label files are read.
 
     Args:
         num_classes: number of classes.

@@ -57,7 +57,7 @@ class Layout:
 
 
 def find_layout(folder: str | os.PathLike[str], name: str | None = None) -> Layout:
-    """The frames of a folder, in one of the layouts in use.
+    """Find the frames of a folder in one of the common layouts.
 
     ======================  ================================================================================
     ``"nyud-mt"``           ``images/ depth/ segmentation/`` and ``gt_sets/train.txt``, ``gt_sets/val.txt``
@@ -67,8 +67,8 @@ def find_layout(folder: str | os.PathLike[str], name: str | None = None) -> Layo
     ``"hdf5"``              files with ``rgb`` and ``depth`` of one frame each, in ``train/`` and ``val/`` or not
     ======================  ================================================================================
 
-    Files of a frame have one name, but for their suffixes, and one folder inside of those. For ``val`` there may also
-    be ``valid``, ``validation`` or ``test``.
+    The files of a frame have the same name up to the suffix, and the same folder inside these. For ``val`` there may
+    also be ``valid``, ``validation`` or ``test``.
 
     Args:
         folder: where the data lie.

@@ -97,7 +97,7 @@ class NYUDepthV2(Dataset[Sample]):
             the built-in official split, which only fits the file of 1449 frames.
         num_classes: 894, 40 or 13. Unlabelled pixels become -100 and the classes start at 0.
         depth: "raw" (sensor depth, 0 in its holes) or "inpainted" (the filled depth of the authors, which also
-            differs from the raw depth where that is valid).
+            differs from the raw depth at measured pixels).
         transform: called with each sample.
 
     Attributes:

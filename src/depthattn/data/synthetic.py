@@ -19,16 +19,16 @@ from depthattn.data.sample import Sample, Transform
 class SyntheticRooms(Dataset[Sample]):
     """Ray-cast rooms with furniture of varied size and texture, and a long-tailed depth from 0.5 to 10 m.
 
-    Each frame is another room seen by another camera with the Kinect's field of view. It depends on ``seed`` and the
-    index alone: not on the length, the worker or the order. Most rooms are a few metres deep; corridors and halls are
-    the rare far end of the depth. Depth outside the sensor's range of 0.5 to 10 m is missing.
+    Each frame shows another room from another camera with the field of view of the Kinect. A frame depends on ``seed``
+    and the index only, not on length, worker or order. Most rooms are a few metres deep; corridors and halls are rare
+    and far. Depth outside of 0.5 to 10 m is missing.
 
     Args:
         length: number of frames.
         size: (height, width) of a frame in pixels.
         seed: another seed gives other rooms, say for validation.
         holes: make depth missing where a structured-light sensor fails: beside near edges, on dark or glossy
-            surfaces, at grazing angles, far away and at the border. Where depth is there, it is exact.
+            surfaces, at grazing angles, far away and at the border. All other depth is exact.
         transform: called with each sample.
 
     Attributes:

@@ -85,7 +85,7 @@ def _cropped(function: str, sample: Sample, size: Size, place: tuple[float, floa
 
 
 class Compose:
-    """Transforms one after another.
+    """Apply transforms one after another.
 
     Args:
         transforms: what to apply, in order.
@@ -111,9 +111,9 @@ class Compose:
 
 
 class Resize:
-    """Resize the whole view; depth values stay, as the camera has not moved.
+    """Resize the whole view; depth values do not change.
 
-    The image is resampled bilinearly (with antialiasing when it shrinks), depth and labels by the nearest pixel.
+    The image is resampled bilinearly (with antialiasing when it shrinks), depth and labels by nearest.
 
     Args:
         size: (height, width) in pixels.
@@ -147,7 +147,7 @@ class Resize:
 
 
 class RandomScale:
-    """Resize by a random factor s and divide depth by s: a picture magnified s times is that of a scene s times nearer.
+    """Resize by a random factor s and divide depth by s: what appears s times larger is s times nearer.
 
     Args:
         scale: (low, high) bounds of s, drawn uniformly.
@@ -236,7 +236,7 @@ class CenterCrop:
 
 
 class RandomHorizontalFlip:
-    """Mirror left and right at random.
+    """Flip horizontally at random.
 
     Args:
         p: probability of a flip.
@@ -275,7 +275,7 @@ class RandomHorizontalFlip:
 class ColorJitter:
     """Random brightness, contrast and saturation (Pillow's ImageEnhance, in random order), then a gain per channel.
 
-    Depth and labels stay. The image is rounded to 8 bits on the way.
+    Depth and labels do not change. The image is rounded to 8 bits.
 
     Args:
         strength: brightness, contrast and saturation factors are drawn from [1 - strength, 1 + strength].
@@ -324,13 +324,13 @@ class ColorJitter:
 def train_transform(
     size: Sequence[int], *, scale: Sequence[float] = (1.0, 1.5), jitter: float = 0.4, flip: float = 0.5
 ) -> Compose:
-    """Augmentation for training: cover ``size``, then random scale, crop, flip and colour.
+    """Make the augmentation for training: cover ``size``, then random scale, crop, flip and colour.
 
     Args:
         size: (height, width) of the result in pixels.
         scale: bounds of the random scale; depth is divided by it. At least 1, or the crop cannot fit.
         jitter: strength of :class:`ColorJitter`; its channel gains follow with half of it. 0 turns colour off.
-        flip: probability of a left-right flip.
+        flip: probability of a horizontal flip.
 
     Returns:
         What a dataset takes as ``transform``.
@@ -361,7 +361,7 @@ def train_transform(
 
 
 def eval_transform(size: Sequence[int]) -> Compose:
-    """The middle of the view at ``size``: the smallest resize that covers it, then a centre crop. Nothing is random.
+    """Make a transform for evaluation: the smallest resize that covers ``size``, then a centre crop.
 
     Args:
         size: (height, width) of the result in pixels.

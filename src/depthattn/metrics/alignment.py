@@ -14,7 +14,7 @@ SPACES = ("depth", "disparity", "log")
 
 
 def to_depth(values: Tensor, space: str) -> Tensor:
-    """Depth from what a model predicts in place of it.
+    """Convert disparity or log depth to depth.
 
     Args:
         values: of any shape.
@@ -40,7 +40,7 @@ def to_depth(values: Tensor, space: str) -> Tensor:
 
 
 def from_depth(depth: Tensor, space: str) -> Tensor:
-    """The inverse of :func:`to_depth`.
+    """Convert depth to disparity or log depth, the inverse of :func:`to_depth`.
 
     Args:
         depth: of any shape, > 0.
@@ -75,11 +75,11 @@ def align_depth(
     min_depth: float = 1e-3,
     max_depth: float | None = 10.0,
 ) -> Tensor:
-    r"""Depth of each image, from a prediction that is brought to the truth by numbers taken from the truth.
+    r"""Align a prediction to the ground truth of each image by a scale, or by a scale and a shift, and return depth.
 
-    For models that predict depth, disparity or log depth up to a scale, or up to a scale and a shift. What is known of
-    the truth goes into the prediction, so such scores do not compare with those of metric depth. With the prediction p
-    and the truth q, both in ``space`` (:math:`q = g, 1/g` or :math:`\ln g`), over the valid pixels of each image:
+    For models that predict depth, disparity or log depth up to a scale, or up to a scale and a shift. Alignment uses
+    the ground truth, so aligned scores do not compare with those of metric depth. With the prediction p and the ground
+    truth q, both in ``space`` (:math:`q = g, 1/g` or :math:`\ln g`), over the valid pixels of each image:
 
     ================= =========================================================================================
     ``median``        :math:`p \cdot \operatorname{median}(q) / \operatorname{median}(p)`; in log space
@@ -88,9 +88,8 @@ def align_depth(
                       predictions are equal
     ================= =========================================================================================
 
-    The result is taken back to depth. The space matters: a disparity that is right up to a scale and a shift becomes
-    right depth only if it is aligned as disparity. :func:`depthattn.functional.align_scale_shift` is least squares
-    for training.
+    The result is converted to depth. A disparity that is right up to a scale and a shift gives the right depth only if
+    it is aligned as disparity. For training, use :func:`depthattn.functional.align_scale_shift`.
 
     Args:
         pred: prediction (B,1,H,W), (B,H,W) or (H,W), in ``space`` and any unit.

@@ -20,18 +20,18 @@ _SMALLEST = 1e-6
 
 
 class BoundaryF1(ScoreMetric):
-    r"""F1 score of occluding contours: neighbours of which one is farther than the other by a factor.
+    r"""Boundary F1: how well depth discontinuities between neighbouring pixels match those of the ground truth.
 
-    Of two pixels beside or above one another the edge goes one way or the other, which gives four directions. In each,
-    with the threshold t, the truth has an edge where :math:`g_i / g_j > t`, and the prediction where
-    :math:`d_i / d_j > t`. With the number of edges that are in both, precision P is their share of the predicted and
-    recall R their share of the true edges (0 where there are none), each the mean over the four directions;
+    Two neighbouring pixels, side by side or one above the other, have an edge in either direction, which gives four
+    directions. In each, with the threshold t, the ground truth has an edge where :math:`g_i / g_j > t`, and the
+    prediction where :math:`d_i / d_j > t`. Precision P is the share of the predicted edges that are true, and recall R
+    the share of the true edges that are predicted (0 where there are none), each the mean over the four directions;
     :math:`F_1 = 2 P R / (P + R)`, 0 where both are 0. The score of an image is the mean of :math:`F_1` over ten
     thresholds from 1.05 to 1.25, weighted by the threshold; that of a set is the mean over its images.
 
-    Ratios make it independent of the unit of the prediction, which needs no alignment of scale. An edge counts only at
-    its very pixel, so that blurred or misplaced contours lose. A pair counts where both pixels have a true depth; an
-    image without such a pair is left out, while one without a true edge scores 0, as in Depth Pro's evaluation.
+    The score does not depend on the unit of the prediction. An edge must be at the exact pixel, so blurred or misplaced
+    contours score lower. A pair is valid if both pixels have a true depth. An image without a valid pair is left out;
+    one without a true edge scores 0, as in the evaluation of Depth Pro.
 
     Args:
         **kwargs: options of :class:`torchmetrics.Metric`.

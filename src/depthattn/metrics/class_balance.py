@@ -15,7 +15,7 @@ METHODS = ("median_frequency", "inverse", "effective_number")
 
 
 def class_weights(counts: Tensor, method: str = "median_frequency", *, beta: float | None = None) -> Tensor:
-    r"""Weights per class from how often each class occurs: the rarer, the heavier.
+    r"""Compute class weights from class counts: the rarer a class, the larger its weight.
 
     With the counts :math:`n_k`, over the K' classes that occur (:math:`n_k > 0`):
 
@@ -28,20 +28,20 @@ def class_weights(counts: Tensor, method: str = "median_frequency", *, beta: flo
     ==================== ============================================= ===============================================
 
     The first two differ by a factor only; ``inverse`` keeps the average size of an unweighted loss. A class that does
-    not occur has weight 0: it cannot be learnt from these data, and where it turns up later it does not count.
+    not occur has weight 0, so its pixels have no loss if it occurs later.
 
     The median of an even number of classes is the mean of the two in the middle. Eigen and Fergus divide each
-    :math:`n_k` by the pixels of the images that the class occurs in; those frequencies may be given as ``counts``.
+    :math:`n_k` by the pixels of the images in which the class occurs; you may pass those frequencies as ``counts``.
 
     Args:
         counts: how often each class occurs, (K,), integer or floating point, such as pixels per class.
         method: one of the above.
-        beta: in [0, 1), of ``effective_number`` only: counts far above :math:`1 / (1-\beta)` all weigh the same. None
-            takes :math:`1 / (1-\beta)` as the mean count of the classes that occur. The usual 0.99 to 0.9999 are
-            meant for counts of images; for counts of pixels they give all classes one weight.
+        beta: in [0, 1), only used by ``effective_number``: classes with counts far above :math:`1 / (1-\beta)` all get
+            the same weight. None takes the mean count of the classes that occur for :math:`1 / (1-\beta)`. The usual
+            0.99 to 0.9999 are meant for counts of images; with counts of pixels they give all classes one weight.
 
     Returns:
-        The weights, (K,), float32, on the device of ``counts``: fit for ``weight`` of
+        The weights, (K,), float32, on the device of ``counts``, for the argument ``weight`` of
         :class:`depthattn.SemanticFocalLoss` or of ``torch.nn.CrossEntropyLoss``.
 
     Raises:

@@ -18,23 +18,23 @@ KITTI_EIGEN_CROP: Crop = ((0.3324324, 0.91351351), (0.0359477, 0.96405229))
 
 
 def crop_mask(size: tuple[int, int], crop: Crop = EIGEN_CROP) -> Tensor:
-    """A mask of the part of a picture that is scored.
+    """Make a mask of the crop of an image that is scored.
 
     Crops in use for NYU Depth at 480x640, as Python slices of rows and columns: 45:471, 41:601 (``EIGEN_CROP``: Eigen
-    et al., and most since), 20:459, 24:615 and 21:461, 25:617. Those for KITTI, whose pictures differ in size, are
-    shares of the height and the width, rounded down: ``GARG_CROP`` (most results on the split of Eigen et al.) and
-    ``KITTI_EIGEN_CROP`` (those of Eigen et al.). Numbers from different crops do not compare.
+    et al., and most later papers), 20:459, 24:615 and 21:461, 25:617. Those for KITTI, whose images differ in size, are
+    fractions of height and width, rounded down: ``GARG_CROP`` (most results on the split of Eigen et al.) and
+    ``KITTI_EIGEN_CROP`` (Eigen et al.). Scores of different crops do not compare.
 
     Args:
-        size: (H, W) of the picture in pixels.
-        crop: first row and the one behind the last, then the same of the columns: ints are pixels, floats in [0, 1]
-            shares of the side.
+        size: (H, W) of the image in pixels.
+        crop: ((first row, row after the last), (first column, column after the last)): ints are pixels, floats in
+            [0, 1] fractions of the side.
 
     Returns:
         bool (H, W), True inside the crop.
 
     Raises:
-        ValueError: if the crop is empty or does not lie inside the picture.
+        ValueError: if the crop is empty or does not lie inside the image.
 
     Source:
         Eigen et al., "Depth Map Prediction from a Single Image using a Multi-Scale Deep Network", NIPS 2014; Garg et

@@ -26,9 +26,10 @@ POOLINGS = ("images", "pixels")
 
 
 class DepthMetrics(ScoreMetric):
-    r"""Errors and accuracies of predicted depth, averaged per image or per pixel.
+    r"""Errors and accuracies of predicted depth, with per-image or per-pixel averaging.
 
-    Over the valid pixels of each image, or of everything seen, with prediction :math:`d` and truth :math:`g` in metres:
+    Over the valid pixels of each image, or of everything seen, with prediction :math:`d` and ground truth :math:`g` in
+    metres:
 
     ============ ============ ====================================================================================
     name         in papers    value
@@ -46,8 +47,8 @@ class DepthMetrics(ScoreMetric):
     ============ ============ ====================================================================================
 
     A pixel is valid if its true depth is finite, > 0 and within [min_depth, max_depth], and the mask allows it. The
-    prediction is clamped to the same range first, as is usual; one that is not finite at a valid pixel makes the errors
-    NaN and is not accurate.
+    prediction is clamped to the same range first. A prediction that is not finite at a valid pixel makes the errors NaN
+    and counts as inaccurate.
 
     Sums are exact, so the scores do not depend on how frames are batched or spread over processes. The states are
     integers and the arithmetic is in float32 (float64 where an input is float64, and only there); nothing waits for the
@@ -58,7 +59,7 @@ class DepthMetrics(ScoreMetric):
         max_depth: largest true depth that counts, metres; 10 is usual for NYU, 80 for KITTI, None for no limit.
         pooling: ``"images"`` scores each image and takes the mean of the scores over the images with a valid pixel, as
             BTS, AdaBins, ZoeDepth, Depth Anything and UniDepth do, and the benchmark of KITTI. ``"pixels"`` takes the
-            means over the valid pixels of all images, as Eigen et al. and Laina et al. do. The two differ: say which.
+            means over the valid pixels of all images, as Eigen et al. and Laina et al. do. Report which one you used.
         **kwargs: options of :class:`torchmetrics.Metric`.
 
     Raises:
@@ -132,9 +133,9 @@ class DepthMetrics(ScoreMetric):
 
 
 class ConstantDepthBaseline(ScoreMetric):
-    """The one depth that, predicted for every pixel, has the smallest RMSE over the pixels that were seen: their mean.
+    """The mean depth: predicted for every pixel, it has the smallest RMSE of all constants.
 
-    The score a model has to beat: find the constant on the training targets, then give it to :class:`DepthMetrics` as
+    A model has to beat its score. Find the constant on the training targets, then pass it to :class:`DepthMetrics` as
     the prediction for the validation targets.
 
     Args:

@@ -29,13 +29,12 @@ _SMALLEST = 1e-3
 
 
 class DepthBinnedMetrics(ScoreMetric):
-    r"""The scores of :class:`DepthMetrics` for each range of true depth: what a mean over all pixels hides.
+    r"""The scores of :class:`DepthMetrics` for each range of true depth.
 
-    In indoor and street scenes the number of pixels falls steeply with depth, so a mean over all pixels says little
-    about far ones. Here the pixels of each bin are pooled by themselves. Bin i holds the valid pixels with
+    The number of pixels falls steeply with depth, so a mean over all pixels says little about far ones. Here each bin
+    has scores of its own, with per-pixel averaging. Bin i holds the valid pixels with
     :math:`t_i \le g < t_{i+1}`, the last one also those at its upper end. The prediction is clamped to the whole range
-    [max(edges[0], 0.001), edges[-1]], as in :class:`DepthMetrics` with this range; pooling the bins by their pixels
-    gives the scores of that.
+    [max(edges[0], 0.001), edges[-1]], as in :class:`DepthMetrics` with this range.
 
     Args:
         edges: the ends :math:`t_0 < t_1 < ...` of the bins, metres, at least three, the first >= 0; by default

@@ -15,7 +15,7 @@ from depthattn.ops.validation import validates
 
 
 class SegmentationMetrics(ScoreMetric):
-    r"""Pixel accuracy, mean accuracy and IoU, of each class and their mean, pooled over all labelled pixels.
+    r"""Pixel accuracy, mean accuracy, mIoU and the IoU of each class, with per-pixel averaging.
 
     With :math:`n_{ij}` the number of pixels of class i predicted as j, :math:`t_i = \sum_j n_{ij}` and
     :math:`p_i = \sum_j n_{ji}`:
@@ -27,8 +27,7 @@ class SegmentationMetrics(ScoreMetric):
     ``iou``            :math:`n_{ii} / (t_i + p_i - n_{ii})` of each class, (K,); NaN for one in neither
     ================== ===============================================================================
 
-    Counts are exact integers, with no float64 on the device. Nothing waits for the device before ``compute``, which
-    torchmetrics' own confusion matrix does (it indexes with a boolean mask).
+    Counts are exact integers. Nothing waits for the device before ``compute``.
 
     Args:
         num_classes: number K of classes.

@@ -12,11 +12,11 @@ from depthattn.ops.depth_aware import reference
 
 
 class AttentionMaps(NamedTuple):
-    """Weights of each pixel; NaN where the target is not valid.
+    """The weight of each pixel in the depth-aware loss; NaN where the target is not valid.
 
     Attributes:
-        alpha: by how far the pixel is, in [0, 1], (B, H, W).
-        lambda_: by how wrong the prediction is there, in [0, 1], (B, H, W).
+        alpha: the weight by depth, in [0, 1], (B, H, W).
+        lambda_: the weight by relative error, in [0, 1], (B, H, W).
         total: their sum, in [0, 2], (B, H, W).
     """
 
@@ -34,16 +34,16 @@ def attention_maps(
     max_depth: float | None = None,
     log_offset: float = 1.0,
 ) -> AttentionMaps:
-    """The two factors by which the depth-aware loss weights a pixel, and their sum.
+    """Compute alpha, lambda and their sum, the weights of the depth-aware loss.
 
-    The options are those of :func:`depthattn.functional.depth_aware_loss`, and so is the formula.
+    Formula and options are those of :func:`depthattn.functional.depth_aware_loss`.
 
     Args:
         pred: predicted depth in metres, shape (B, 1, H, W), (B, H, W) or (H, W).
         target: true depth in metres, same shape up to the channel; valid where finite and above 0.
         mask: bool, shape of ``target``, True = use; None uses every valid pixel.
-        max_depth: depth at which alpha is 1; by default each image's own maximum.
-        log_offset: offset inside lambda's logarithms.
+        max_depth: depth in metres at which alpha is 1; None takes the largest valid target of each image.
+        log_offset: metres added inside the logarithms of lambda.
 
     Returns:
         alpha and lambda in [0, 1] and their sum, shape (B, H, W), without gradient; NaN at pixels with no valid

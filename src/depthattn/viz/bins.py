@@ -22,10 +22,10 @@ def plot_depth_bins(
     reference_label: str = "best constant",
     size: tuple[float, float] = (5.0, 4.6),
 ) -> Any:
-    """Draw one error per depth range as bars, and below them the share of pixels of each range.
+    """Draw one error per range of depth as bars, and the share of pixels of each range below them.
 
     Args:
-        edges: ends of the ranges in metres, rising, one more than there are errors.
+        edges: ends of the ranges in metres, in ascending order, one more than there are errors.
         errors: error of each range; NaN where it has no pixel, which leaves a gap.
         pixels: pixels of each range.
         reference: the same errors of another predictor, drawn as steps; none if empty.

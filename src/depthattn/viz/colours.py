@@ -21,7 +21,7 @@ ArrayLike = torch.Tensor | npt.NDArray[Any]
 
 
 def colour_depth(depth: ArrayLike, *, min_depth: float = 0.5, max_depth: float = 10.0) -> npt.NDArray[np.uint8]:
-    """Depth as colour: viridis over log depth in a fixed range, so that pictures compare with each other.
+    """Paint depth: viridis over log depth in a fixed range, so that images compare.
 
     Args:
         depth: metres, shape (H, W) or (1, H, W).
@@ -29,8 +29,8 @@ def colour_depth(depth: ArrayLike, *, min_depth: float = 0.5, max_depth: float =
         max_depth: depth in metres of the brightest colour.
 
     Returns:
-        RGB, shape (H, W, 3). A pixel with no depth (not finite, or not above 0) is ``MISSING_VALUE``, a
-        colour that the map does not hold.
+        RGB, shape (H, W, 3). A pixel without depth (not finite, or not above 0) is ``MISSING_VALUE``, white, which
+        is no colour of the map.
 
     Raises:
         ValueError: a shape or a range that does not fit.
@@ -47,7 +47,7 @@ def colour_depth(depth: ArrayLike, *, min_depth: float = 0.5, max_depth: float =
 
 
 def colour_attention(attention: ArrayLike, *, top: float = 2.0) -> npt.NDArray[np.uint8]:
-    """An attention map as colour: plasma from 0 to ``top``.
+    """Paint an attention map: plasma from 0 to ``top``.
 
     Args:
         attention: weights, shape (H, W) or (1, H, W); NaN where there is none.
@@ -70,10 +70,10 @@ def colour_attention(attention: ArrayLike, *, top: float = 2.0) -> npt.NDArray[n
 
 
 def colour_error(error: ArrayLike, *, top: float = 1.0) -> npt.NDArray[np.uint8]:
-    """A signed error of depth as colour: blue where too near, orange where too far, nearly black where right.
+    """Paint a signed error of depth: blue is too near, orange too far, nearly black is right.
 
     Args:
-        error: prediction minus truth in metres, shape (H, W) or (1, H, W); NaN where there is no truth.
+        error: prediction minus ground truth in metres, shape (H, W) or (1, H, W); NaN where there is none.
         top: metres of the brightest colours; larger errors look the same.
 
     Returns:
@@ -95,12 +95,12 @@ def colour_error(error: ArrayLike, *, top: float = 1.0) -> npt.NDArray[np.uint8]
 def colour_labels(
     labels: ArrayLike, num_classes: int | None = None, *, ignore_index: int = -100
 ) -> npt.NDArray[np.uint8]:
-    """Class labels as colour, from the fixed palette of :func:`depthattn.viz.label_palette`.
+    """Paint class labels in the fixed palette of :func:`depthattn.viz.label_palette`.
 
     Args:
         labels: class indices, shape (H, W).
         num_classes: number of classes; by default as many as the labels need.
-        ignore_index: label of the pixels with no class, painted grey (``IGNORED_LABEL``).
+        ignore_index: label of the pixels without a class, painted grey (``IGNORED_LABEL``).
 
     Returns:
         RGB, shape (H, W, 3).

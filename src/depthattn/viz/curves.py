@@ -20,9 +20,9 @@ class Panel:
 
     Args:
         title: written above it.
-        curves: legend text by key of the history, in drawing order. A key that the history lacks is left out.
+        curves: a mapping from keys of the history to legend texts, in drawing order. Missing keys are left out.
         ylabel: unit of the values.
-        baselines: value by legend text, drawn as dashed lines.
+        baselines: a mapping from legend texts to values, drawn as dashed lines.
         log: whether the values have a logarithmic axis.
     """
 

@@ -17,7 +17,7 @@ _BODY_COLOUR, _TAIL_COLOUR = SERIES_COLOURS[:2]
 
 @dataclass(frozen=True)
 class DepthHistogram:
-    r"""Pixels by true depth, in bins of equal width from 0 to ``max_depth``; histograms add up with ``+``.
+    r"""A histogram of true depth with bins of equal width from 0 to ``max_depth``; ``+`` adds two of them.
 
     Args:
         max_depth: metres where the last bin ends.

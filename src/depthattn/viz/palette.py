@@ -36,7 +36,7 @@ def label_palette(num_classes: int) -> npt.NDArray[np.uint8]:
 
     Each colour is the candidate farthest from all those before it, where the distance of two colours is the
     smallest of their CIELAB distances under normal, protanopic and deuteranopic vision, the last two counted
-    one and a half times. A class therefore has the same colour whatever the number of classes.
+    one and a half times. So a class has the same colour for any number of classes.
 
     Args:
         num_classes: number of colours, 1 to 1000.

@@ -22,7 +22,7 @@ _OVERLAP = 1.8
 
 
 class View(NamedTuple):
-    """From where to look at a cloud, without perspective: (0, 0) is the camera's own direction, (0, 90) from above.
+    """A direction of view, without perspective: (0, 0) is that of the camera, (0, 90) is from above.
 
     Attributes:
         yaw: degrees by which the line of sight turns to the right, which takes the viewer to the left of the points.
@@ -36,16 +36,16 @@ class View(NamedTuple):
 def back_project(
     depth: ArrayLike, *, focal: float, centre: tuple[float, float] | None = None
 ) -> npt.NDArray[np.float64]:
-    r"""The point in space of each pixel, by the pinhole model.
+    r"""Compute the point in space of each pixel, by the pinhole model.
 
-    A pixel of column u and row v, whose middle is at (u + 0.5, v + 0.5), with depth z lies at
+    The pixel in column u and row v, with its centre at (u + 0.5, v + 0.5) and depth z, lies at
 
     .. math:: x = (u + 0.5 - c_x) z / f, \qquad y = (v + 0.5 - c_y) z / f .
 
     Args:
         depth: metres along the optical axis, shape (H, W) or (1, H, W); 0 where missing.
         focal: focal length in pixels of this map: that of the camera times the factor by which it was resized.
-        centre: (c_x, c_y), where the optical axis meets the picture, in pixels; its middle by default.
+        centre: (c_x, c_y), where the optical axis meets the image, in pixels; its centre by default.
 
     Returns:
         x to the right, y down and z forward in metres, (H, W, 3), float64; NaN at pixels with no depth.
@@ -71,7 +71,7 @@ def back_project(
 
 
 def seen_from(points: npt.NDArray[np.float64], view: View) -> npt.NDArray[np.float64]:
-    r"""Where points are on a screen that looks along ``view``, without perspective.
+    r"""Project points along ``view``, without perspective.
 
     With yaw :math:`\psi`, pitch :math:`\theta` and :math:`w = x \sin\psi + z \cos\psi`:
 
@@ -112,7 +112,7 @@ def plot_point_clouds(
     view: View,
     width: float = 5.0,
 ) -> Any:
-    """Draw depth maps of one image as clouds in its colours, one below the other at one scale.
+    """Draw depth maps of one image as point clouds in its colours, one below the other at one scale.
 
     Args:
         image: RGB in [0, 1], shape (3, H, W).

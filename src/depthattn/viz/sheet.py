@@ -72,8 +72,8 @@ def contact_sheet(
 ) -> Any:
     """Draw frames as rows: image, true and predicted depth, true and predicted labels, alpha + lambda.
 
-    Below the rows stand the colour bars and the names of the classes that occur. Pixels with no depth are
-    white, pixels with no label grey.
+    Below the rows are the colour bars and the names of the classes that occur. Pixels without depth are
+    white, pixels without a label grey.
 
     Args:
         frames: the rows, all of one size.
