@@ -54,14 +54,14 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add("--classes", type=int, choices=(40, 13, 894), default=40, help="NYU label set (40)")
     add("--depths", type=Path, metavar="DIR", help="folder of depth files of any kind, folders inside it too")
     add("--depth-scale", type=above_zero, metavar="X",
-        help="stored units in one metre: 256 for KITTI (1000 of whole numbers, 1 of floats)")  # fmt: skip
-    add("--depth-code", choices=("plain", "sunrgbd"), help="16-bit depth as it is, or rotated as SUN RGB-D has it")
+        help="stored units per metre: 256 for KITTI (1000 for integers, 1 for floats)")  # fmt: skip
+    add("--depth-code", choices=("plain", "sunrgbd"), help="16-bit depth as it is, or rotated as in SUN RGB-D")
     add("--frames", type=positive, metavar="N", help="count N frames, evenly spaced (all; of SyntheticRooms 64)")
     add("--max-depth", type=above_zero, default=10.0, metavar="M", help="metres where the last bin ends (10)")
     add("--bins", type=positive, default=100, metavar="N", help="bins of equal width (100)")
     add("--tail", type=float, default=0.1, metavar="SHARE", help="share of farthest pixels that is the tail (0.1)")
     add("-o", "--output", type=Path, default=Path("runs/distribution"), metavar="DIR",
-        help="folder of the pictures (runs/distribution)")  # fmt: skip
+        help="folder of the figures (runs/distribution)")  # fmt: skip
     settings = Settings(**vars(parser.parse_args(argv)))
     if settings.nyu is not None and settings.depths is not None:
         parser.error("expected one data source, got --nyu and --depths")

@@ -116,7 +116,7 @@ class Evaluation:
             console.print(table)
         if (warning := self.scale_warning()) is not None:
             console.print(f"warning: {warning}", markup=False, soft_wrap=True)
-        console.print(f"scores and pictures are in {output}", markup=False, soft_wrap=True)
+        console.print(f"scores and figures are in {output}", markup=False, soft_wrap=True)
 
     def facts(self) -> dict[str, Any]:
         """All that is known of the predictions, the headline under ``scores``."""
@@ -135,7 +135,7 @@ class Evaluation:
             "scores": {**per_image, **per_pixel, **headline},
             "per_image": per_image,
             "per_pixel": per_pixel,
-            "median_ratio_to_truth": self.median_ratio(),
+            "median_ratio_to_ground_truth": self.median_ratio(),
             "iou": iou,
             "bins": {"edges_m": list(self.edges), **bins},
         }
@@ -146,20 +146,20 @@ class Evaluation:
         size = getattr(self.predictor, "size", None)
         return {
             "predictions": str(settings.predictions or settings.checkpoint),
-            "prediction_units_in_a_metre": settings.pred_scale if settings.predictions else None,
+            "prediction_units_per_metre": settings.pred_scale if settings.predictions else None,
             "prediction_space": settings.pred_space,
             "network_sees": list(size) if size else None,
             # Another shape than the truth's is stretched to it, which no score says.
             "prediction_size": list(*self._sizes) if len(self._sizes) == 1 else "various",
-            "flip_averaging": settings.flip,
-            "truth": self.truth.title,
+            "flip_tta": settings.flip,
+            "ground_truth": self.truth.title,
             "frames": self.truth.count,
             "crop": settings.crop,
             "min_depth_m": settings.min_depth,
             "max_depth_m": settings.max_depth,
             "pooling": settings.pooling,
             "alignment": "none" if settings.align is None else f"{settings.align} in {settings.align_space}",
-            "resized_to": "the truth's size, bilinear",
+            "resized_to": "ground truth, bilinear",
             "clamped_to_range": True,
             "depthattn": depthattn.__version__,
         }
@@ -177,7 +177,7 @@ class Evaluation:
         if self.settings.predictions is not None and self.settings.pred_space != "log" and 0 < ratio < math.inf:
             factor = ratio if self.settings.pred_space == "depth" else 1 / ratio
             advice = f"--pred-scale {self.settings.pred_scale * factor:.3g} would make it 1, {advice}"
-        return f"predictions are {ratio:.3g} times the truth (median), which is no plausible scale; {advice}"
+        return f"predictions are {ratio:.3g} times the ground truth (median), an implausible scale; {advice}"
 
     def _score(self, index: int, frame: Sample) -> Scored:
         settings, target = self.settings, frame["depth"]

@@ -22,12 +22,11 @@ CROPS = ("eigen", "garg", "kitti-eigen", "none")
 
 _SMALLEST = 32
 _DESCRIPTION = """\
-Score predicted depth, and print the protocol with the numbers: without it they
-compare with nothing.
+Score predicted depth, and print the scores with their protocol.
 
 The predictions are those of a checkpoint, or of any other model with
---predictions. The truth is NYU Depth v2 (--nyu), a list (--list), a folder
-(--folder), or without any data SyntheticRooms.
+--predictions. The ground truth is NYU Depth v2 (--nyu), a list (--list), a
+folder (--folder), or else SyntheticRooms.
 """
 _EPILOG = """\
 examples:
@@ -135,28 +134,28 @@ def _parser() -> Parser:
     add("--predictions", type=Path, metavar="PATH",
         help="of any model: a folder with a png, npy or mat for each frame, named after it (or after the number of a "
         "frame of NYU); or one npy (N,H,W) or mat with key 'pred' for all, in the order of the frames")
-    add("--in-order", action="store_true", help="take the files in natural order, whatever their names")
+    add("--in-order", action="store_true", help="pair the files with frames in natural order, not by name")
     add("--pred-scale", type=above_zero, default=1.0, metavar="X",
-        help="stored units in one metre: 1000 for png in millimetres, 256 for KITTI's (1)")
-    add("--pred-space", choices=SPACES, default="depth", help="what they are; disparity is 1 / depth (depth)")
+        help="stored units per metre: 1000 for png in millimetres, 256 for KITTI (1)")
+    add("--pred-space", choices=SPACES, default="depth", help="space of the predictions; disparity: 1 / depth (depth)")
     add("--size", type=int, nargs=2, metavar=("H", "W"), help="pixels that the network sees (those of its training)")
-    add("--flip", action="store_true", help="average with the prediction of the mirrored image")
-    add = parser.add_argument_group("truth (SyntheticRooms if none is given)").add_argument
+    add("--flip", action="store_true", help="flip TTA: average with the prediction of the flipped image")
+    add = parser.add_argument_group("ground truth (SyntheticRooms if none is given)").add_argument
     add("--nyu", type=Path, metavar="MAT", help="NYU Depth v2, the official nyu_depth_v2_labeled.mat")
     add("--splits", type=Path, metavar="MAT", help="splits.mat of NYU (the official split, built in)")
     add("--split", choices=("test", "train", "all"), default="test", help="frames of NYU (test)")
-    add("--depth", choices=("raw", "inpainted"), default="raw", help="NYU truth: as measured, with holes, or filled")
+    add("--depth", choices=("raw", "inpainted"), default="raw", help="NYU depth: as measured, or filled (raw)")
     add("--classes", type=int, choices=(40, 13, 894), default=40, help="NYU label set of the network (40)")
     add("--list", type=Path, metavar="TXT", help="list of 'image depth [focal]' lines, as BTS has them")
     add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
-    add("--folder", type=Path, metavar="DIR", help="folder of frames; of one with a split those for validation")
-    add("--layout", choices=LAYOUTS, help="how the folder is laid out (as it looks)")
-    add("--num-classes", type=positive, metavar="K", help="number of classes in label files; they are scored then")
+    add("--folder", type=Path, metavar="DIR", help="folder of frames; its validation frames if it has a split")
+    add("--layout", choices=LAYOUTS, help="layout of the folder (recognised)")
+    add("--num-classes", type=positive, metavar="K", help="number of classes in label files; scores the labels too")
     add("--ignore-value", type=natural, metavar="N", help="number of unlabelled pixels in label files (255)")
     add("--first-label", type=natural, metavar="N", help="number of the first class in label files (0)")
     add("--depth-scale", type=above_zero, metavar="X",
-        help="stored units of the truth in one metre (1000 of whole numbers, 1 of floats)")
-    add("--depth-code", choices=DEPTH_CODES, help="16-bit truth as it is, or rotated as SUN RGB-D has it")
+        help="stored units of true depth per metre (1000 for integers, 1 for floats)")
+    add("--depth-code", choices=DEPTH_CODES, help="16-bit depth as it is, or rotated as in SUN RGB-D")
     add("--frames", type=positive, metavar="N", help="score the first N frames only (all; of SyntheticRooms 64)")
     add = parser.add_argument_group("protocol").add_argument
     add("--crop", metavar="CROP",
@@ -165,10 +164,10 @@ def _parser() -> Parser:
     add("--min-depth", type=above_zero, default=1e-3, metavar="M", help="smallest true depth that counts (0.001)")
     add("--max-depth", type=above_zero, default=10.0, metavar="M", help="largest true depth that counts (10)")
     add("--pooling", choices=("images", "pixels"), default="images",
-        help="headline: mean of the scores of the images, or scores over all pixels; both are printed (images)")
+        help="headline: per-image or per-pixel averaging; both are printed (images)")
     add("--align", choices=("none", "median", "least-squares"), default="none",
-        help="of each prediction to its truth: a factor, or a factor and a shift (none)")
-    add("--align-space", choices=SPACES, help="where to align (that of the predictions)")
+        help="align each prediction to its ground truth by a factor, or by a factor and a shift (none)")
+    add("--align-space", choices=SPACES, help="space in which to align (that of the predictions)")
     add("--edges", type=float, nargs="+", metavar="M", help="ends of the depth ranges (ten equal ones)")
     add("-o", "--output", type=Path, default=Path("runs/evaluation"), metavar="DIR",
         help="folder of the results (runs/evaluation)")

@@ -26,7 +26,7 @@ _SMALLER = "a smaller --size or photo"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict as the command line says; returns the exit status."""
-    return exit_status(PROGRAM, lambda: _predict(parse(argv)), "the pictures of finished photos are kept", _SMALLER)
+    return exit_status(PROGRAM, lambda: _predict(parse(argv)), "the images of finished photos are kept", _SMALLER)
 
 
 def _predict(settings: Settings) -> int:
@@ -78,7 +78,7 @@ def _predict_all(predictor: Predictor, settings: Settings, console: Console) -> 
             progress.advance(task)
     count = len(settings.photos)
     done = f"{count - len(refused)} of {count}" if refused else str(count)
-    line(f"{done} photo{'s' * (count > 1)}, {files} pictures in {settings.output}")
+    line(f"{done} photo{'s' * (count > 1)}, {files} images in {settings.output}")
     if not refused:
         return 0
     say_alone(f"{PROGRAM}: {len(refused)} of {count} photo{'s' * (count > 1)} could not be predicted:")

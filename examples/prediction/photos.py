@@ -28,7 +28,7 @@ def find_photos(given: Sequence[Path]) -> tuple[Path, ...]:
             files, skipped = find_files(path, PHOTO_SUFFIXES)
             found = [file for file in files if not is_ours(file)]
             if not found:
-                got = in_words(skipped) or ("pictures of predict.py alone" if files else "an empty folder")
+                got = in_words(skipped) or ("only images that predict.py wrote" if files else "an empty folder")
                 raise ValueError(f"{path}: expected a folder with photos, got none ({got})")
             photos += found
         elif path.is_file():
@@ -50,7 +50,7 @@ def read_photo(path: Path) -> npt.NDArray[np.uint8]:
         DataError: the file is no picture that Pillow reads, a map of depths, or a result of this script.
     """
     if is_ours(path):
-        raise DataError(f"{path}: expected a photo, got a picture that predict.py wrote")
+        raise DataError(f"{path}: expected a photo, got an image that predict.py wrote")
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.mode in NUMBER_MODES:

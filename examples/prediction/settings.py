@@ -11,7 +11,7 @@ from scripting.command_line import Parser
 
 PROGRAM = "predict.py"
 
-# The encoders halve the picture five times.
+# The encoders halve the image five times.
 _SMALLEST = 32
 
 _DESCRIPTION = """\
@@ -19,12 +19,12 @@ Predict depth and semantic labels of photos. For PHOTO.jpg the output folder
 gets
 
   PHOTO_depth.png          depth in millimetres, 16 bit
-  PHOTO_depth_colour.png   depth as a coloured picture with its colour bar
-  PHOTO_labels.png         the classes as a coloured picture with their names
+  PHOTO_depth_colour.png   depth as an image with a colour bar
+  PHOTO_labels.png         the classes as an image with their names
   PHOTO_overview.png       photo, depth and classes side by side
 
-What cannot be predicted is passed over, and named at the end; the exit status
-is then 1.
+Photos that cannot be read or predicted are skipped and listed at the end. The
+exit status is then 1.
 """
 
 

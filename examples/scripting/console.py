@@ -52,7 +52,7 @@ def exit_status(
     program: str,
     work: Callable[[], int | None],
     interrupted: str,
-    smaller: str = "a smaller picture or batch",
+    smaller: str = "a smaller image or batch",
 ) -> int:
     """Do ``work``; where it cannot be done, say so in one line on standard error.
 

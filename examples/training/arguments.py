@@ -16,10 +16,10 @@ _DESCRIPTION = """\
 Train SynergyNet, depth and semantic labels from one image, with the
 attention-driven loss.
 
-Without a data option it trains a small network on SyntheticRooms, made on the
-fly: a demo of about seven minutes on two CPU cores. With --nyu, --list or
---folder the defaults are those of a full training. Where the two differ, both
-are given: (synthetic | full). What is in force is printed at the start.
+Without a data option it trains a small network on SyntheticRooms, a demo of
+about seven minutes on two CPU cores. With --nyu, --list or --folder the defaults
+are those of a full training. Where the two differ, both are given:
+(synthetic | full). The script prints all settings at the start.
 """
 
 _EPILOG = """\
@@ -29,9 +29,9 @@ examples:
   train_nyu.py --list train.txt --val-list test.txt --root data
                                                   BTS-style lists
   train_nyu.py --config data.yaml                 the options from a file
-  train_nyu.py --output runs/train --resume       go on with a stopped run
+  train_nyu.py --output runs/train --resume       resume a stopped run
   accelerate launch train_nyu.py --nyu nyu_depth_v2_labeled.mat --precision bf16
-                                                  several GPUs
+                                                  multi-GPU
 """
 
 
@@ -60,19 +60,19 @@ def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
     add("--folder", type=Path, nargs="+", metavar=("DIR", "DIR"), help="folders with images/, depths/, labels/ ...")
     add("--val-folder", type=Path, nargs="+", metavar=("DIR", "DIR"),
         help="the same for validation; else the folder's own split, or --hold-out")  # fmt: skip
-    add("--layout", choices=LAYOUTS, help="how folders are laid out (as they look)")
+    add("--layout", choices=LAYOUTS, help="layout of the folders (recognised)")
     add("--hold-out", choices=WAYS,
-        help="what is scored of data without a split: a tenth, in blocks of neighbours or whole folders, or every "
-        "tenth frame (folders where there are several, else blocks)")  # fmt: skip
+        help="validation frames of data without a split: a tenth in blocks of neighbours or in whole folders, or every "
+        "tenth frame (folders if there are several, else blocks)")  # fmt: skip
     add("--num-classes", type=positive, metavar="K", help="number of classes in the labels")
     add("--ignore-value", type=natural, metavar="N", help="number of unlabelled pixels in the labels (255)")
     add("--first-label", type=natural, metavar="N", help="number of the first class in the labels (0)")
     add("--depth-scale", type=above_zero, metavar="X",
-        help="stored units in one metre (1000 of whole numbers, 1 of floats)")  # fmt: skip
-    add("--depth-code", choices=("plain", "sunrgbd"), help="16-bit depth as it is, or rotated as SUN RGB-D has it")
+        help="stored units per metre (1000 for integers, 1 for floats)")  # fmt: skip
+    add("--depth-code", choices=("plain", "sunrgbd"), help="16-bit depth as it is, or rotated as in SUN RGB-D")
     add("--train-frames", type=positive, metavar="N", help=f"use the first N frames only {both('train_frames')}")
     add("--val-frames", type=positive, metavar="N", help=f"use the first N frames only {both('val_frames')}")
-    add("--size", type=positive, nargs=2, metavar=("H", "W"), help=f"picture size in pixels {both('size')}")
+    add("--size", type=positive, nargs=2, metavar=("H", "W"), help=f"image size in pixels {both('size')}")
     add("--max-scale", type=above_zero, metavar="X", help=f"augmentation: zoom from 1 to X {both('max_scale')}")
     add("--jitter", type=float, metavar="X", help=f"augmentation: strength of colour changes {both('jitter')}")
 
@@ -85,45 +85,45 @@ def _add_model(parser: Parser, both: Callable[[str], str]) -> None:
         help="pretrained encoder, .pth or .safetensors; auto: of the installed package; none: random "
              "(none | auto, or none with --encoder)")  # fmt: skip
     add("--decoder-channels", type=positive, nargs="+", metavar=("C", "C"),
-        help=f"per level {both('decoder_channels')}")  # fmt: skip
+        help=f"channels of each up-projection {both('decoder_channels')}")  # fmt: skip
     add("--sharing", choices=("scalar", "channel", "none"), help="lateral sharing units (scalar)")
     add("--no-up-skip", dest="up_skip", action="store_false", help="leave out the semi-dense up-skips")
     add("--batch-norm", choices=("local", "sync", "frozen"),
-        help="statistics of each process, of all (GPUs), or as they are (local)")  # fmt: skip
+        help="statistics of each process, of all processes (GPUs), or frozen (local)")  # fmt: skip
 
 
 def _add_loss(parser: Parser, both: Callable[[str], str]) -> None:
     add = parser.add_argument_group("loss").add_argument
     weights = f"depth-aware, joint gradient, semantic focal; or 'learned' {both('loss_weights')}"
     add("--loss-weights", nargs="+", metavar=("W", "W"), help=weights)
-    add("--distance", choices=("smooth_l1", "l1", "l2"), help="of depths (smooth_l1)")
-    add("--max-depth", type=above_zero, metavar="M", help="metres where attention is 1 and scores end (10)")
-    add("--log-offset", type=float, metavar="X", help="in lambda's logarithms; 0: the printed form (1)")
+    add("--distance", choices=("smooth_l1", "l1", "l2"), help="distance of the depth-aware loss (smooth_l1)")
+    add("--max-depth", type=above_zero, metavar="M", help="metres where alpha is 1; depth beyond is missing (10)")
+    add("--log-offset", type=float, metavar="X", help="metres added in the logarithms of lambda; 0: as published (1)")
     add("--gamma", type=float, metavar="X", help="focal exponent (2)")
 
 
 def _add_training(parser: Parser, both: Callable[[str], str]) -> None:
     add = parser.add_argument_group("training").add_argument
     add("--epochs", type=positive, metavar="N", help=f"passes over the frames {both('epochs')}")
-    add("--batch-size", type=positive, metavar="N", help=f"frames at a time, per process {both('batch_size')}")
-    add("--accumulate", type=positive, metavar="N", help="batches that make up one step (1)")
+    add("--batch-size", type=positive, metavar="N", help=f"frames per batch and process {both('batch_size')}")
+    add("--accumulate", type=positive, metavar="N", help="batches per step (1)")
     add("--lr", type=above_zero, metavar="X", help=f"highest learning rate of AdamW, one cycle {both('lr')}")
     add("--encoder-lr", type=above_zero, metavar="X",
-        help="the same of the encoder (a tenth of --lr with pretrained weights, else --lr)")  # fmt: skip
+        help="the same for the encoder (a tenth of --lr with pretrained weights, else --lr)")  # fmt: skip
     add("--ema", type=float, metavar="D",
-        help="score and keep an average of the weights of all steps, of this decay, as 0.999; 0: none (0)")  # fmt: skip
-    add("--weight-decay", type=float, metavar="X", help="of AdamW (0.01)")
+        help="decay of an exponential moving average of the weights, which is scored and kept (0: none)")  # fmt: skip
+    add("--weight-decay", type=float, metavar="X", help="weight decay of AdamW (0.01)")
     add("--precision", choices=("no", "bf16", "fp16"), help="mixed precision; fp16 needs a GPU (no)")
     add("--compile", action="store_true", help="torch.compile network and loss; worth it on long runs")
     add("--workers", type=natural, metavar="N", help=f"processes that load data {both('workers')}")
-    add("--seed", type=natural, metavar="N", help="of weights, order and augmentation (0)")
+    add("--seed", type=natural, metavar="N", help="seed of weights, order and augmentation (0)")
 
 
 def _add_output(parser: Parser) -> None:
     add = parser.add_argument_group("run").add_argument
-    add("--config", type=Path, metavar="YAML", help="file with any of these options; the command line goes first")
+    add("--config", type=Path, metavar="YAML", help="file with any of these options; the command line overrides it")
     add("-o", "--output", type=Path, metavar="DIR", help="folder of the run (runs/train)")
-    add("--overwrite", action="store_true", help="replace the run that the folder holds")
-    add("--resume", action="store_true", help="go on with the run that the folder holds, as it was started")
-    add("--checkpoint-every", type=positive, metavar="N", help="steps between checkpoints (an epoch)")
+    add("--overwrite", action="store_true", help="replace the run in the folder")
+    add("--resume", action="store_true", help="resume the run in the folder, with its options")
+    add("--checkpoint-every", type=positive, metavar="N", help="steps between checkpoints (one epoch)")
     add("--no-tensorboard", dest="tensorboard", action="store_false", help="leave out the TensorBoard log")

@@ -36,7 +36,7 @@ def _check_size(model: SynergyNet, settings: Settings) -> None:
     except (AssertionError, RuntimeError) as error:
         height, width = settings.size
         raise ValueError(
-            f"--encoder {settings.encoder}: expected one for pictures of {height}x{width} (--size), got: "
+            f"--encoder {settings.encoder}: expected one for images of {height}x{width} (--size), got: "
             f"{reason_of(error)}"
         ) from error
     model.train()
@@ -70,7 +70,7 @@ def check_batch_norms(model: SynergyNet, settings: Settings, batch_size: int) ->
     if any(size.numel() == 1 for size in sizes):
         height, width = settings.size
         raise ValueError(
-            f"--batch-norm local: expected more than one value per channel in a batch, got one: pictures of "
+            f"--batch-norm local: expected more than one value per channel in a batch, got one: images of "
             f"{height}x{width} end as a map of 1x1, and a batch has one frame; a larger --size or --batch-size, or "
             "--batch-norm frozen"
         )

@@ -127,7 +127,7 @@ def test_bad_lines_name_list_and_line(tree: Path, text: str, message: str) -> No
 
 
 def test_bad_lists_and_roots_are_named(tree: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.txt: expected a list of picture files, got No such file"):
+    with pytest.raises(DataError, match=r"none\.txt: expected a list of image files, got No such file"):
         RGBDList(tree / "none.txt")
     with pytest.raises(DataError, match=r"expected root to be the folder .*, got .*nowhere"):
         RGBDList(write_list(tree, "rgb/a.png None"), tree / "nowhere")
@@ -226,20 +226,20 @@ def test_what_is_no_picture_of_the_named_formats_is_not_tried(tree: Path) -> Non
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
     for content in (eps, b"GIF89a\x08\0\x08\0\0\0\0;"):
         (tree / "rgb" / "a.png").write_bytes(content)
-        with pytest.raises(DataError, match=r"rgb/a\.png: expected an 8-bit picture, got a file that does not decode"):
+        with pytest.raises(DataError, match=r"rgb/a\.png: expected an 8-bit image, got a file that does not decode"):
             RGBDList.from_folder(tree / "rgb")[0]
 
 
 def test_16_bit_image_is_an_error(tree: Path) -> None:
     save(tree / "rgb" / "a.png", MILLIMETRES)
-    with pytest.raises(DataError, match=r"rgb/a\.png: expected an 8-bit picture, got Pillow mode I"):
+    with pytest.raises(DataError, match=r"rgb/a\.png: expected an 8-bit image, got Pillow mode I"):
         RGBDList.from_folder(tree / "rgb")[0]
 
 
 @pytest.mark.parametrize("limit", [4, 8, 11])
 def test_more_pixels_than_pillow_allows_is_an_error(tree: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(DataError, match=r"rgb/a\.png: expected an 8-bit picture .*MAX_IMAGE_PIXELS"):
+    with pytest.raises(DataError, match=r"rgb/a\.png: expected an 8-bit image .*MAX_IMAGE_PIXELS"):
         RGBDList.from_folder(tree / "rgb")[0]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12)
     assert RGBDList.from_folder(tree / "rgb")[0]["image"].shape == (3, 3, 4)
@@ -250,12 +250,12 @@ def test_folders_that_do_not_match_are_named(tree: Path) -> None:
     with pytest.raises(DataError, match=r"depth_a\.png: expected an image depth_a\.\* in .*rgb, got none"):
         RGBDList.from_folder(tree / "rgb", tree / "depth")
     save(tree / "rgb" / "a.jpg", PIXELS)
-    with pytest.raises(DataError, match=r"expected one picture of each stem, got a\.jpg and a\.png"):
+    with pytest.raises(DataError, match=r"expected one file of each stem, got a\.jpg and a\.png"):
         RGBDList.from_folder(tree / "rgb")
-    with pytest.raises(DataError, match=r"expected images to be a folder of pictures, got .*nowhere"):
+    with pytest.raises(DataError, match=r"expected images to be a folder of files, got .*nowhere"):
         RGBDList.from_folder(tree / "nowhere")
     (tree / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: expected images, got a folder with no pictures"):
+    with pytest.raises(DataError, match="empty: expected images, got a folder without such files"):
         RGBDList.from_folder(tree / "empty")
 
 

@@ -247,7 +247,7 @@ def test_encoder_for_pictures_of_one_size(train: Train, tmp_path: Path, capsys: 
     pytest.importorskip("timm", exc_type=ImportError)
     assert train("--encoder", "timm:vit_tiny_patch16_224", "--output", tmp_path / "new") == 2
     assert capsys.readouterr().err == (
-        "train_nyu.py: error: --encoder timm:vit_tiny_patch16_224: expected one for pictures of 32x48 (--size), got: "
+        "train_nyu.py: error: --encoder timm:vit_tiny_patch16_224: expected one for images of 32x48 (--size), got: "
         "Input height (32) doesn't match model (224).\n"
     )
     assert not (tmp_path / "new").exists()

@@ -172,7 +172,7 @@ def test_a_checkpoint_sees_its_own_size_and_is_scored_at_that_of_the_truth(
     assert found["scores"]["rmse"] == pytest.approx(expected_rmse(pred, nyu.raw_depths[TEST]), rel=1e-4)
     assert found["protocol"]["network_sees"] == [32, 64]
     assert found["protocol"]["prediction_size"] == [32, 64]
-    assert found["protocol"]["flip_averaging"] is flip
+    assert found["protocol"]["flip_tta"] is flip
 
 
 def test_labels_are_scored_where_the_classes_are_those_of_the_data(
@@ -352,7 +352,7 @@ def test_files_in_order_only_where_it_is_asked_for(
 @pytest.mark.parametrize(
     ("factor", "options", "said"),
     [
-        (1000.0, [], "predictions are 1e+03 times the truth (median), which is no plausible scale; --pred-scale 1e+03"),
+        (1000.0, [], "predictions are 1e+03 times the ground truth (median), an implausible scale; --pred-scale 1e+03"),
         (0.1, [], "--pred-scale 0.1 would make it 1"),
         (1000.0, ["--align", "median"], None),
         (1500.0, ["--pred-scale", 1000], None),
@@ -375,7 +375,7 @@ def test_an_implausible_scale_is_said(
         assert "warning" not in printed
     else:
         assert said in printed
-        assert results(tmp_path)["median_ratio_to_truth"] == pytest.approx(factor, rel=1e-5)
+        assert results(tmp_path)["median_ratio_to_ground_truth"] == pytest.approx(factor, rel=1e-5)
 
 
 def test_the_output_is_checked_before_anything_is_read(

@@ -101,7 +101,7 @@ def test_folder_of_photos_upright(predict: Predict, tmp_path: Path, capsys: pyte
         "network     SynergyNet(resnet18), 3 classes",
         "trained on  12 rooms at 64x96 pixels",
         *(f"{name}: {', '.join(f'{name[0]}_{kind}.png' for kind in kinds)}" for name in ("a.JPG", "b.png", "c.png")),
-        f"3 photos, 12 pictures in {tmp_path / 'out'}",
+        f"3 photos, 12 images in {tmp_path / 'out'}",
     ]
 
 
@@ -119,7 +119,7 @@ def test_what_is_no_photo_is_named_at_the_end(
     output = tmp_path / "out"
     assert predict(photos, "--checkpoint", tmp_path / "run", "-o", output) == 1
     captured = capsys.readouterr()
-    assert captured.out.endswith(f"2 of 6 photos, 8 pictures in {output}\n")
+    assert captured.out.endswith(f"2 of 6 photos, 8 images in {output}\n")
     first, *rest = captured.err.splitlines()
     assert first == "predict.py: 4 of 6 photos could not be predicted:"
     for line, (name, reason) in zip(rest, {
@@ -161,7 +161,7 @@ def test_its_own_pictures_are_no_photos(predict: Predict, tmp_path: Path, capsys
         assert len(list((tmp_path / "photos").iterdir())) == 5
     for kind in ("depth", "depth_colour", "labels", "overview"):
         assert predict(tmp_path / "photos" / f"a_{kind}.png", *arguments[1:3], "-o", tmp_path / "out") == 1
-        assert "expected a photo, got a picture that predict.py wrote" in capsys.readouterr().err
+        assert "expected a photo, got an image that predict.py wrote" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -36,7 +36,7 @@ def test_batch_norm_of_a_single_value(train: Train, tmp_path: Path, error: Calla
     """Pictures of 32x32 end as a map of 1x1, and a set of one frame makes batches of one whatever is asked for."""
     given = ("--size", 32, 32, "--train-frames", 1, "--val-frames", 1)
     assert train(*given, "--output", tmp_path / "runs" / "new") == 2
-    assert "expected more than one value per channel in a batch, got one: pictures of 32x32" in error()
+    assert "expected more than one value per channel in a batch, got one: images of 32x32" in error()
     assert not (tmp_path / "runs").exists()
 
 

@@ -1,4 +1,4 @@
-"""Frames of chunked HDF5 arrays, unpacked chunk by chunk into upright pictures."""
+"""Frames of chunked HDF5 arrays, unpacked chunk by chunk into upright images."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _Array = npt.NDArray[Any]
 
 
 class UprightFrames:
-    """Frames of an array (N,...,W,H) as (...,H,W): MATLAB stores columns first, its last axis runs down the picture.
+    """Frames of an array (N,...,W,H) as (...,H,W): MATLAB stores columns first, its last axis runs down the image.
 
-    HDF5 unpacks the official file's chunks with zlib and copies each twice before the picture is turned. Here
+    HDF5 unpacks the official file's chunks with zlib and copies each twice before the image is turned. Here
     imagecodecs' libdeflate unpacks them, and a chunk is turned while it is in the processor's cache. What is stored in
     any other way is left to h5py.
 

@@ -37,10 +37,10 @@ _Numbers = npt.NDArray[Any]
 
 
 def read_codes(path: Path, key: str, wanted: str) -> _Numbers:
-    """The numbers (H,W) of a file in the type that holds them, of a palette picture the indices.
+    """The numbers (H,W) of a file in the type that holds them, of a palette image the indices.
 
     Args:
-        path: a picture, or an array in npy, npz, mat (MATLAB v5) or HDF5.
+        path: an image, or an array in npy, npz, mat (MATLAB v5) or HDF5.
         key: the array's name where the file has several.
         wanted: begins what is expected, in an error.
 
@@ -113,7 +113,7 @@ def _from_picture(path: Path, wanted: str) -> _Numbers:
 
 
 def _unscaled(head: bytes, image: Any, values: _Numbers) -> _Numbers:
-    """Pillow spreads the numbers of grey pictures over all of 8 or 16 bits: bring back those of the file."""
+    """Pillow spreads the numbers of grey images over all of 8 or 16 bits: bring back those of the file."""
     largest = stored = int(np.iinfo(values.dtype).max)
     if image.format == "PNG" and head[_PNG_COLOUR] == 0 and head[_PNG_BITS] in (2, 4):
         stored = 2 ** head[_PNG_BITS] - 1

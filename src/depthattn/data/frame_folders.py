@@ -26,7 +26,7 @@ def by_stem(name: str, folder: Path, suffixes: Collection[str], skipped: Counter
         DataError: no folder, no such file in it, or two of one stem; ``name`` says what they were to be.
     """
     if not folder.is_dir():
-        raise DataError(f"RGBDList.from_folder: expected {name} to be a folder of pictures, got {folder}")
+        raise DataError(f"RGBDList.from_folder: expected {name} to be a folder of files, got {folder}")
     walk = find_files(folder, suffixes, inside=True)
     skipped.update(walk.skipped)
     found: dict[str, Path] = {}
@@ -34,13 +34,13 @@ def by_stem(name: str, folder: Path, suffixes: Collection[str], skipped: Counter
         stem = str(path.relative_to(folder).with_suffix(""))
         if stem in found:
             raise DataError(
-                f"RGBDList.from_folder: {folder}: expected one picture of each stem, "
+                f"RGBDList.from_folder: {folder}: expected one file of each stem, "
                 f"got {found[stem].name} and {path.name}"
             )
         found[stem] = path
     if not found:
         left_out = f" ({in_words(walk.skipped)})" if walk.skipped else ""
-        raise DataError(f"RGBDList.from_folder: {folder}: expected {name}, got a folder with no pictures{left_out}")
+        raise DataError(f"RGBDList.from_folder: {folder}: expected {name}, got a folder without such files{left_out}")
     return found
 
 

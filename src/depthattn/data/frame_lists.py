@@ -105,7 +105,7 @@ def _lines(list_file: Path) -> list[_Line]:
         text = list_file.read_text(encoding="utf-8-sig")
     except OSError as error:
         reason = error.strerror or error
-        raise DataError(f"RGBDList: {list_file}: expected a list of picture files, got {reason}") from error
+        raise DataError(f"RGBDList: {list_file}: expected a list of image files, got {reason}") from error
     except UnicodeDecodeError as error:
         raise DataError(
             f"RGBDList: {list_file}: expected a list in UTF-8 text, got byte {error.start} outside it"

@@ -1,4 +1,4 @@
-"""Picture files decoded with Pillow, with errors that name the file."""
+"""Image files decoded with Pillow, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct
 
 
 def decode(path: Path, wanted: str) -> Any:
-    """Decoded Pillow image; refuses a picture whose header claims more pixels than Pillow's limit."""
+    """Decoded Pillow image; refuses an image whose header claims more pixels than Pillow's limit."""
     image_module = require("PIL.Image", extra="nyu", purpose="RGBDList")
     limit = image_module.MAX_IMAGE_PIXELS
     try:
@@ -48,7 +48,7 @@ def decode(path: Path, wanted: str) -> Any:
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
     """8-bit colours (H,W,3). The orientation tag of a camera is left alone: depth files carry none to match it."""
-    wanted = "expected an 8-bit picture"
+    wanted = "expected an 8-bit image"
     if path.suffix.lower() in FRAME_SUFFIXES:
         values = read_hdf5(path, "rgb", wanted)
         if values.ndim != 3 or values.shape[0] != 3 or values.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""Predictions in other spaces than depth, and their alignment to the truth before they are scored."""
+"""Predictions in other spaces than depth, and their alignment to the ground truth before they are scored."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def align_depth(
         >>> from depthattn.metrics import align_depth
         >>> align_depth(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[3.0, 6.0, 0.0]])).tolist()
         [[3.0, 6.0, 9.0]]
-        >>> disparity = torch.tensor([[5.0, 3.0, 2.0]])  # twice that of the truth, plus one
+        >>> disparity = torch.tensor([[5.0, 3.0, 2.0]])  # 2 / depth + 1
         >>> align_depth(disparity, torch.tensor([[0.5, 1.0, 2.0]]), method="least_squares", space="disparity")
         tensor([[0.5000, 1.0000, 2.0000]])
     """

@@ -1,4 +1,4 @@
-"""How well a prediction finds the depth discontinuities of the truth."""
+"""How well a prediction finds the depth discontinuities of the ground truth."""
 
 from __future__ import annotations
 

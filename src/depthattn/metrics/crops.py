@@ -1,4 +1,4 @@
-"""The part of a picture that is scored."""
+"""The crop of an image that is scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Depth scores by how far away the truth is."""
+"""Depth scores by range of true depth."""
 
 from __future__ import annotations
 

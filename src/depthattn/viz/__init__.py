@@ -1,4 +1,4 @@
-"""Pictures of depth, labels, attention and training: needs the extra ``train`` (matplotlib)."""
+"""Figures of depth, labels, attention and training: needs the extra ``train`` (matplotlib)."""
 
 from depthattn.viz.attention import AttentionMaps, attention_maps
 from depthattn.viz.bins import plot_depth_bins

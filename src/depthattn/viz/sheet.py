@@ -96,7 +96,7 @@ def contact_sheet(
         >>> figure = contact_sheet(
         ...     [Frame(torch.rand(3, 24, 32), depth, depth, labels, labels)], class_names=["wall"]
         ... )
-        >>> len(figure.axes)  # six pictures and two colour bars
+        >>> len(figure.axes)  # six images and two colour bars
         8
     """
     if not frames:
