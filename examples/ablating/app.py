@@ -1,22 +1,28 @@
-"""An ablation from the command line to the table."""
+"""An ablation from the command line to the tables."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 
+import torch
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ablating.frames import open_frames
+from ablating.features import compute_features
+from ablating.frames import Frames, open_frames, thirds
+from ablating.network import build_model
 from ablating.picture import draw_effects
 from ablating.results import Results
 from ablating.settings import PROGRAM, Request, parse
+from ablating.study import Study
 from ablating.table import markdown, write_into
-from ablating.trial import run_trial
-from ablating.variants import LADDER, Variant
+from ablating.trial import Task, run_trial
+from ablating.variants import BASE, Variant, variants_of
 from depthattn._extras import require
-from scripting.console import exit_status, new_console
+from scripting.console import exit_status, frame_progress, new_console
 from scripting.outputs import check_output
+from training.baselines import count_classes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,48 +41,69 @@ def _ablate(request: Request) -> None:
 
 
 def _train(request: Request, results: Results) -> None:
-    """Every trial that has no result yet, seed by seed, so that rooms are made once for a seed."""
-    missing = {
-        seed: variants
+    """Every trial that has no result yet, seed by seed, so that what there is when time ends can be compared."""
+    missing = [
+        (variant, seed)
         for seed in request.seeds
-        if (variants := [variant for variant in LADDER if results.load(variant, seed) is None])
-    }
+        for variant in variants_of(request.families)
+        if results.load(variant, seed) is None
+    ]
+    if not missing:
+        return
     console = new_console()
+    frames = open_frames(request.settings)
+    task = _prepare(frames, request, console)
     columns = (
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
         TextColumn("ETA"), TimeRemainingColumn(),
     )  # fmt: skip
-    total = sum(map(len, missing.values()))
     with Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=300.0) as bar:
-        all_trials = bar.add_task("", total=total, visible=total > 0)
-        done = 0
-        for seed, variants in missing.items():
-            bar.update(all_trials, description=f"frames of seed {seed}")
-            frames = open_frames(request.settings, seed)
-            for variant in variants:
-                bar.update(all_trials, description=f"seed {seed}, {variant.title}")
-                started = time.monotonic()
-                scores = run_trial(
-                    variant, seed, frames, request.settings,
-                    lambda share, done=done: bar.update(all_trials, completed=done + share),
-                )  # fmt: skip
-                seconds = round(time.monotonic() - started, 1)
-                results.save(variant, seed, scores, {"data": frames.title, "seconds": seconds})
-                done += 1
-                line = _line(seed, variant, scores, seconds)
-                console.print(f"{done:3d}/{total}  {line}", markup=False, soft_wrap=True)
+        all_trials = bar.add_task("", total=len(missing))
+        for done, (variant, seed) in enumerate(missing):
+            bar.update(all_trials, description=f"seed {seed}, {variant.title}")
+            started = time.monotonic()
+            scores = run_trial(
+                variant, seed, task, request.settings,
+                lambda share, done=done: bar.update(all_trials, completed=done + share),
+            )  # fmt: skip
+            seconds = round(time.monotonic() - started, 1)
+            results.save(variant, seed, scores, {"data": frames.title, "seconds": seconds})
+            line = _line(seed, variant, scores, seconds)
+            console.print(f"{done + 1:3d}/{len(missing)}  {line}", markup=False, soft_wrap=True)
+
+
+def _prepare(frames: Frames, request: Request, console: Console) -> Task:
+    """The features of all frames; the frozen part is the same in every variant and seed."""
+    model = build_model(BASE, len(frames.class_names), request.settings, seed=0)
+    if torch.accelerator.is_available():
+        model = model.to(torch.accelerator.current_accelerator())
+    parts = []
+    with frame_progress(console) as bar:
+        for name, dataset, mirrored in (("train", frames.train, True), ("score", frames.validation, False)):
+            counter = bar.add_task(f"features of the frames to {name}", total=len(dataset))
+            parts.append(
+                compute_features(
+                    model, dataset, mirrored=mirrored,
+                    on_frame=lambda done, counter=counter: bar.update(counter, completed=done),
+                )
+            )  # fmt: skip
+    train, validation = parts
+    counts = count_classes(train.labels.long(), len(frames.class_names))
+    return Task(train, validation, counts, thirds(train.depth, request.settings.max_depth))
 
 
 def _line(seed: int, variant: Variant, scores: dict[str, float], seconds: float) -> str:
-    return (
-        f"seed {seed}  {variant.title:16} RMSE {scores['rmse']:.3f} m  far {scores['rmse_far']:.3f} m  "
-        f"mIoU {scores['miou']:.1%}  rare {scores['rare_iou']:.1%}  {seconds:.0f} s"
+    shown = (
+        f"{title} {scores[name]:.3f}"
+        for name, title in (("rmse", "RMSE"), ("rmse_far_third", "far third"), ("miou", "mIoU"))
+        if name in scores
     )
+    return f"seed {seed}  {variant.title:24} {'  '.join(shown)}  {seconds:.0f} s"
 
 
 def _report(request: Request, results: Results) -> None:
-    outcome = {v.key: [results.load(v, s) or {} for s in request.seeds] for v in LADDER}
-    text = markdown(outcome, request.seeds)
+    study = Study(request.families, request.seeds, results.load)
+    text = markdown(study)
     table = request.output / "table.md"
     table.write_text(f"{text}\n", encoding="utf-8")
     print(f"table    {table}")
@@ -85,5 +112,5 @@ def _report(request: Request, results: Results) -> None:
         print(f"page     {request.page}")
     for picture in (request.output / "effects.png", request.picture):
         if picture is not None:
-            draw_effects(outcome, len(request.seeds), picture)
+            draw_effects(study, picture)
             print(f"picture  {picture}")

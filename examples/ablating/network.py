@@ -1,8 +1,8 @@
-"""The network of a trial: SynergyNet on an encoder small enough to train in a minute on one core."""
+"""The network of a trial: SynergyNet, of whose encoder only the last blocks are trained."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,55 +10,75 @@ from torch import Tensor, nn
 from ablating.settings import Settings
 from ablating.variants import Variant
 from depthattn import SynergyNet
-from depthattn.models.encoders import Encoder
-from depthattn.models.resnet import BasicBlock
+from depthattn.models import SynergyOutput
 
-COMPACT = "compact"
-
-_WIDTHS = (16, 32, 64, 96)
+_OUTPUT_STRIDE = 16
 
 
-class CompactEncoder(Encoder):
-    """A stem and three residual blocks, each halving the picture: maps at strides 2, 4, 8 and 16."""
+class PartlyFrozen(nn.Module):
+    """SynergyNet on features of the frozen part of its encoder, which never change and are computed once.
 
-    channels = _WIDTHS
-    reductions = (2, 4, 8, 16)
+    Args:
+        net: whose encoder is an EfficientNet-Lite.
+        trained_blocks: how many of its last blocks are trained.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, net: SynergyNet, trained_blocks: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, _WIDTHS[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(_WIDTHS[0]), nn.ReLU()
-        )
-        self.blocks = nn.ModuleList(BasicBlock(before, after, 2) for before, after in pairwise(_WIDTHS))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.net = net
+        blocks = list(net.encoder.blocks)  # type: ignore[arg-type]  # of a Module every attribute may be a Module
+        self._frozen = len(blocks) - trained_blocks
+        if not self._frozen >= 0:
+            raise ValueError(f"--trained-blocks: expected at most {len(blocks)}, got {trained_blocks}")
+        self.net.encoder.requires_grad_(False)
+        for block in blocks[self._frozen :]:
+            block.requires_grad_(True)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        maps = [self.stem(image)]
-        for block in self.blocks:
-            maps.append(block(maps[-1]))
-        return maps
+    @property
+    def tail(self) -> nn.Sequential:
+        """The blocks of the encoder that are trained."""
+        return nn.Sequential(*list(self.net.encoder.blocks)[self._frozen :])  # type: ignore[arg-type]  # as above
+
+    @torch.no_grad()
+    def frozen_features(self, image: Tensor) -> Tensor:
+        """What the trained part starts from, (B,C,h,w), of images (B,3,H,W) in [0, 1]; batch norms do not learn."""
+        encoder = self.net.encoder.eval()
+        mean, std = (image.new_tensor(colour).view(1, 3, 1, 1) for colour in (encoder.mean, encoder.std))
+        if self._frozen == len(encoder.blocks):  # type: ignore[arg-type]  # as above
+            return encoder((image - mean) / std)[-1]  # type: ignore[no-any-return]  # Module.__call__ is untyped
+        kept: list[Tensor] = []
+        first = encoder.blocks[self._frozen]  # type: ignore[index]  # as above
+        hook = first.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+        encoder((image - mean) / std)
+        hook.remove()
+        return kept[0]
+
+    def forward(self, features: Tensor, size: tuple[int, int]) -> SynergyOutput:
+        """Predict at ``size`` from what :meth:`frozen_features` returned."""
+        return self.net.decode(self.tail(features), size)
+
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The parameters that are trained, by name."""
+        return ((name, value) for name, value in self.net.named_parameters() if value.requires_grad)
 
 
-def build_model(variant: Variant, num_classes: int, settings: Settings, seed: int) -> SynergyNet:
-    """The network of ``variant``; what it has in common with the baseline's starts from the same weights."""
-    baseline = _build(num_classes, settings, seed, sharing=False, up_skip=False)
-    model = _build(
-        num_classes, settings, seed, sharing="sharing" in variant.pieces, up_skip="up_skip" in variant.pieces
-    )
-    model.load_state_dict(baseline.state_dict(), strict=False)
-    return model
+def build_model(variant: Variant, num_classes: int, settings: Settings, seed: int) -> PartlyFrozen:
+    """The network of ``variant``; what it has in common with the plainest starts from the same weights."""
+    plain = _build(num_classes, settings, seed, sharing=None, up_skip=False)
+    net = _build(num_classes, settings, seed, sharing=variant.sharing, up_skip=variant.up_skip)
+    net.load_state_dict(plain.state_dict(), strict=False)
+    return PartlyFrozen(net.to(memory_format=torch.channels_last), settings.trained_blocks)
 
 
-def _build(num_classes: int, settings: Settings, seed: int, *, sharing: bool, up_skip: bool) -> SynergyNet:
+def _build(num_classes: int, settings: Settings, seed: int, *, sharing: str | None, up_skip: bool) -> SynergyNet:
     torch.manual_seed(seed)
     return SynergyNet(
-        CompactEncoder() if settings.encoder == COMPACT else settings.encoder,
+        settings.encoder,
         num_classes,
         decoder_channels=settings.decoder_channels,
-        sharing="scalar" if sharing else None,
+        sharing=sharing,
         up_skip=up_skip,
         upsample_semantics="eval",
+        output_stride=_OUTPUT_STRIDE,
         encoder_weights=settings.encoder_weights,
-    ).to(memory_format=torch.channels_last)
+    )

@@ -1,4 +1,4 @@
-"""The effect of each piece as a picture."""
+"""The effect of each change as a picture."""
 
 from __future__ import annotations
 
@@ -7,68 +7,84 @@ from pathlib import Path
 from typing import Any
 
 from ablating.measures import MEASURES, Measure
-from ablating.statistics import CONFIDENCE, Comparison
-from ablating.table import Outcome, changes
-from ablating.variants import LADDER
+from ablating.statistics import CONFIDENCE
+from ablating.study import Finding, Study
 from depthattn._extras import require
 from depthattn.viz.looks import save_in_both_looks
 
 # Okabe and Ito's blue and vermilion, apart for readers with and without colour blindness.
 _BETTER, _WORSE, _UNCLEAR = "#0072B2", "#D55E00", "#777777"
-_COLUMNS = 3
+_SHOWN = ("rmse", "rmse_far_third", "boundary_f1", "miou")
+_ROW = 0.27
 
 
-def draw_effects(outcome: Outcome, seeds: int, path: Path) -> None:
-    """For each score, what each piece changed against the variant before it: mean, confidence interval, every seed.
+def draw_effects(study: Study, path: Path) -> None:
+    """For each comparison what it changed: mean, confidence interval, every seed; a block of rows for each family.
 
     Raises:
         ImportError: matplotlib is not installed.
         OSError: the picture cannot be written.
     """
-    rows = math.ceil(len(MEASURES) / _COLUMNS)
+    heights = [len(family.comparisons) for family in study.families]
     figure = require("matplotlib.figure", extra="train", purpose="ablation.py").Figure(
-        figsize=(4.2 * _COLUMNS, 2.5 * rows + 0.8), dpi=120, layout="constrained"
+        figsize=(3.1 * len(_SHOWN) + 1.6, _ROW * sum(heights) + 0.55 * len(heights) + 0.9),
+        dpi=120,
+        layout="constrained",
     )
     figure.suptitle(
-        f"Change by each piece against the variant before it: mean over {seeds} seeds, {CONFIDENCE:.0%} confidence "
-        "interval, each seed (small)",
+        f"Change: mean over {len(study.seeds)} seeds, {CONFIDENCE:.0%} confidence interval, each seed (small). "
+        "Colour: clear after Holm's correction",
         fontsize=11,
     )
-    for index, measure in enumerate(MEASURES):
-        axes = figure.add_subplot(rows, _COLUMNS, index + 1)
-        _draw(axes, outcome, measure, named=index % _COLUMNS == 0)
+    measures = [measure for measure in MEASURES if measure.key in _SHOWN]
+    grid = figure.subplots(
+        len(heights), len(measures), squeeze=False, sharex="col", gridspec_kw={"height_ratios": heights}
+    )
+    for line, (row, family) in enumerate(zip(grid, study.families, strict=True)):
+        for column, (axes, measure) in enumerate(zip(row, measures, strict=True)):
+            _frame(axes, [pair.title for pair in family.comparisons], named=column == 0)
+            if column == 0:
+                axes.set_title(family.title.partition(":")[0], fontsize=9, loc="left", fontweight="bold")
+            for place, pair in enumerate(family.comparisons):
+                _draw(axes, place, study.finding(pair, measure), measure)
+            if line == len(heights) - 1:
+                axes.set_xlabel(_label(measure), fontsize=9)
     save_in_both_looks(figure, path)
 
 
-def _draw(axes: Any, outcome: Outcome, measure: Measure, *, named: bool) -> None:
+def _frame(axes: Any, titles: list[str], *, named: bool) -> None:
     axes.axvline(0.0, color="black", linewidth=0.8)
-    for place, variant in enumerate(LADDER[1:]):
-        comparison = changes(outcome, variant.key, LADDER[place].key, measure)
-        if not math.isfinite(comparison.mean):
-            continue
-        colour, marker = _look(comparison, measure)
-        mean, low, high = (value * measure.scale for value in (comparison.mean, comparison.low, comparison.high))
-        axes.plot([low, high], [place, place], color=colour, linewidth=2.0, solid_capstyle="butt")
-        axes.plot(mean, place, marker, color=colour, markersize=8)
-        each = [difference * measure.scale for difference in comparison.differences]
-        axes.plot(each, [place + 0.3] * len(each), ".", color=colour, alpha=0.6, markersize=5)
     axes.locator_params(axis="x", nbins=5)
-    axes.set_yticks(range(len(LADDER) - 1), [variant.title for variant in LADDER[1:]] if named else [])
-    axes.set_ylim(len(LADDER) - 1.3, -0.6)
-    # A difference of percentages is in points, not in percent.
-    unit = f" ({measure.unit.replace('%', 'points')})" if measure.unit else ""
-    better = "right" if measure.higher_is_better else "left"
-    axes.set_title(f"{measure.title}{unit}, better to the {better}", fontsize=10)
+    axes.set_yticks(range(len(titles)), titles if named else [], fontsize=9)
+    axes.set_ylim(len(titles) - 0.3, -0.6)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.tick_params(left=False)
+    axes.tick_params(left=False, labelsize=8)
 
 
-def _look(comparison: Comparison, measure: Measure) -> tuple[str, str]:
+def _draw(axes: Any, place: int, finding: Finding, measure: Measure) -> None:
+    found = finding.difference
+    if not math.isfinite(found.mean):
+        return
+    colour, marker = _look(finding, measure)
+    mean, low, high = (value * measure.scale for value in (found.mean, found.low, found.high))
+    axes.plot([low, high], [place, place], color=colour, linewidth=2.0, solid_capstyle="butt")
+    axes.plot(mean, place, marker, color=colour, markersize=6)
+    each = [change * measure.scale for change in found.each]
+    axes.plot(each, [place + 0.3] * len(each), ".", color=colour, alpha=0.6, markersize=4)
+
+
+def _label(measure: Measure) -> str:
+    # A difference of percentages is in points, not in percent.
+    unit = f" ({measure.unit.replace('%', 'points')})" if measure.unit else ""
+    return f"{measure.title}{unit}\nbetter to the {'right' if measure.higher_is_better else 'left'}"
+
+
+def _look(finding: Finding, measure: Measure) -> tuple[str, str]:
     # A marker for each colour, for a reader who sees none.
-    if comparison.low <= 0.0 <= comparison.high:
+    if not finding.is_clear:
         return _UNCLEAR, "o"
-    better = (comparison.mean > 0) == measure.higher_is_better
+    better = (finding.difference.mean > 0) == measure.higher_is_better
     return (_BETTER, "D") if better else (_WORSE, "X")

@@ -38,22 +38,23 @@ class Results:
         """The scores of a trial, or None where it has not been done.
 
         Raises:
-            ValueError: the file was made with other settings or is none of ours.
+            ValueError: the file was made with other settings, or of another variant of this name, or is none of ours.
         """
         path = self._path(variant, seed)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            settings, scores = found["settings"], found["scores"]
+            settings, made_of, scores = (dict(found[part]) for part in ("settings", "variant", "scores"))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: expected a result of this script, got {error!r}; remove it") from error
-        for name, wanted in self._settings.items():
-            if settings.get(name) != wanted:
-                raise ValueError(
-                    f"{path}: expected a result with {name} {wanted}, got {settings.get(name)}; "
-                    "another --output keeps both"
-                )
+        for wanted, got in ((self._settings, settings), (variant.as_json(), made_of)):
+            for name, value in wanted.items():
+                if got.get(name) != value:
+                    raise ValueError(
+                        f"{path}: expected a result with {name} {value}, got {got.get(name)}; another --output keeps "
+                        "both"
+                    )
         return {name: math.nan if value is None else value for name, value in scores.items()}
 
     def save(self, variant: Variant, seed: int, scores: Scores, facts: dict[str, Any]) -> None:
@@ -62,7 +63,7 @@ class Results:
         write_json(
             self._path(variant, seed),
             {
-                "variant": variant.key,
+                "variant": variant.as_json(),
                 "seed": seed,
                 # JSON has no NaN.
                 "scores": {name: value if math.isfinite(value) else None for name, value in scores.items()},

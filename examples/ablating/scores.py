@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from depthattn.data import Sample
-from depthattn.metrics import DepthBinnedMetrics, DepthMetrics, SegmentationMetrics
+from depthattn.metrics import BoundaryF1, DepthBinnedMetrics, DepthMetrics, SegmentationMetrics
 
 # A difference of neighbours above both is an edge: of things, not of a floor that recedes, nor of the sensor's steps.
 _EDGE_METRES = 0.25
@@ -60,35 +59,44 @@ class Scores:
     Args:
         num_classes: number of classes.
         rare: the rare classes.
-        max_depth: largest true depth that counts, metres; its thirds are near, middle and far.
+        thirds: depths, metres, that part the training pixels into three equal shares.
+        max_depth: largest true depth that counts, metres.
         device: of the predictions.
     """
 
-    def __init__(self, num_classes: int, rare: list[int], max_depth: float, device: torch.device) -> None:
+    def __init__(
+        self, num_classes: int, rare: list[int], thirds: tuple[float, float], max_depth: float, device: torch.device
+    ) -> None:
         self._depth = DepthMetrics(max_depth=max_depth, pooling="pixels").to(device)
-        self._thirds = DepthBinnedMetrics(torch.linspace(0.0, max_depth, 4)).to(device)
+        self._metres = DepthBinnedMetrics(torch.linspace(0.0, max_depth, 4)).to(device)
+        self._shares = DepthBinnedMetrics((0.0, *thirds, max_depth)).to(device)
+        self._boundaries = BoundaryF1().to(device)
         self._edges = EdgeSharpness()
         self._labels = SegmentationMetrics(num_classes).to(device)
         self._rare = rare
 
-    def update(self, depth: Tensor, logits: Tensor, batch: Sample) -> None:
-        self._depth.update(depth, batch["depth"])
-        self._thirds.update(depth, batch["depth"])
-        self._edges.update(depth, batch["depth"])
-        self._labels.update(logits, batch["labels"])
+    def update(self, depth: Tensor, logits: Tensor, target: Tensor, labels: Tensor) -> None:
+        for metric in (self._depth, self._metres, self._shares, self._boundaries, self._edges):
+            metric.update(depth, target)
+        self._labels.update(logits, labels)
 
-    def compute(self) -> dict[str, float]:
-        depth, thirds, labels = self._depth.compute(), self._thirds.compute(), self._labels.compute()
-        near, middle, far = thirds["rmse"].tolist()
+    def depth(self) -> dict[str, float]:
+        """What is said of depth."""
+        depth, metres, shares = self._depth.compute(), self._metres.compute(), self._shares.compute()
         return {
-            "abs_rel": float(depth["abs_rel"]),
-            "rmse": float(depth["rmse"]),
-            "rmse_near": near,
-            "rmse_middle": middle,
-            "rmse_far": far,
-            "bias_far": float(thirds["bias"][-1]),
-            "delta1": float(depth["delta1"]),
+            **{name: float(depth[name]) for name in ("abs_rel", "rmse", "delta1")},
+            "rmse_near_third": float(shares["rmse"][0]),
+            "rmse_far_third": float(shares["rmse"][-1]),
+            "bias_far_third": float(shares["bias"][-1]),
+            "rmse_far_metres": float(metres["rmse"][-1]),
+            "boundary_f1": float(self._boundaries.compute()),
             "edge_sharpness": self._edges.compute(),
+        }
+
+    def labels(self) -> dict[str, float]:
+        """What is said of labels."""
+        labels = self._labels.compute()
+        return {
             "pixel_accuracy": float(labels["pixel_accuracy"]),
             "miou": float(labels["miou"]),
             "rare_iou": float(labels["iou"][self._rare].nanmean()),

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ablating.measures import MEASURES, Measure
-from ablating.results import Scores
-from ablating.statistics import Comparison, compare, spread
-from ablating.variants import BASELINE, LADDER
+from ablating.statistics import CONFIDENCE, spread
+from ablating.study import SIGNIFICANT, Finding, Study
+from ablating.variants import Family
 
 START, END = "<!-- ablation.py writes from here -->", "<!-- to here -->"
-_SIGNIFICANT = 0.05
-# Narrow cells break between a change and its significance, nowhere else.
+# Narrow cells break between a change and its interval, nowhere else.
 _GLUE = "\N{NO-BREAK SPACE}"
 
-Outcome = Mapping[str, Sequence[Scores]]
-"""The scores of every seed by the key of the variant, in the order of the seeds."""
 
-
-def markdown(outcome: Outcome, seeds: Sequence[int]) -> str:
-    """Three tables: the scores; what each piece changed; what all pieces so far changed."""
-    before = {variant.key: LADDER[index - 1].key for index, variant in enumerate(LADDER) if index}
-    first = {variant.key: BASELINE.key for variant in LADDER[1:]}
+def markdown(study: Study) -> str:
+    """A table of changes for each family, with what could have been seen, and a table of all scores."""
+    seeds = ", ".join(map(str, study.seeds))
+    explained = (
+        f"Mean change over the seeds {seeds}, with its {CONFIDENCE:.0%} confidence interval; of percentages in points. "
+        f"**Bold**: p < {SIGNIFICANT:g} after Holm's correction for all {study.tests} tests of these tables. An arrow "
+        "says which way a score gets better."
+    )
     return "\n\n".join(
         (
-            f"Mean and standard deviation over the seeds {', '.join(map(str, seeds))}:",
-            _scores(outcome),
-            f"Change by each piece, against the column before it (mean over the {len(seeds)} seeds; p of a "
-            f"two-sided paired t-test; number of seeds that became better; bold: p < {_SIGNIFICANT:g}; "
-            "of percentages in points):",
-            _changes(outcome, before),
-            "Change by all pieces so far, against the first column of scores:",
-            _changes(outcome, first),
+            explained,
+            *(part for family in study.families for part in (f"### {family.title}", _changes(study, family))),
+            "### All scores",
+            f"Mean and standard deviation over the seeds. Below them, the smallest change that has an 80 % chance of "
+            f"being bold, if it is the only one ({study.freedom(MEASURES[0])} degrees of freedom):",
+            _scores(study),
         )
     )
-
-
-def changes(outcome: Outcome, key: str, reference: str, measure: Measure) -> Comparison:
-    """How a measure changed from variant ``reference`` to variant ``key``."""
-    before, after = ([scores[measure.key] for scores in outcome[name]] for name in (reference, key))
-    return compare(before, after)
 
 
 def write_into(page: Path, text: str) -> None:
@@ -57,35 +49,34 @@ def write_into(page: Path, text: str) -> None:
     page.write_text(f"{head}{start}\n{text}\n\n{end}{tail}", encoding="utf-8")
 
 
-def _scores(outcome: Outcome) -> str:
-    rows = []
-    for measure in MEASURES:
-        spreads = (spread([scores[measure.key] for scores in outcome[variant.key]]) for variant in LADDER)
-        rows.append(
-            [_head(measure), *(f"{measure.text(mean)}{_GLUE}±{_GLUE}{measure.text(sd)}" for mean, sd in spreads)]
-        )
-    return _table([variant.title for variant in LADDER], rows)
+def _changes(study: Study, family: Family) -> str:
+    rows = [
+        [_head(measure), *(_cell(study.finding(pair, measure), measure) for pair in family.comparisons)]
+        for measure in MEASURES
+    ]
+    return _table(["", *(pair.title for pair in family.comparisons)], rows)
 
 
-def _changes(outcome: Outcome, references: Mapping[str, str]) -> str:
-    rows = []
-    for measure in MEASURES:
-        found = (changes(outcome, key, reference, measure) for key, reference in references.items())
-        rows.append([_head(measure), *(_cell(comparison, measure) for comparison in found)])
-    return _table([variant.title for variant in LADDER if variant.key in references], rows)
+def _cell(finding: Finding, measure: Measure) -> str:
+    found = finding.difference
+    if found.mean != found.mean:
+        return "-"
+    mean, low, high = (measure.change(value) for value in (found.mean, found.low, found.high))
+    return f"{f'**{mean}**' if finding.is_clear else mean} [{low},{_GLUE}{high}]"
 
 
-def _cell(comparison: Comparison, measure: Measure) -> str:
-    change = measure.change(comparison.mean)
-    if comparison.p < _SIGNIFICANT:
-        worse = (comparison.mean > 0) != measure.higher_is_better
-        change = f"**{change}**" + f"{_GLUE}worse" * worse
-    wins = f"{comparison.wins(measure.higher_is_better)}/{len(comparison.differences)}"
-    return f"{change} (p{_GLUE}{_p(comparison.p)},{_GLUE}{wins})"
+def _scores(study: Study) -> str:
+    rows = [
+        [variant.title, *(_spread(study.scores(variant, measure), measure) for measure in MEASURES)]
+        for variant in study.variants
+    ]
+    rows.append(["*seen with 80 % power*", *(measure.text(study.detectable(measure)) for measure in MEASURES)])
+    return _table(["", *map(_head, MEASURES)], rows)
 
 
-def _p(p: float) -> str:
-    return "-" if p != p else f"<{_GLUE}0.001" if p < 0.001 else f"{p:.3f}"
+def _spread(values: Sequence[float], measure: Measure) -> str:
+    mean, deviation = spread(values)
+    return "-" if mean != mean else f"{measure.text(mean)}{_GLUE}±{_GLUE}{measure.text(deviation)}"
 
 
 def _head(measure: Measure) -> str:
@@ -94,5 +85,5 @@ def _head(measure: Measure) -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [["", *columns], ["---", *["---:"] * len(columns)], *rows]
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

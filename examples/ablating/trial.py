@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
 
-from ablating.frames import Frames
-from ablating.losses import TrialLoss
-from ablating.network import build_model
+from ablating.features import Features
+from ablating.losses import build_loss
+from ablating.network import PartlyFrozen, build_model
 from ablating.scores import Scores, rarest_classes
 from ablating.settings import Settings
 from ablating.variants import Variant
-from depthattn.data import Sample
 from depthattn.metrics import class_weights
+from training.optimisation import learning_rate
 
 # The rarest classes that make up this share of the training pixels.
 RARE_SHARE = 0.1
 
-_WARM_UP = 0.1
 _LARGEST_GRADIENT = 10.0
+_WEIGHT_METHOD = "effective_number"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all trials of an ablation train on and are scored by.
+
+    Args:
+        train, validation: features of the frames.
+        class_counts: pixels of each class in the training frames, (K,).
+        thirds: depths, metres, that part the training pixels into three equal shares.
+    """
+
+    train: Features
+    validation: Features
+    class_counts: Tensor
+    thirds: tuple[float, float]
 
 
 def run_trial(
-    variant: Variant, seed: int, frames: Frames, settings: Settings, on_step: Callable[[float], object]
+    variant: Variant, seed: int, task: Task, settings: Settings, on_step: Callable[[float], object]
 ) -> dict[str, float]:
     """Train the network of ``variant`` and score it.
 
-    First weights, order of the frames and augmentation depend on ``seed`` alone, so that variants see the same.
+    First weights, order of the frames and mirroring depend on ``seed`` alone, so that variants see the same.
 
     Args:
         variant: what to train.
-        seed: of weights, order and augmentation.
-        frames: to train on and to score.
+        seed: of weights, order and mirroring.
+        task: to train on and to score.
         settings: of the ablation.
         on_step: called with the share of the steps that are taken.
 
@@ -45,54 +62,57 @@ def run_trial(
         ValueError: the loss became infinite or NaN.
     """
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    model = build_model(variant, len(frames.class_names), settings, seed).to(device)
-    weights = None if settings.class_weights == "none" else class_weights(frames.class_counts, settings.class_weights)
-    loss = TrialLoss(variant, settings, weights).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
-    loader = DataLoader(
-        frames.train,
-        batch_size=settings.batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=settings.workers,
-        persistent_workers=settings.workers > 0,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.lr, total_steps=settings.epochs * len(loader), pct_start=_WARM_UP, cycle_momentum=False
-    )
-    # Variants draw different numbers of random weights; augmentation must not notice.
-    torch.manual_seed(seed)
-    steps = 0
+    model = build_model(variant, len(task.class_counts), settings, seed).to(device)
+    loss = build_loss(variant, settings.max_depth, class_weights(task.class_counts, _WEIGHT_METHOD)).to(device)
+    optimizer = _optimizer(model, settings)
+    generator = torch.Generator().manual_seed(seed)
+    steps, total = 0, settings.epochs * (len(task.train.maps) // settings.batch_size)
+    model.train()
     for _ in range(settings.epochs):
-        model.train()
-        for batch in _on_device(loader, device):
-            output = model(batch["image"])
-            total = loss(output, batch)
+        for maps, depth, labels in task.train.training_batches(settings.batch_size, generator, device):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(steps, total, group["peak"])
+            output = model(maps, task.train.size)
+            value = loss(output.depth, output.semantics, depth, labels).total
             optimizer.zero_grad()
-            total.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
+            value.backward()
+            nn.utils.clip_grad_norm_([parameter for _, parameter in model.trained()], _LARGEST_GRADIENT)
             optimizer.step()
-            schedule.step()
             steps += 1
-            value = float(total.detach())
-            if not math.isfinite(value):
+            reached = float(value.detach())
+            if not math.isfinite(reached):
                 raise ValueError(
-                    f"{variant.key}, seed {seed}: the loss became {value} at step {steps}; try a lower --lr"
+                    f"{variant.key}, seed {seed}: the loss became {reached} at step {steps}; try a lower --lr"
                 )
-            on_step(steps / schedule.total_steps)
-    rare = rarest_classes(frames.class_counts, RARE_SHARE)
-    scores = Scores(len(frames.class_names), rare, settings.max_depth, device)
+            on_step(steps / total)
+    return {**_score(variant, model, task, settings, device), **_gates(model)}
+
+
+def _optimizer(model: PartlyFrozen, settings: Settings) -> torch.optim.Optimizer:
+    parts: dict[float, list[nn.Parameter]] = {settings.lr: [], settings.encoder_lr: []}
+    for name, parameter in model.trained():
+        parts[settings.encoder_lr if name.startswith("encoder.") else settings.lr].append(parameter)
+    groups = [{"params": params, "peak": peak} for peak, params in parts.items() if params]
+    return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+
+
+@torch.no_grad()
+def _score(
+    variant: Variant, model: PartlyFrozen, task: Task, settings: Settings, device: torch.device
+) -> dict[str, float]:
+    rare = rarest_classes(task.class_counts, RARE_SHARE)
+    scores = Scores(len(task.class_counts), rare, task.thirds, settings.max_depth, device)
     model.eval()
-    with torch.no_grad():
-        for batch in _on_device(DataLoader(frames.validation, batch_size=settings.batch_size), device):
-            output = model(batch["image"])
-            scores.update(output.depth, output.semantics, batch)
-    gates = {f"gate/{name}": float(gate) for name, gate in model.gates().items()}
-    return {**scores.compute(), **gates}
+    for maps, depth, labels in task.validation.batches(settings.batch_size, device):
+        output = model(maps, task.validation.size)
+        scores.update(output.depth, output.semantics, depth, labels)
+    return {
+        # A task that was not trained has no scores.
+        **(scores.depth() if variant.depth_weight else {}),
+        **(scores.labels() if variant.label_weight else {}),
+    }
 
 
-def _on_device(batches: Iterable[Sample], device: torch.device) -> Iterator[Sample]:
-    for batch in batches:
-        image = batch["image"].to(device, memory_format=torch.channels_last)
-        yield {"image": image, "depth": batch["depth"].to(device), "labels": batch["labels"].to(device)}
+def _gates(model: PartlyFrozen) -> dict[str, float]:
+    """Of a unit with a gate for each channel, the root of their mean square."""
+    return {f"gate/{name}": float(gate.square().mean().sqrt()) for name, gate in model.net.gates().items()}

@@ -1,40 +1,150 @@
-"""The ladder of the ablation: each variant has one piece more than the one before it."""
+"""What is compared: variants of loss and network, in families, and which comparison answers which question."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal
+
+Attention = Literal["none", "alpha", "lambda", "both"]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A rung of the ladder.
+    """One way to train the network.
 
     Args:
         key: name of its results.
-        title: its row of the table.
-        pieces: keys of the pieces it has.
+        title: what a table calls it.
+        depth_weight: of the loss on depth, smooth L1 times the attention; 0 trains no depth.
+        attention: the factor at each pixel: 1, alpha, lambda, or their sum as in the depth-aware loss.
+        gradient_weight: of the joint gradient loss.
+        semantic_term: whether the joint gradient loss has its term on the labels.
+        label_weight: of the loss on labels; 0 trains no labels.
+        gamma: focal exponent; 0 is cross entropy.
+        class_weights: whether rare classes weigh more.
+        sharing: gates of the lateral sharing units; None has none.
+        up_skip: whether the decoders have semi-dense up-skips.
     """
 
     key: str
     title: str
-    pieces: frozenset[str] = frozenset()
+    depth_weight: float = 1.0
+    attention: Attention = "none"
+    gradient_weight: float = 0.0
+    semantic_term: bool = True
+    label_weight: float = 1.0
+    gamma: float = 0.0
+    class_weights: bool = False
+    sharing: Literal["scalar", "channel"] | None = None
+    up_skip: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """What makes it another variant: all but what it is called in a table."""
+        return {name: value for name, value in asdict(self).items() if name != "title"}
 
 
-_PIECES = (
-    ("depth_aware", "+ L_DA"),
-    ("joint_gradient", "+ L_JG"),
-    ("semantic_focal", "+ L_semF"),
-    ("sharing", "+ LSU"),
-    ("up_skip", "+ SUC"),
+@dataclass(frozen=True)
+class Comparison:
+    """What changes from ``reference`` to ``variant``; ``title`` is what a table calls it."""
+
+    reference: Variant
+    variant: Variant
+    title: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """Comparisons that answer one question.
+
+    Args:
+        key: what the command line calls it.
+        title: heading of its table.
+        comparisons: its columns.
+    """
+
+    key: str
+    title: str
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        return tuple(dict.fromkeys(one for pair in self.comparisons for one in (pair.reference, pair.variant)))
+
+
+# The attention of an indoor pixel is a third on average: three times L_DA weighs as much as smooth L1.
+_DEPTH, _GRADIENT = 3.0, 0.05
+
+BASE = Variant("base", "smooth L1 + CE")
+DEPTH_AWARE = replace(BASE, key="depth_aware", title="+ L_DA", depth_weight=_DEPTH, attention="both")
+GRADIENT = replace(DEPTH_AWARE, key="joint_gradient", title="+ L_JG", gradient_weight=_GRADIENT)
+FOCAL = replace(GRADIENT, key="semantic_focal", title="+ L_semF", gamma=2.0, class_weights=True)
+SHARING = replace(FOCAL, key="sharing", title="+ LSU", sharing="scalar")
+UP_SKIP = replace(SHARING, key="up_skip", title="+ SUC", up_skip=True)
+LADDER = (BASE, DEPTH_AWARE, GRADIENT, FOCAL, SHARING, UP_SKIP)
+
+
+def _against(reference: Variant, *variants: Variant) -> tuple[Comparison, ...]:
+    return tuple(Comparison(reference, variant, variant.title) for variant in variants)
+
+
+FAMILIES = (
+    Family(
+        "ladder",
+        "The ladder: each piece against the variant before it, and all pieces against the first",
+        (
+            *(pair for before, after in pairwise(LADDER) for pair in _against(before, after)),
+            Comparison(BASE, UP_SKIP, "all pieces"),
+        ),
+    ),
+    Family(
+        "attention",
+        "Attention or weight: against smooth L1 of weight 1",
+        _against(
+            BASE,
+            replace(BASE, key="heavy_smooth_l1", title="3 smooth L1", depth_weight=_DEPTH),
+            replace(DEPTH_AWARE, key="light_depth_aware", title="1 L_DA", depth_weight=1.0),
+            replace(DEPTH_AWARE, key="alpha_alone", title="4 alpha alone", depth_weight=4.0, attention="alpha"),
+            replace(DEPTH_AWARE, key="lambda_alone", title="8 lambda alone", depth_weight=8.0, attention="lambda"),
+        ),
+    ),
+    Family(
+        "gradient",
+        "Joint gradient loss by weight and term: against weight 0",
+        _against(
+            DEPTH_AWARE,
+            replace(GRADIENT, key="gradient_0.01", title="0.01", gradient_weight=0.01),
+            replace(GRADIENT, key="gradient_0.25", title="0.25", gradient_weight=0.25),
+            replace(GRADIENT, key="gradient_0.05_depth", title="0.05, no labels", semantic_term=False),
+            replace(
+                GRADIENT, key="gradient_0.25_depth", title="0.25, no labels", gradient_weight=0.25, semantic_term=False
+            ),
+        ),
+    ),
+    Family(
+        "labels",
+        "Loss on labels, one change at a time: against cross entropy of weight 1",
+        _against(
+            GRADIENT,
+            replace(GRADIENT, key="gamma_alone", title="gamma 2", gamma=2.0),
+            replace(GRADIENT, key="class_weights_alone", title="class weights", class_weights=True),
+            replace(GRADIENT, key="labels_0.3", title="0.3 CE", label_weight=0.3),
+            replace(GRADIENT, key="labels_3", title="3 CE", label_weight=3.0),
+        ),
+    ),
+    Family(
+        "tasks",
+        "One task or two, and how they share: against two separate decoders on one encoder",
+        _against(
+            FOCAL,
+            replace(FOCAL, key="depth_only", title="depth only", label_weight=0.0),
+            replace(FOCAL, key="labels_only", title="labels only", depth_weight=0.0, gradient_weight=0.0),
+            replace(FOCAL, key="sharing_channel", title="LSU, a gate per channel", sharing="channel"),
+        ),
+    ),
 )
-BASELINE = Variant("baseline", "smooth L1 + CE")
 
 
-def _ladder() -> tuple[Variant, ...]:
-    rungs = [BASELINE]
-    for key, title in _PIECES:
-        rungs.append(Variant(key, title, rungs[-1].pieces | {key}))
-    return tuple(rungs)
-
-
-LADDER = _ladder()
+def variants_of(families: tuple[Family, ...]) -> tuple[Variant, ...]:
+    """All that the families compare, each once, in their order."""
+    return tuple(dict.fromkeys(variant for family in families for variant in family.variants))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,9 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from depthattn import AttentionDrivenLoss, DepthAwareLoss, SemanticFocalLoss
 from depthattn.data import Sample
-from depthattn.models import SynergyOutput
 
 ROW = [1.0, 1.0, 3.0, 3.0]
 
@@ -22,8 +21,9 @@ ROW = [1.0, 1.0, 3.0, 3.0]
 def settings(**changes):  # type: ignore[no-untyped-def]  # its types are those of a module imported below
     from ablating.settings import parse
 
-    small = {"size": (32, 48), "decoder_channels": (8, 8), "train_frames": 6, "val_frames": 2, "epochs": 1}
-    return dataclasses.replace(parse([]).settings, batch_size=2, **{**small, **changes})
+    small = {"size": (32, 64), "decoder_channels": (8, 8), "train_frames": 6, "val_frames": 2, "epochs": 1}
+    plain = parse(["--encoder-weights", "none"]).settings
+    return dataclasses.replace(plain, batch_size=2, **{**small, **changes})
 
 
 def sharpness(pred: list[float], target: list[float]) -> float:
@@ -87,23 +87,33 @@ def test_scores_of_two_frames_by_hand() -> None:
     target = torch.tensor([2.0, 5.0, 8.0, 0.0]).view(1, 1, 1, 4)
     labels = torch.tensor([0, 1, 2, 2]).view(1, 1, 4)
     logits = torch.nn.functional.one_hot(torch.tensor([0, 0, 2, 0]), 3).float().T.reshape(1, 3, 1, 4)
-    scores = Scores(3, [1, 2], 9.0, torch.device("cpu"))
-    scores.update(target + torch.tensor([1.0, -2.0, -4.0, 7.0]), logits, {"depth": target, "labels": labels})
-    found = scores.compute()
-    assert [found[f"rmse_{third}"] for third in ("near", "middle", "far")] == pytest.approx([1.0, 2.0, 4.0])
-    assert found["bias_far"] == pytest.approx(-4.0)
-    assert found["rmse"] == pytest.approx(math.sqrt(7.0))
-    assert found["abs_rel"] == pytest.approx((1 / 2 + 2 / 5 + 4 / 8) / 3)
+    scores = Scores(3, [1, 2], (4.0, 4.5), 9.0, torch.device("cpu"))
+    scores.update(target + torch.tensor([1.0, -2.0, -4.0, 7.0]), logits, target, labels)
+    depth, found = scores.depth(), scores.labels()
+    assert depth["rmse_near_third"] == pytest.approx(1.0)
+    assert depth["rmse_far_third"] == pytest.approx(math.sqrt((4.0 + 16.0) / 2))
+    assert depth["rmse_far_metres"] == pytest.approx(4.0)
+    assert depth["bias_far_third"] == pytest.approx(-3.0)
+    assert depth["rmse"] == pytest.approx(math.sqrt(7.0))
+    assert depth["abs_rel"] == pytest.approx((1 / 2 + 2 / 5 + 4 / 8) / 3)
     # IoU 1/3, 0 and 1/2 of the three classes; the last two are rare.
     assert found["miou"] == pytest.approx((1 / 3 + 0 + 1 / 2) / 3)
     assert found["rare_iou"] == pytest.approx(1 / 4)
 
 
-def test_comparison_against_the_closed_form_of_four_degrees_of_freedom() -> None:
-    from ablating.statistics import compare
+def test_thirds_have_as_many_pixels_each() -> None:
+    from ablating.frames import thirds
+
+    depth = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 99.0, float("nan")]).view(2, 1, 1, 5)
+    assert thirds(depth, 10.0) == pytest.approx((3.0, 5.0))
+
+
+def test_two_variants_are_the_paired_t_test_against_the_closed_form_of_four_degrees_of_freedom() -> None:
+    from ablating.statistics import BlockDesign
 
     before = [1.0, 2.0, 3.0, 4.0, 5.0]
-    found = compare(before, [b + d for b, d in zip(before, (1.0, 2.0, 3.0, 4.0, 5.0), strict=True)])
+    after = [b + d for b, d in zip(before, (1.0, 2.0, 3.0, 4.0, 5.0), strict=True)]
+    found = BlockDesign({"before": before, "after": after}).compare("before", "after")
     error = math.sqrt(2.5 / 5)
     angle = math.atan(3.0 / error / 2.0)
     assert found.p == pytest.approx(1 - math.sin(angle) * (1 + math.cos(angle) ** 2 / 2))
@@ -111,19 +121,41 @@ def test_comparison_against_the_closed_form_of_four_degrees_of_freedom() -> None
     assert (found.mean, found.low, found.high) == pytest.approx((3.0, 3 - 2.776445 * error, 3 + 2.776445 * error))
 
 
-def test_wins_count_the_way_that_is_better() -> None:
-    from ablating.statistics import compare
+def test_more_variants_share_the_estimate_of_the_error() -> None:
+    from ablating.statistics import BlockDesign
 
-    found = compare([1.0, 1.0, 1.0, 1.0], [0.5, 1.0, 1.5, 2.0])
-    assert (found.wins(higher_is_better=True), found.wins(higher_is_better=False)) == (2, 1)
+    # Rests of 1, -1, 0 (three seeds), 0, 0, 0 and the negative of the first, about seeds of 0, 10 and 20.
+    scores = {"a": [1.0, 9.0, 20.0], "b": [5.0, 15.0, 25.0], "c": [-1.0, 11.0, 20.0], "none": [math.nan] * 3}
+    design = BlockDesign(scores)
+    assert (design.freedom, design.deviation) == (4, pytest.approx(math.sqrt(4.0 / 4)))
+    assert design.error == pytest.approx(math.sqrt(2.0 / 3))
+    found = design.compare("a", "b")
+    assert found.each == (4.0, 6.0, 5.0)
+    assert (found.mean, found.high - found.mean) == pytest.approx((5.0, 2.776445 * math.sqrt(2.0 / 3)))
+    # 80 % of Student's t with four degrees of freedom lie below 0.940965.
+    assert design.detectable(1) == pytest.approx((2.776445 + 0.940965) * math.sqrt(2.0 / 3))
+    assert design.detectable(10) > design.detectable(1)
+    assert math.isnan(design.compare("a", "none").p)
 
 
 def test_no_difference_and_no_score() -> None:
-    from ablating.statistics import compare
+    from ablating.statistics import BlockDesign
 
-    same = compare([1.0, 2.0], [1.0, 2.0])
+    same = BlockDesign({"a": [1.0, 2.0], "b": [1.0, 2.0]}).compare("a", "b")
     assert (same.mean, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
-    assert math.isnan(compare([math.nan, 1.0], [1.0, 2.0]).p)
+    nothing = BlockDesign({"a": [math.nan] * 2, "b": [math.nan] * 2})
+    assert math.isnan(nothing.compare("a", "b").p)
+    assert math.isnan(nothing.detectable(1))
+
+
+def test_holm_by_hand() -> None:
+    from ablating.statistics import holm
+
+    # Sorted: 0.01 * 4, 0.02 * 3, 0.03 * 2 = 0.06 which may not fall below the one before, 0.5 * 1.
+    assert holm([0.5, 0.01, 0.03, math.nan, 0.02])[:3] == pytest.approx([0.5, 0.04, 0.06])
+    assert holm([0.5, 0.01, 0.03, math.nan, 0.02])[4] == pytest.approx(0.06)
+    assert math.isnan(holm([math.nan])[0])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
 def test_spread_is_that_of_a_sample() -> None:
@@ -133,7 +165,12 @@ def test_spread_is_that_of_a_sample() -> None:
     assert spread(values) == pytest.approx((statistics.fmean(values), statistics.stdev(values)))
 
 
-def make_batch() -> tuple[SynergyOutput, Sample]:
+def arrays(batch):  # type: ignore[no-untyped-def]  # a tuple of tensors, as arrays in double precision
+    return [x.double().numpy() for x in batch]
+
+
+def make_batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Depth, logits, true depth and labels, with holes in both truths."""
     generator = torch.Generator().manual_seed(0)
     depth = torch.rand(2, 1, 12, 16, generator=generator) * 8 + 0.5
     target = torch.rand(2, 1, 12, 16, generator=generator) * 8 + 0.5
@@ -141,103 +178,227 @@ def make_batch() -> tuple[SynergyOutput, Sample]:
     logits = torch.randn(2, 5, 12, 16, generator=generator)
     labels = torch.randint(0, 5, (2, 12, 16), generator=generator)
     labels[:, :2] = -100
-    return SynergyOutput(depth, logits), {"image": torch.zeros(2, 3, 12, 16), "depth": target, "labels": labels}
+    return depth, logits, target, labels
 
 
-def test_baseline_is_smooth_l1_and_cross_entropy_of_the_pixels_with_truth() -> None:
-    from ablating.losses import TrialLoss
-    from ablating.variants import BASELINE
+@pytest.mark.parametrize("attention", ["none", "alpha", "lambda", "both"])
+def test_attention_of_each_kind_times_smooth_l1(attention: str) -> None:
+    from ablating.losses import build_loss
+    from ablating.variants import BASE
 
-    output, batch = make_batch()
-    d, g = (x.double().numpy()[batch["depth"].numpy() > 0] for x in (output.depth, batch["depth"]))
-    error = np.abs(d - g)
-    smooth = np.where(error < 1, error**2 / 2, error - 0.5).mean()
-    labels = batch["labels"].numpy()
-    z = np.moveaxis(output.semantics.double().numpy(), 1, -1)[labels >= 0]
-    chosen = np.take_along_axis(z, labels[labels >= 0][:, None], axis=1)[:, 0]
-    cross_entropy = (np.log(np.exp(z).sum(1)) - chosen).mean()
-    loss = TrialLoss(BASELINE, settings(), torch.ones(5))
-    assert float(loss(output, batch)) == pytest.approx(smooth + cross_entropy, rel=1e-5)
+    depth, logits, target, labels = make_batch()
+    p, g, _ = arrays((depth, target, target))
+    p, g = p[target.numpy() > 0], g[target.numpy() > 0]
+    error = np.abs(p - g)
+    smooth = np.where(error < 1, error**2 / 2, error - 0.5)
+    logs = np.log(p + 1), np.log(g + 1)
+    alpha, lambda_ = g / 9.0, 1 - np.minimum(*logs) / np.maximum(*logs)
+    factor = {"none": 1.0, "alpha": alpha, "lambda": lambda_, "both": alpha + lambda_}[attention]
+    variant = dataclasses.replace(BASE, attention=attention, depth_weight=2.0, label_weight=0.0)
+    total = build_loss(variant, 9.0, torch.ones(5))(depth, logits, target, labels).total
+    assert float(total) == pytest.approx(2.0 * (factor * smooth).mean(), rel=1e-5)
 
 
-def test_the_last_loss_is_the_attention_driven_one() -> None:
-    from ablating.losses import TrialLoss
-    from ablating.variants import LADDER
+@pytest.mark.parametrize(("gamma", "weighted"), [(0.0, False), (2.0, False), (0.0, True), (2.0, True)])
+def test_loss_on_labels_alone(gamma: float, weighted: bool) -> None:
+    from ablating.losses import build_loss
+    from ablating.variants import BASE
 
-    output, batch = make_batch()
+    depth, logits, target, labels = make_batch()
     weights = torch.tensor([0.5, 1.0, 2.0, 1.0, 3.0])
-    chosen = settings(loss_weights=(3.0, 0.25, 2.0), gamma=1.5, max_depth=9.0, detach_weight=True)
-    whole = AttentionDrivenLoss(
-        DepthAwareLoss(max_depth=9.0, detach_weight=True),
-        semantic_focal=SemanticFocalLoss(weights, gamma=1.5),
-        weights=(3.0, 0.25, 2.0),
+    y = labels.numpy()
+    z = np.moveaxis(logits.double().numpy(), 1, -1)[y >= 0]
+    p = np.exp(np.take_along_axis(z, y[y >= 0][:, None], axis=1)[:, 0]) / np.exp(z).sum(1)
+    expected = ((weights.numpy()[y[y >= 0]] if weighted else 1.0) * -((1 - p) ** gamma) * np.log(p)).mean()
+    variant = dataclasses.replace(BASE, depth_weight=0.0, label_weight=0.3, gamma=gamma, class_weights=weighted)
+    total = build_loss(variant, 10.0, weights)(depth, logits, target, labels).total
+    assert float(total) == pytest.approx(0.3 * expected, rel=1e-5)
+
+
+def sobel(x: np.ndarray) -> float:  # type: ignore[type-arg]
+    across = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    return sum(abs(float((kernel * x).sum())) for kernel in (across, across.T))
+
+
+@pytest.mark.parametrize("semantic", [True, False])
+def test_gradient_loss_with_and_without_labels(semantic: bool) -> None:
+    from ablating.losses import build_loss
+    from ablating.variants import BASE
+
+    depth, logits, target, labels = make_batch()
+    # Two columns of classes, so that some windows lie inside of one.
+    labels[:] = (torch.arange(16) >= 6).long()
+    p, g = (x[:, 0] for x in arrays((depth, target)))
+    windows = [np.s_[b, i : i + 3, j : j + 3] for b in range(2) for i in range(10) for j in range(14)]
+    true = [sobel((p - g)[w]) for w in windows if (g[w] > 0).all()]
+    inside = [sobel(p[w]) for w in windows if len(np.unique(labels.numpy()[w])) == 1]
+    expected = np.mean(true) + semantic * np.mean(inside)
+    variant = dataclasses.replace(
+        BASE, depth_weight=0.0, label_weight=0.0, gradient_weight=0.25, semantic_term=semantic
     )
-    expected = whole(output.depth, output.semantics, batch["depth"], batch["labels"]).total
-    assert float(TrialLoss(LADDER[-1], chosen, weights)(output, batch)) == pytest.approx(float(expected), rel=1e-6)
+    total = build_loss(variant, 10.0, torch.ones(5))(depth, logits, target, labels).total
+    assert float(total) == pytest.approx(0.25 * expected, rel=1e-5)
 
 
-def test_each_rung_has_one_piece_more() -> None:
-    from ablating.variants import LADDER
+def test_each_rung_has_one_piece_more_and_every_comparison_one_change() -> None:
+    from ablating.variants import FAMILIES, LADDER, variants_of
 
-    assert [sorted(variant.pieces) for variant in LADDER[:3]] == [
-        [], ["depth_aware"], ["depth_aware", "joint_gradient"],
-    ]  # fmt: skip
-    assert [len(variant.pieces) for variant in LADDER] == [0, 1, 2, 3, 4, 5]
+    pieces = {
+        "depth_aware": {"depth_weight", "attention"},
+        "joint_gradient": {"gradient_weight"},
+        "semantic_focal": {"gamma", "class_weights"},
+        "sharing": {"sharing"},
+        "up_skip": {"up_skip"},
+    }
+    for before, after in pairwise(LADDER):
+        assert changed(before, after) == pieces[after.key]
+    variants = variants_of(FAMILIES)
+    assert variants[: len(LADDER)] == LADDER
+    assert len({variant.key for variant in variants}) == len(variants)
+    for family in FAMILIES[2:]:
+        for pair in family.comparisons:
+            one = changed(pair.reference, pair.variant) - {"semantic_term"}
+            assert len(one) <= 1 or pair.variant.key == "labels_only", pair.title
 
 
-def test_variants_start_from_the_same_weights_and_predict_the_same_until_they_share() -> None:
+def changed(before, after) -> set[str]:  # type: ignore[no-untyped-def]  # two variants
+    one, other = dataclasses.asdict(before), dataclasses.asdict(after)
+    return {name for name, value in one.items() if other[name] != value} - {"key", "title"}
+
+
+def test_variants_start_from_the_same_weights() -> None:
     from ablating.network import build_model
-    from ablating.variants import LADDER
+    from ablating.variants import LADDER, UP_SKIP
 
-    models = [build_model(variant, 5, settings(), seed=3) for variant in LADDER]
-    common = models[0].state_dict()
-    for model in models[1:]:
-        state = model.state_dict()
-        assert all(torch.equal(state[name], tensor) for name, tensor in common.items())
-    assert len(models[-1].state_dict()) > len(models[-2].state_dict()) > len(common)
-    other = build_model(LADDER[0], 5, settings(), seed=4).state_dict()
-    assert not torch.equal(other["neck.0.weight"], common["neck.0.weight"])
+    chosen = settings()
+    plain, whole = (build_model(variant, 5, chosen, seed=3).net.state_dict() for variant in (LADDER[0], UP_SKIP))
+    assert all(torch.equal(whole[name], tensor) for name, tensor in plain.items())
+    assert len(whole) > len(plain)
+    other = build_model(LADDER[0], 5, chosen, seed=4).net.state_dict()
+    assert not torch.equal(other["neck.0.weight"], plain["neck.0.weight"])
 
 
-class Watched(Dataset[Sample]):
-    """Notes the frames that it gives."""
+@pytest.mark.parametrize("blocks", [0, 1, 3, 16])
+def test_frozen_and_trained_part_make_the_whole_network(blocks: int) -> None:
+    from ablating.network import build_model
+    from ablating.variants import BASE
 
-    def __init__(self, frames: Dataset[Sample]) -> None:
-        self.frames = frames
-        self.given: list[Tensor] = []
+    model = build_model(BASE, 5, settings(trained_blocks=blocks), seed=0).eval()
+    image = torch.rand(2, 3, 32, 64)
+    with torch.no_grad():
+        whole = model.net(image)
+        parts = model(model.frozen_features(image), (32, 64))
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other)
+    trained = {name.split(".")[2] for name, _ in model.trained() if name.startswith("encoder.blocks.")}
+    assert trained == {str(number) for number in range(16 - blocks, 16)}
+    assert all(value.requires_grad for name, value in model.net.named_parameters() if "encoder" not in name)
+
+
+def test_too_many_trained_blocks() -> None:
+    from ablating.network import build_model
+    from ablating.variants import BASE
+
+    with pytest.raises(ValueError, match="--trained-blocks: expected at most 16, got 17"):
+        build_model(BASE, 5, settings(trained_blocks=17), seed=0)
+
+
+class Ramps(Dataset[Sample]):
+    """Frames that say which they are, brighter to the right."""
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return 5
 
     def __getitem__(self, index: int) -> Sample:
-        sample = self.frames[index]
-        self.given.append(sample["image"])
-        return sample
+        ramp = torch.linspace(0.1, 0.9, 64).expand(32, 64)
+        return {
+            "image": ramp.expand(3, 32, 64) - 0.02 * index,
+            "depth": (ramp + index)[None],
+            "labels": (ramp > 0.5).long(),
+        }
 
 
-def test_variants_see_the_same_frames_augmented_in_the_same_way() -> None:
+def test_features_of_both_views_and_batches_that_match_their_truth() -> None:
+    from ablating.features import compute_features
+    from ablating.network import build_model
+    from ablating.variants import BASE
+
+    model = build_model(BASE, 2, settings(), seed=0)
+    counted: list[int] = []
+    features = compute_features(model, Ramps(), mirrored=True, on_frame=counted.append)
+    assert counted == [5]
+    image = Ramps()[3]["image"][None]
+    for view, shown in enumerate((image, image.flip(-1))):
+        torch.testing.assert_close(
+            features.maps[3, view].float(), model.frozen_features(shown)[0], rtol=1e-2, atol=1e-3
+        )
+    maps, depth, labels = features.batch(torch.tensor([3, 1]), torch.tensor([True, False]), torch.device("cpu"))
+    assert torch.equal(maps, torch.stack([features.maps[3, 1], features.maps[1, 0]]).float())
+    assert torch.equal(depth, torch.stack([Ramps()[3]["depth"].flip(-1), Ramps()[1]["depth"]]))
+    assert torch.equal(labels, torch.stack([Ramps()[3]["labels"].flip(-1), Ramps()[1]["labels"]]))
+
+
+def test_an_epoch_has_every_frame_once_in_the_order_of_the_seed() -> None:
+    from ablating.features import Features
+
+    numbers = torch.arange(7.0).view(7, 1, 1, 1)
+    features = Features(numbers.view(7, 1, 1, 1, 1).expand(7, 2, 1, 1, 1).half(), numbers, numbers[:, 0].short())
+
+    def epoch(seed: int) -> list[float]:
+        batches = features.training_batches(2, torch.Generator().manual_seed(seed), torch.device("cpu"))
+        return [float(number) for maps, depth, labels in batches for number in depth.flatten() if maps.shape[0] == 2]
+
+    assert len(epoch(0)) == len(set(epoch(0))) == 6
+    assert epoch(0) == epoch(0) != epoch(1)
+    plain = [depth.flatten().tolist() for _, depth, _ in features.batches(4, torch.device("cpu"))]
+    assert plain == [[0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+
+
+def test_a_trial_trains_what_it_says_and_nothing_else() -> None:
+    from ablating import trial
+    from ablating.features import compute_features
+    from ablating.network import build_model
+    from ablating.variants import BASE, SHARING
+
+    chosen = settings(trained_blocks=1)
+    features = compute_features(
+        build_model(BASE, 2, chosen, seed=0), Ramps(), mirrored=True, on_frame=lambda done: None
+    )
+    task = trial.Task(features, features, torch.tensor([900, 100]), (1.0, 2.0))
+    built = []
+    build = trial.build_model
+
+    def kept(*arguments):  # type: ignore[no-untyped-def]  # build_model's own types
+        built.append(build(*arguments))
+        return built[-1]
+
+    trial.build_model = kept
+    try:
+        both = trial.run_trial(SHARING, 0, task, chosen, lambda share: None)
+        again = trial.run_trial(SHARING, 0, task, chosen, lambda share: None)
+        depth = trial.run_trial(dataclasses.replace(BASE, label_weight=0.0), 0, task, chosen, lambda share: None)
+    finally:
+        trial.build_model = build
+    assert both == again
+    assert "miou" in both
+    assert "gate/sharing1/depth_from_semantics" in both
+    assert "miou" not in depth
+    before, after = build(SHARING, 2, chosen, 0).net.state_dict(), built[0].net.state_dict()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert not any(name.startswith("encoder.") for name in moved if not name.startswith("encoder.blocks.15."))
+    assert any(name.startswith("encoder.blocks.15.") for name in moved)
+    assert any(name.startswith("sharing_units.") for name in moved)
+
+
+def test_held_out_frames_are_training_frames_that_are_not_trained_on() -> None:
     from ablating.frames import open_frames
-    from ablating.trial import run_trial
-    from ablating.variants import LADDER
 
-    chosen = settings(epochs=2)
-    frames = open_frames(chosen, 7)
-    seen = []
-    for variant, seed in ((LADDER[0], 1), (LADDER[-1], 1), (LADDER[0], 2)):
-        watched = Watched(frames.train)
-        run_trial(variant, seed, dataclasses.replace(frames, train=watched), chosen, lambda share: None)
-        seen.append(torch.stack(watched.given))
-    assert len(seen[0]) == 12
-    assert torch.equal(seen[0], seen[1])
-    assert not torch.equal(seen[0], seen[2])
-    assert not torch.equal(seen[0][:6], seen[0][6:])
-
-
-def test_frames_count_the_classes_and_differ_between_seeds() -> None:
-    from ablating.frames import open_frames
-
-    frames = open_frames(settings(), 0)
-    assert int(frames.class_counts.sum()) == 6 * 32 * 48
-    images = [frames.train.frames[0]["image"], frames.validation[0]["image"]]
-    images.append(open_frames(settings(), 1).train.frames[0]["image"])
-    assert not any(torch.equal(images[a], images[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    plain, held = (
+        open_frames(settings(train_frames=20)),
+        open_frames(settings(train_frames=20, hold_out=True, val_frames=None)),
+    )
+    images = [frame["image"] for frame in map(plain.train.__getitem__, range(20))]
+    assert (len(held.train), len(held.validation)) == (18, 2)
+    # The last tenth: one block.
+    assert all(torch.equal(held.train[index]["image"], images[index]) for index in range(18))
+    assert all(torch.equal(held.validation[index]["image"], images[18 + index]) for index in range(2))

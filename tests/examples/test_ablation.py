@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from tests.data.nyu_factory import write_labeled_mat, write_splits_mat
+from tests.examples.factory import write_pictures
 
-TINY = ("--size", 32, 48, "--decoder-channels", 8, 8, "--epochs", 1, "--batch-size", 2, "--workers", 0)
+TINY = ("--size", 32, 48, "--decoder-channels", 8, 8, "--epochs", 1, "--batch-size", 2, "--encoder-weights", "none",
+        "--families", "ladder")  # fmt: skip
 ROOMS = ("--train-frames", 4, "--val-frames", 2, "--seeds", 0, 1)
-VARIANTS = ("baseline", "depth_aware", "joint_gradient", "semantic_focal", "sharing", "up_skip")
+VARIANTS = ("base", "depth_aware", "joint_gradient", "semantic_focal", "sharing", "up_skip")
+TITLES = ("smooth L1 + CE", "+ L_DA", "+ L_JG", "+ L_semF", "+ LSU", "+ SUC")
 
 Ablate = Callable[..., int]
 
@@ -68,7 +72,12 @@ def test_interrupted_it_goes_on_where_it_was_and_ends_with_table_and_picture(
     table = (folder / "table.md").read_text()
     rmse = [[json.loads(done[f"{key}-seed{seed}.json"])["scores"]["rmse"] for seed in (0, 1)] for key in VARIANTS]
     means = [f"{(a + b) / 2:.3f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{abs(a - b) / math.sqrt(2):.3f}" for a, b in rmse]
-    assert f"| RMSE, m ↓ | {' | '.join(means)} |" in table
+    rows = [line.split(" | ") for line in table.splitlines()]
+    assert [row[2] for row in rows if row[0].removeprefix("| ") in TITLES and len(row) > 8] == means
+    steps = [(c + d - a - b) / 2 for (a, b), (c, d) in pairwise(rmse)]
+    cells = next(row for row in rows if row[0] == "| RMSE, m ↓")[1:6]
+    changes = [float(cell.split()[0].strip("*").replace("−", "-")) for cell in cells]
+    assert changes == pytest.approx(steps, abs=6e-4)
     text = page.read_text()
     assert text.startswith("before\n<!-- ablation.py writes from here -->\n")
     assert text.endswith("<!-- to here -->\nafter\n")
@@ -98,14 +107,30 @@ def test_nyu_file(ablate: Ablate, tmp_path: Path) -> None:
     write_labeled_mat(tmp_path / "nyu.mat", frames=6)
     write_splits_mat(tmp_path / "splits.mat", train=[1, 2, 3, 4], test=[5, 6])
     folder = tmp_path / "nyu"
-    data = ("--nyu", tmp_path / "nyu.mat", "--splits", tmp_path / "splits.mat", "--encoder", "compact")
+    data = ("--nyu", tmp_path / "nyu.mat", "--splits", tmp_path / "splits.mat")
     assert ablate(*data, "--output", folder, "--seeds", 0, 1) == 0
-    result = json.loads((folder / "trials" / "baseline-seed1.json").read_text())
+    result = json.loads((folder / "trials" / "base-seed1.json").read_text())
     assert result["data"] == "NYU Depth v2 (40 classes), 4 frames to train on, 2 others to score"
     # The factory's depth ends at 6.1 m.
-    assert result["scores"]["rmse_far"] is None
-    assert result["scores"]["rmse_middle"] > 0
-    assert "| RMSE, far third, m ↓ | -\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}-" in (folder / "table.md").read_text()
+    assert result["scores"]["rmse_far_metres"] is None
+    assert result["scores"]["rmse_far_third"] > 0
+
+
+def test_folders_with_labels_of_another_name(ablate: Ablate, tmp_path: Path) -> None:
+    for part, count in (("train", 4), ("test", 2)):
+        write_pictures(tmp_path / part, count, labels=True)
+        (tmp_path / part / "labels").rename(tmp_path / part / "labels3")
+    data = ("--folder", tmp_path / "train", "--val-folder", tmp_path / "test", "--labels", "labels3", "--classes", 3)
+    folder = tmp_path / "runs"
+    assert ablate(*data, "--output", folder, "--seeds", 0, 1, "--families", "tasks") == 0
+    alone = {key: json.loads((folder / "trials" / f"{key}_only-seed0.json").read_text())["scores"]
+             for key in ("depth", "labels")}  # fmt: skip
+    assert "miou" not in alone["depth"]
+    assert "rmse" not in alone["labels"]
+    # What was not trained has no score and no test.
+    rows = [line.split(" | ") for line in (folder / "table.md").read_text().splitlines()]
+    assert next(row for row in rows if row[0] == "| RMSE, m ↓")[2] == "-"
+    assert next(row for row in rows if row[0] == "| mIoU, % ↑")[1] == "-"
 
 
 @pytest.mark.parametrize(
@@ -113,12 +138,15 @@ def test_nyu_file(ablate: Ablate, tmp_path: Path) -> None:
     [
         (("--seeds", 3), "--seeds: expected two or more that differ, got 3"),
         (("--seeds", 3, 3), "--seeds: expected two or more that differ, got 3 3"),
-        (("--lr", 0), "--lr: expected more than 0, got 0.0"),
+        (("--lr", 0), "--lr: expected a number > 0, got 0"),
         (("--size", 16, 48), "--size: expected at least 32, got 16"),
         (("--train-frames", 1), "--train-frames: expected at least one batch of 2, got 1"),
         (("--splits", "s.mat"), "--splits goes with --nyu, which is not given"),
+        (("--folder", "f"), "--folder goes with --val-folder, which is not given"),
         (("--nyu", "none.mat"), "none.mat"),
-        (("--encoder", "vgg"), "got 'vgg'"),
+        (("--nyu", "none.mat", "--folder", "f", "--val-folder", "g"), "expected one data source, got"),
+        (("--encoder", "vgg"), "'vgg'"),
+        (("--trained-blocks", 17), "--trained-blocks: expected at most 16, got 17"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_status_2(
@@ -133,7 +161,7 @@ def test_what_does_not_fit_is_one_line_and_status_2(
 
 def test_a_damaged_result_is_named(ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "trials").mkdir()
-    path = tmp_path / "trials" / "baseline-seed0.json"
+    path = tmp_path / "trials" / "base-seed0.json"
     path.write_text('{"scores": {}}')
     assert ablate(*ROOMS, "--output", tmp_path) == 2
     assert f"{path}: expected a result of this script, got KeyError('settings'); remove it" in capsys.readouterr().err
@@ -142,7 +170,7 @@ def test_a_damaged_result_is_named(ablate: Ablate, tmp_path: Path, capsys: pytes
 def test_a_loss_that_is_not_finite_is_named(ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ablate(*ROOMS, "--output", tmp_path, "--lr", 1e30) == 2
     error = capsys.readouterr().err
-    assert "baseline, seed 0: the loss became nan at step 2; try a lower --lr" in error
+    assert "base, seed 0: the loss became nan at step 2; try a lower --lr" in error
 
 
 def test_a_page_without_markers_is_refused(ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

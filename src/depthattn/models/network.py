@@ -128,8 +128,16 @@ class SynergyNetwork(nn.Module):
             Depth in metres and logits, both at the size of the image; see :class:`~depthattn.models.SynergyOutput`.
         """
         x = _normalised(image, self.encoder.mean, self.encoder.std, self.dtype)
-        size = (image.shape[-2], image.shape[-1])
-        x = self.neck(self.encoder(x)[-1])
+        return self.decode(self.encoder(x)[-1], (image.shape[-2], image.shape[-1]))
+
+    def decode(self, feature: Tensor, size: tuple[int, int]) -> SynergyOutput:
+        """What :meth:`forward` does behind the encoder, for features that are kept and not computed again.
+
+        Args:
+            feature: the encoder's coarsest map, (B, C, h, w).
+            size: (H, W) of the image, and of the prediction.
+        """
+        x = self.neck(feature)
 
         depth = labels = x
         depth_features, label_features = [x], [x]

@@ -1,0 +1,78 @@
+"""All results together: what each comparison shows of each measure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ablating.measures import MEASURES, Measure
+from ablating.statistics import BlockDesign, Difference, holm
+from ablating.variants import Comparison, Family, Variant, variants_of
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A difference, and its p-value after the correction for all that were looked at."""
+
+    difference: Difference
+    adjusted: float
+
+    @property
+    def is_clear(self) -> bool:
+        return self.adjusted < SIGNIFICANT
+
+
+class Study:
+    """The scores of all variants and seeds, and all comparisons of them.
+
+    Args:
+        families: of comparisons.
+        seeds: of the trials.
+        load: gives the scores of a variant and a seed; None where there are none yet.
+
+    Attributes:
+        tests: the number of comparisons of a measure, which Holm's correction is for.
+    """
+
+    def __init__(
+        self,
+        families: Sequence[Family],
+        seeds: Sequence[int],
+        load: Callable[[Variant, int], dict[str, float] | None],
+    ) -> None:
+        self.families = tuple(families)
+        self.seeds = tuple(seeds)
+        self.variants = variants_of(self.families)
+        scores = {variant.key: [load(variant, seed) or {} for seed in seeds] for variant in self.variants}
+        self._values = {
+            measure.key: {key: [one.get(measure.key, math.nan) for one in each] for key, each in scores.items()}
+            for measure in MEASURES
+        }
+        self._designs = {name: BlockDesign(values) for name, values in self._values.items()}
+        pairs = [(measure, pair) for family in families for pair in family.comparisons for measure in MEASURES]
+        differences = [
+            self._designs[measure.key].compare(pair.reference.key, pair.variant.key) for measure, pair in pairs
+        ]
+        adjusted = holm([difference.p for difference in differences])
+        self._findings = {
+            (measure.key, pair): Finding(difference, p)
+            for (measure, pair), difference, p in zip(pairs, differences, adjusted, strict=True)
+        }
+        self.tests = sum(p == p for p in adjusted)
+
+    def scores(self, variant: Variant, measure: Measure) -> list[float]:
+        """Of every seed; NaN where there is none."""
+        return self._values[measure.key][variant.key]
+
+    def finding(self, pair: Comparison, measure: Measure) -> Finding:
+        return self._findings[measure.key, pair]
+
+    def detectable(self, measure: Measure) -> float:
+        """The smallest change that the study finds with 80 % power, if it has to pass the first of Holm's steps."""
+        return self._designs[measure.key].detectable(max(self.tests, 1))
+
+    def freedom(self, measure: Measure) -> int:
+        return self._designs[measure.key].freedom
