@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ablating.features import compute_features
 from ablating.frames import Frames, open_frames, thirds
-from ablating.network import build_model
+from ablating.network import build_model, target_stride
 from ablating.picture import draw_effects
 from ablating.results import Results
 from ablating.settings import PROGRAM, Request, parse
@@ -83,7 +83,7 @@ def _prepare(frames: Frames, request: Request, console: Console) -> Task:
             counter = bar.add_task(f"features of the frames to {name}", total=len(dataset))
             parts.append(
                 compute_features(
-                    model, dataset, mirrored=mirrored,
+                    model, dataset, target_stride(request.settings), mirrored=mirrored,
                     on_frame=lambda done, counter=counter: bar.update(counter, completed=done),
                 )
             )  # fmt: skip

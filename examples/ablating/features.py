@@ -21,17 +21,13 @@ class Features:
 
     Args:
         maps: features in half precision, (N,V,C,h,w); the second of two views is of the mirrored image.
-        depth: true depth, (N,1,H,W), metres.
-        labels: class numbers, (N,H,W).
+        depth: true depth, (N,1,H,W), metres, at every so many pixels.
+        labels: class numbers of the same pixels, (N,H,W).
     """
 
     maps: Tensor
     depth: Tensor
     labels: Tensor
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.depth.shape[-2], self.depth.shape[-1]
 
     def batch(self, chosen: Tensor, mirrored: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Maps, depth and labels of the frames ``chosen`` (B,), left and right swapped where ``mirrored`` (B,)."""
@@ -56,12 +52,23 @@ class Features:
 
 
 def compute_features(
-    model: PartlyFrozen, frames: Dataset[Sample], *, mirrored: bool, on_frame: Callable[[int], object]
+    model: PartlyFrozen,
+    frames: Dataset[Sample],
+    stride: int,
+    *,
+    mirrored: bool,
+    on_frame: Callable[[int], object],
 ) -> Features:
-    """Run the frozen part of ``model`` over all ``frames``, and over their mirror images where ``mirrored``.
+    """Run the frozen part of a network over frames.
 
-    ``on_frame`` is called with the number of frames done.
+    Args:
+        model: the network.
+        frames: images and truth.
+        stride: the truth is taken at every so many pixels, in the middle of each cell.
+        mirrored: whether the mirror images are to be seen too.
+        on_frame: called with the number of frames done.
     """
+    middle = slice(stride // 2, None, stride)
     device = next(model.parameters()).device
     maps, depths, labels = [], [], []
     done = 0
@@ -69,8 +76,8 @@ def compute_features(
         image = batch["image"].to(device, memory_format=torch.channels_last)
         views = [image, image.flip(-1)] if mirrored else [image]
         maps.append(torch.stack([model.frozen_features(view).half().cpu() for view in views], 1))
-        depths.append(batch["depth"])
-        labels.append(batch["labels"].to(torch.int16))
+        depths.append(batch["depth"][..., middle, middle].clone())
+        labels.append(batch["labels"][..., middle, middle].to(torch.int16))
         done += len(image)
         on_frame(done)
     return Features(torch.cat(maps), torch.cat(depths), torch.cat(labels))

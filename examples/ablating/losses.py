@@ -25,6 +25,6 @@ def build_loss(variant: Variant, max_depth: float, class_weights: Tensor) -> Att
     return AttentionDrivenLoss(
         DepthAwareLoss(max_depth=normaliser, log_offset=offset),
         JointGradientLoss(semantic_weight=float(variant.semantic_term)),
-        SemanticFocalLoss(class_weights if variant.class_weights else None, gamma=variant.gamma, upsample="bilinear"),
+        SemanticFocalLoss(class_weights if variant.class_weights else None, gamma=variant.gamma),
         weights=(variant.depth_weight, variant.gradient_weight, variant.label_weight),
     )

@@ -15,6 +15,11 @@ from depthattn.models import SynergyOutput
 _OUTPUT_STRIDE = 16
 
 
+def target_stride(settings: Settings) -> int:
+    """Pixels of a picture in one of the decoders' last map."""
+    return max(1, _OUTPUT_STRIDE >> len(settings.decoder_channels))
+
+
 class PartlyFrozen(nn.Module):
     """SynergyNet on features of the frozen part of its encoder, which never change and are computed once.
 
@@ -53,9 +58,9 @@ class PartlyFrozen(nn.Module):
         hook.remove()
         return kept[0]
 
-    def forward(self, features: Tensor, size: tuple[int, int]) -> SynergyOutput:
-        """Predict at ``size`` from what :meth:`frozen_features` returned."""
-        return self.net.decode(self.tail(features), size)
+    def forward(self, features: Tensor, image_size: tuple[int, int]) -> SynergyOutput:
+        """Predict, at the decoders' own size, from what :meth:`frozen_features` returned."""
+        return self.net.decode(self.tail(features), image_size)
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that are trained, by name."""

@@ -142,7 +142,7 @@ def _parser() -> Parser:
     add = parser.add_argument_group("network").add_argument
     add("--encoder", choices=EFFICIENTNETS, default=EFFICIENTNETS[0], help=f"({EFFICIENTNETS[0]})")
     add("--encoder-weights", type=PathOr("auto", "none"), default="auto", metavar="FILE",
-        help="pretrained encoder, .pth or .safetensors; auto: of the installed package; none: random (auto)")  # fmt: skip
+        help="pretrained, .pth or .safetensors; auto: of the installed package; none: random (auto)")  # fmt: skip
     add("--trained-blocks", type=natural, default=1, metavar="N",
         help="last blocks of the encoder that are trained (1)")  # fmt: skip
     add("--decoder-channels", type=positive, nargs="+", metavar=("C", "C"), default=(32, 16), help="per level (32 16)")

@@ -72,7 +72,7 @@ def run_trial(
         for maps, depth, labels in task.train.training_batches(settings.batch_size, generator, device):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(steps, total, group["peak"])
-            output = model(maps, task.train.size)
+            output = model(maps, settings.size)
             value = loss(output.depth, output.semantics, depth, labels).total
             optimizer.zero_grad()
             value.backward()
@@ -104,7 +104,7 @@ def _score(
     scores = Scores(len(task.class_counts), rare, task.thirds, settings.max_depth, device)
     model.eval()
     for maps, depth, labels in task.validation.batches(settings.batch_size, device):
-        output = model(maps, task.validation.size)
+        output = model(maps, settings.size)
         scores.update(output.depth, output.semantics, depth, labels)
     return {
         # A task that was not trained has no scores.

@@ -128,14 +128,21 @@ class SynergyNetwork(nn.Module):
             Depth in metres and logits, both at the size of the image; see :class:`~depthattn.models.SynergyOutput`.
         """
         x = _normalised(image, self.encoder.mean, self.encoder.std, self.dtype)
-        return self.decode(self.encoder(x)[-1], (image.shape[-2], image.shape[-1]))
+        size = (image.shape[-2], image.shape[-1])
+        depth, semantics = self.decode(self.encoder(x)[-1], size)
+        if self.upsample_semantics == "always" or not self.training:
+            semantics = _resize(semantics, size)
+        return SynergyOutput(_resize(depth, size), semantics)
 
-    def decode(self, feature: Tensor, size: tuple[int, int]) -> SynergyOutput:
-        """What :meth:`forward` does behind the encoder, for features that are kept and not computed again.
+    def decode(self, feature: Tensor, image_size: tuple[int, int]) -> SynergyOutput:
+        """What comes between the encoder and the last resize: for features that are kept and not computed again.
 
         Args:
             feature: the encoder's coarsest map, (B, C, h, w).
-            size: (H, W) of the image, and of the prediction.
+            image_size: (H, W) of the image.
+
+        Returns:
+            Depth and logits at the size of the decoders' last level.
         """
         x = self.neck(feature)
 
@@ -144,16 +151,15 @@ class SynergyNetwork(nn.Module):
         for level, (depth_up, label_up) in enumerate(
             zip(self.depth_decoder.up_projections, self.semantic_decoder.up_projections, strict=True)
         ):
-            level_size = _level_size(size, level + 1, depth, self.encoder.reductions[-1])
+            level_size = _level_size(image_size, level + 1, depth, self.encoder.reductions[-1])
             depth, labels = depth_up(depth, level_size), label_up(labels, level_size)
             depth_features.append(depth)
             label_features.append(labels)
             if level < len(self.sharing_units):
                 depth, labels = self.sharing_units[level](depth, labels)
-        semantics = self.semantic_decoder.finish(label_features, labels)
-        if self.upsample_semantics == "always" or not self.training:
-            semantics = _resize(semantics, size)
-        return SynergyOutput(_resize(self.depth_decoder.finish(depth_features, depth), size), semantics)
+        return SynergyOutput(
+            self.depth_decoder.finish(depth_features, depth), self.semantic_decoder.finish(label_features, labels)
+        )
 
 
 # torch.fx cannot follow the conditions on values and shapes in these; they are one step each of a graph that it draws.
