@@ -12,12 +12,10 @@ from ablating.variants import Variant
 from depthattn import SynergyNet
 from depthattn.models import SynergyOutput
 
-_OUTPUT_STRIDE = 16
-
 
 def target_stride(settings: Settings) -> int:
     """Pixels of a picture in one of the decoders' last map."""
-    return max(1, _OUTPUT_STRIDE >> len(settings.decoder_channels))
+    return max(1, settings.output_stride >> len(settings.decoder_channels))
 
 
 class PartlyFrozen(nn.Module):
@@ -84,6 +82,6 @@ def _build(num_classes: int, settings: Settings, seed: int, *, sharing: str | No
         sharing=sharing,
         up_skip=up_skip,
         upsample_semantics="eval",
-        output_stride=_OUTPUT_STRIDE,
+        output_stride=settings.output_stride,
         encoder_weights=settings.encoder_weights,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ablating.variants import FAMILIES, Family
+from depthattn.models.dilation import OutputStride
 from depthattn.models.efficientnet_lite import EFFICIENTNETS
 from scripting.command_line import Parser, PathOr, above_zero, natural, positive
 
@@ -63,6 +64,7 @@ class Settings:
     size: tuple[int, int]
     encoder: str
     encoder_weights: Path | str | None
+    output_stride: OutputStride
     trained_blocks: int
     decoder_channels: tuple[int, ...]
     max_depth: float
@@ -143,9 +145,11 @@ def _parser() -> Parser:
     add("--encoder", choices=EFFICIENTNETS, default=EFFICIENTNETS[0], help=f"({EFFICIENTNETS[0]})")
     add("--encoder-weights", type=PathOr("auto", "none"), default="auto", metavar="FILE",
         help="pretrained, .pth or .safetensors; auto: of the installed package; none: random (auto)")  # fmt: skip
+    add("--output-stride", type=int, choices=get_args(OutputStride), default=32, help="of the encoder (32)")
     add("--trained-blocks", type=natural, default=1, metavar="N",
         help="last blocks of the encoder that are trained (1)")  # fmt: skip
-    add("--decoder-channels", type=positive, nargs="+", metavar=("C", "C"), default=(32, 16), help="per level (32 16)")
+    add("--decoder-channels", type=positive, nargs="+", metavar=("C", "C"), default=(32, 24, 16),
+        help="per level (32 24 16)")  # fmt: skip
 
     add = parser.add_argument_group("training").add_argument
     add("--max-depth", type=above_zero, default=10.0, metavar="M", help="metres where alpha is 1 and scores end (10)")
