@@ -148,15 +148,15 @@ def _parser() -> Parser:
     add("--output-stride", type=int, choices=get_args(OutputStride), default=32, help="of the encoder (32)")
     add("--trained-blocks", type=natural, default=1, metavar="N",
         help="last blocks of the encoder that are trained (1)")  # fmt: skip
-    add("--decoder-channels", type=positive, nargs="+", metavar=("C", "C"), default=(32, 24, 16),
-        help="per level (32 24 16)")  # fmt: skip
+    add("--decoder-channels", type=positive, nargs="+", metavar=("C", "C"), default=(24, 16, 12),
+        help="per level (24 16 12)")  # fmt: skip
 
     add = parser.add_argument_group("training").add_argument
     add("--max-depth", type=above_zero, default=10.0, metavar="M", help="metres where alpha is 1 and scores end (10)")
-    add("--epochs", type=positive, default=3, metavar="N", help="passes over the training frames (3)")
+    add("--epochs", type=positive, default=2, metavar="N", help="passes over the training frames (2)")
     add("--batch-size", type=positive, default=8, metavar="N", help="frames in a step (8)")
-    add("--lr", type=above_zero, default=5e-3, metavar="X", help="highest learning rate of AdamW, one cycle (0.005)")
-    add("--encoder-lr", type=above_zero, default=1e-3, metavar="X", help="the same of the encoder (0.001)")
+    add("--lr", type=above_zero, default=1e-2, metavar="X", help="highest learning rate of AdamW, one cycle (0.01)")
+    add("--encoder-lr", type=above_zero, default=2e-3, metavar="X", help="the same of the encoder (0.002)")
     add("--weight-decay", type=float, default=1e-2, metavar="X", help="of AdamW (0.01)")
 
     add = parser.add_argument_group("results").add_argument

@@ -113,7 +113,6 @@ FAMILIES = (
         "Joint gradient loss by weight and term: against weight 0",
         _against(
             DEPTH_AWARE,
-            replace(GRADIENT, key="gradient_0.01", title="0.01", gradient_weight=0.01),
             replace(GRADIENT, key="gradient_0.25", title="0.25", gradient_weight=0.25),
             replace(GRADIENT, key="gradient_0.05_depth", title="0.05, no labels", semantic_term=False),
             replace(
@@ -141,6 +140,11 @@ FAMILIES = (
             replace(FOCAL, key="labels_only", title="labels only", depth_weight=0.0, gradient_weight=0.0),
             replace(FOCAL, key="sharing_channel", title="LSU, a gate per channel", sharing="channel"),
         ),
+    ),
+    Family(
+        "weights",
+        "All pieces with the plain sum of the paper: against the weights of the ladder",
+        _against(UP_SKIP, replace(UP_SKIP, key="plain_sum", title="1, 1, 1", depth_weight=1.0, gradient_weight=1.0)),
     ),
 )
 

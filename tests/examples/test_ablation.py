@@ -100,7 +100,7 @@ def test_interrupted_it_goes_on_where_it_was_and_ends_with_table_and_picture(
     assert ablate(*call, "--lr", 0.5) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "expected a result with lr 0.5, got 0.005" in error
+    assert "expected a result with lr 0.5, got 0.01" in error
 
 
 def test_nyu_file(ablate: Ablate, tmp_path: Path) -> None:
