@@ -67,9 +67,10 @@ class PartlyFrozen(nn.Module):
 
 def build_model(variant: Variant, num_classes: int, settings: Settings, seed: int) -> PartlyFrozen:
     """The network of ``variant``; what it has in common with the plainest starts from the same weights."""
-    plain = _build(num_classes, settings, seed, sharing=None, up_skip=False)
-    net = _build(num_classes, settings, seed, sharing=variant.sharing, up_skip=variant.up_skip)
-    net.load_state_dict(plain.state_dict(), strict=False)
+    net = plain = _build(num_classes, settings, seed, sharing=None, up_skip=False)
+    if variant.sharing is not None or variant.up_skip:
+        net = _build(num_classes, settings, seed, sharing=variant.sharing, up_skip=variant.up_skip)
+        net.load_state_dict(plain.state_dict(), strict=False)
     return PartlyFrozen(net.to(memory_format=torch.channels_last), settings.trained_blocks)
 
 
