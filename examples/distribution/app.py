@@ -11,7 +11,9 @@ from distribution.counting import Distribution, Maps, count_maps, open_maps
 from distribution.pictures import draw_classes, draw_cumulative
 from distribution.settings import PROGRAM, Settings, parse
 from scripting.console import exit_status, frame_progress, new_console
-from scripting.outputs import check_output
+from scripting.outputs import check_free
+
+_HISTOGRAM, _CUMULATIVE, _CLASSES = "depth_histogram.png", "depth_cumulative.png", "classes.png"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _distribute(settings: Settings, console: Console) -> None:
-    check_output("--output", settings.output)
+    check_free("--output", settings.output, (_HISTOGRAM, _CUMULATIVE, _CLASSES), overwrite=settings.overwrite)
     maps = open_maps(settings)
     with frame_progress(console) as progress:
         task = progress.add_task("counting", total=maps.count)
@@ -58,7 +60,7 @@ def summary(found: Distribution, maps: Maps, settings: Settings) -> list[str]:
 
 def draw(found: Distribution, maps: Maps, settings: Settings) -> None:
     settings.output.mkdir(parents=True, exist_ok=True)
-    plot_depth_histogram(found.histogram, tail=settings.tail).savefig(settings.output / "depth_histogram.png")
-    draw_cumulative(found.histogram, settings.output / "depth_cumulative.png")
+    plot_depth_histogram(found.histogram, tail=settings.tail).savefig(settings.output / _HISTOGRAM)
+    draw_cumulative(found.histogram, settings.output / _CUMULATIVE)
     if found.class_counts.sum() > 0:
-        draw_classes(found.class_counts, maps.class_names, settings.output / "classes.png")
+        draw_classes(found.class_counts, maps.class_names, settings.output / _CLASSES)

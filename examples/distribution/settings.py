@@ -41,6 +41,7 @@ class Settings:
     bins: int
     tail: float
     output: Path
+    overwrite: bool
 
 
 def parse(argv: Sequence[str] | None = None) -> Settings:
@@ -62,6 +63,7 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add("--tail", type=float, default=0.1, metavar="SHARE", help="share of farthest pixels that is the tail (0.1)")
     add("-o", "--output", type=Path, default=Path("runs/distribution"), metavar="DIR",
         help="folder of the figures (runs/distribution)")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace the figures that the folder holds")
     settings = Settings(**vars(parser.parse_args(argv)))
     if settings.nyu is not None and settings.depths is not None:
         parser.error("expected one data source, got --nyu and --depths")

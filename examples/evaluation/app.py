@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -23,12 +22,12 @@ from evaluation.settings import PROGRAM, Settings, parse
 from evaluation.tables import bin_table, class_table, protocol_table, score_table
 from evaluation.truth import Truth, open_truth
 from scripting.console import exit_status, frame_progress, new_console
-from scripting.outputs import check_output
+from scripting.outputs import check_free
 from training.checkpoint import write_json
 from training.sources import evenly
 
 _BINS, _SHEET_ROWS = 10, 4
-_SCORES = "scores.json"
+_SCORES, _ERRORS, _DEPTH_BINS = "scores.json", "errors.png", "bins.png"
 # No model is off by such a factor everywhere; a unit that was taken for another is.
 _IMPLAUSIBLE = 3.0
 
@@ -40,25 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(settings: Settings, console: Console) -> None:
-    check_free(settings.output, overwrite=settings.overwrite)
+    check_free("--output", settings.output, (_SCORES, _ERRORS, _DEPTH_BINS), overwrite=settings.overwrite)
     truth = open_truth(settings)
     predictor = open_predictor(settings, truth)
     evaluation = Evaluation(settings, truth, predictor)
     evaluation.run(console)
     evaluation.report(console)
-
-
-def check_free(output: Path, *, overwrite: bool) -> None:
-    """Whether results can be written there, before anything is scored.
-
-    Raises:
-        ValueError: they cannot, or there are results already.
-    """
-    check_output("--output", output)
-    if (output / _SCORES).exists() and not overwrite:
-        raise ValueError(
-            f"--output {output}: expected a folder without results, got earlier ones; --overwrite replaces them"
-        )
 
 
 class Evaluation:
@@ -106,9 +92,9 @@ class Evaluation:
         bins = facts["bins"]
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / _SCORES, _without_nan(facts))
-        draw_errors(self.shown, output / "errors.png", max_depth=self.settings.max_depth)
+        draw_errors(self.shown, output / _ERRORS, max_depth=self.settings.max_depth)
         if sum(bins["pixels"]):
-            plot_depth_bins(self.edges, bins["rmse"], bins["pixels"], label="RMSE").savefig(output / "bins.png")
+            plot_depth_bins(self.edges, bins["rmse"], bins["pixels"], label="RMSE").savefig(output / _DEPTH_BINS)
         tables = [protocol_table(facts["protocol"]), score_table(facts, self.settings.pooling)]
         if facts["iou"]:
             tables.append(class_table(facts["iou"]))

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from depthattn.viz import colour_depth, colour_error
-from depthattn.viz.colours import DEPTH_COLOURMAP, depth_norm, error_colourmap, error_norm
+from depthattn.viz.axes import colour_bar
+from depthattn.viz.colours import DEPTH_COLOURMAP, DEPTH_TICKS, depth_norm, error_colourmap, error_norm
 
 _TITLES = ("image", "true depth", "predicted depth", "prediction - truth")
 _CELL, _HEAD, _BARS, _DPI = 2.2, 0.25, 0.6, 130
-_TICKS = (0.5, 1, 2, 3, 5, 10, 20, 40, 80)
 
 
 @dataclass(frozen=True)
@@ -58,22 +56,12 @@ def draw_errors(frames: Sequence[Scored], path: Path, *, max_depth: float) -> No
         note = f"RMSE {frame.rmse:.2f} m" if np.isfinite(frame.rmse) else "no truth"
         plate = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
         axes.text(0.98, 0.04, note, fontsize=8, ha="right", transform=axes.transAxes, bbox=plate)
-    ticks = [tick for tick in _TICKS if min_depth <= tick <= max_depth]
-    depth = ScalarMappable(depth_norm(min_depth, max_depth), DEPTH_COLOURMAP)
-    error_scale = ScalarMappable(error_norm(top), error_colourmap())
-    _colour_bar(figure, depth, (0.3, 0.4), ticks, "depth in m", height)
-    _colour_bar(figure, error_scale, (0.765, 0.22), [-top, -top / 2, 0, top / 2, top], "error in m", height)
+    depth, error_scale = depth_norm(min_depth, max_depth), error_norm(top)
+    bars = (
+        ((0.3, 0.4), depth, DEPTH_COLOURMAP, DEPTH_TICKS, "depth in m, logarithmic (white: none)"),
+        ((0.765, 0.22), error_scale, error_colourmap(), (-top, 0, top), "error in m (white: not counted)"),
+    )
+    for (left, width), norm, colourmap, ticks, label in bars:
+        axes = figure.add_axes((left, 0.43 / height, width, 0.1 / height))
+        colour_bar(figure, axes, norm, colourmap, ticks, label)
     figure.savefig(path)
-
-
-def _colour_bar(
-    figure: Any, mappable: ScalarMappable, span: tuple[float, float], ticks: Sequence[float], label: str, height: float
-) -> None:
-    axes = figure.add_axes((span[0], 0.43 / height, span[1], 0.1 / height))
-    bar = figure.colorbar(mappable, cax=axes, orientation="horizontal")
-    bar.minorticks_off()
-    bar.set_ticks(ticks)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.tick_params(labelsize=8, length=2, pad=1)
-    bar.set_label(label, fontsize=8, labelpad=1)
-    bar.outline.set_linewidth(0.4)

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from prediction.network import Trained, load_trained
 from prediction.photos import read_photo
-from prediction.pictures import write_pictures
+from prediction.pictures import picture_paths, write_pictures
 from prediction.settings import PROGRAM, Settings, parse
 from scripting.console import exit_status, frame_progress, new_console
 from scripting.failures import FAILED, explain
@@ -56,6 +56,7 @@ def _predict_all(predictor: Predictor, settings: Settings, console: Console) -> 
         for photo in settings.photos:
             progress.update(task, description=photo.name)
             try:
+                paths = picture_paths(photo.stem, settings.output, labelled=bool(predictor.trained.class_names))
                 pixels = read_photo(photo)
                 depth, labels = predictor.predict(pixels)
             except Exception as error:
@@ -64,17 +65,10 @@ def _predict_all(predictor: Predictor, settings: Settings, console: Console) -> 
                     raise
                 refused[photo] = explained[0].removeprefix(f"{photo}: ")
             else:
-                names = write_pictures(
-                    photo.stem,
-                    pixels,
-                    depth,
-                    labels,
-                    folder=settings.output,
-                    class_names=predictor.trained.class_names,
-                    max_depth=settings.max_depth,
-                )
-                files += len(names)
-                line(f"{photo.name}: {', '.join(names)}")
+                names = predictor.trained.class_names
+                write_pictures(paths, pixels, depth, labels, class_names=names, max_depth=settings.max_depth)
+                files += len(paths)
+                line(f"{photo.name}: {', '.join(path.name for path in paths.values())}")
             progress.advance(task)
     count = len(settings.photos)
     done = f"{count - len(refused)} of {count}" if refused else str(count)

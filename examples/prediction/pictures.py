@@ -11,18 +11,18 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from depthattn.data import DataError
 from depthattn.data.images import DECODE_ERRORS
 from depthattn.viz import colour_depth, colour_labels, label_palette
-from depthattn.viz.colours import DEPTH_COLOURMAP, depth_norm
+from depthattn.viz.axes import colour_bar
+from depthattn.viz.colours import DEPTH_COLOURMAP, DEPTH_TICKS, depth_norm
 
 _MIN_DEPTH = 0.5
-_TICKS = (0.5, 1, 2, 3, 5, 10, 20, 40, 80)
 _LARGEST_CODE = 65535
 
 # Inches: the picture is as wide as this whatever its pixels, and everything else keeps its size.
@@ -42,41 +42,51 @@ _TITLE = 0.25
 _MARK = ("Software", "depthattn predict.py")
 
 
+def picture_paths(name: str, folder: Path, *, labelled: bool) -> dict[str, Path]:
+    """Where the pictures of a photo go, by kind.
+
+    Args:
+        name: begins the names of the files.
+        folder: where they go.
+        labelled: whether there are classes.
+
+    Raises:
+        DataError: a file of that name is there that this script did not write.
+    """
+    kinds = ("depth", "depth_colour", *(["labels"] if labelled else []), "overview")
+    paths = {kind: folder / f"{name}_{kind}.png" for kind in kinds}
+    for path in paths.values():
+        if os.path.lexists(path) and not is_ours(path):
+            raise DataError(f"{path}: expected a free name, got a file that predict.py did not write")
+    return paths
+
+
 def write_pictures(
-    name: str,
+    paths: Mapping[str, Path],
     photo: npt.NDArray[np.uint8],
     depth: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64],
     *,
-    folder: Path,
     class_names: Sequence[str],
     max_depth: float,
-) -> list[str]:
+) -> None:
     """Write all pictures of a photo; without classes, none of labels.
 
     Args:
-        name: begins the names of the files.
+        paths: of :func:`picture_paths`.
         photo: RGB pixels (H, W, 3).
         depth: metres (H, W).
         labels: classes (H, W).
-        folder: where they go.
         class_names: a name for each class.
         max_depth: metres of the brightest colour.
-
-    Returns:
-        The names of the files.
     """
     panels = {"photo": photo, "depth": colour_depth(depth, min_depth=_MIN_DEPTH, max_depth=max_depth)}
-    written = [f"{name}_depth.png", f"{name}_depth_colour.png"]
-    write_depth(depth, folder / written[0])
-    write_depth_colours(panels["depth"], folder / written[1], max_depth=max_depth)
+    write_depth(depth, paths["depth"])
+    write_depth_colours(panels["depth"], paths["depth_colour"], max_depth=max_depth)
     if class_names:
         panels["labels"] = colour_labels(labels, len(class_names))
-        written.append(f"{name}_labels.png")
-        write_labels(panels["labels"], labels, folder / written[-1], class_names=class_names)
-    written.append(f"{name}_overview.png")
-    write_overview(panels, labels, folder / written[-1], class_names=class_names, max_depth=max_depth)
-    return written
+        write_labels(panels["labels"], labels, paths["labels"], class_names=class_names)
+    write_overview(panels, labels, paths["overview"], class_names=class_names, max_depth=max_depth)
 
 
 def is_ours(path: Path) -> bool:
@@ -150,16 +160,7 @@ def write_overview(
 
 def _depth_bar(figure: Figure, axes: Any, max_depth: float) -> None:
     norm = depth_norm(_MIN_DEPTH, max_depth)
-    # Whatever is beyond has the colour of the end.
-    bar = figure.colorbar(
-        ScalarMappable(norm, DEPTH_COLOURMAP), cax=axes, orientation="horizontal", extend="both", extendfrac=0.02
-    )
-    bar.minorticks_off()
-    bar.set_ticks([tick for tick in _TICKS if tick <= max_depth])
-    bar.ax.xaxis.set_major_formatter("{x:g}")
-    bar.ax.tick_params(labelsize=8, length=2, pad=1)
-    bar.set_label("depth in m", fontsize=8, labelpad=1)
-    bar.outline.set_linewidth(0.4)
+    colour_bar(figure, axes, norm, DEPTH_COLOURMAP, DEPTH_TICKS, "depth in m, logarithmic")
 
 
 def _legend(

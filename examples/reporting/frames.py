@@ -197,10 +197,16 @@ class FramePages:
 
     def _depth_bars(self, top: float) -> list[str]:
         low, high = self._low, self._high
-        ticks = [low, *(tick for tick in _DEPTH_TICKS if 1.2 * low < tick < high / 1.2), high]
+        ticks = [low, *(tick for tick in _DEPTH_TICKS if 1.3 * low < tick < high / 1.3), high]
         error_ticks = (-top, -top / 2, 0, top / 2, top)
         return [
-            colour_bar(depth_norm(low, high), DEPTH_COLOURMAP, ticks, "depth in m, logarithmic", saturates="both"),
+            colour_bar(
+                depth_norm(low, high),
+                DEPTH_COLOURMAP,
+                ticks,
+                "depth in m, logarithmic (white: none)",
+                saturates="both",
+            ),
             colour_bar(
                 error_norm(top),
                 error_colourmap(),

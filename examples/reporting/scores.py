@@ -197,8 +197,9 @@ def gates(record: RunRecord) -> Section:
         _, unit, direction = key.split("/", 2)
         panels.setdefault(direction.replace("_", " "), {})[key] = unit.replace("sharing", "unit ")
     values = [row[key] for row in record.history for key in keys if math.isfinite(row.get(key, math.nan))]
-    room = 0.05 * (max(values) - min(values)) or 0.01
-    limits = min(values) - room, max(values) + room
+    lowest, highest = min(0.0, *values), max(0.0, *values)
+    room = 0.05 * (highest - lowest) or 0.01
+    limits = lowest - room, highest + room
     charts = _drawn(record, [Panel(name, units) for name, units in panels.items()], "gates", limits)
     caption = (
         "Gate (no unit; the mean over channels where each has its own) by epoch, by what a decoder takes from which. "

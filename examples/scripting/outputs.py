@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -26,6 +27,27 @@ def check_output(option: str, folder: Path) -> None:
             pass
     except OSError as error:
         raise ValueError(f"{expected}, got: {error.strerror or error}") from error
+
+
+def check_free(option: str, folder: Path, results: Sequence[str], *, overwrite: bool) -> None:
+    """Find out whether files can be made in ``folder`` without replacing any unasked.
+
+    Args:
+        option: where the folder comes from, as ``--output``.
+        folder: the folder.
+        results: names of the files to come.
+        overwrite: whether they may replace what is there.
+
+    Raises:
+        ValueError: nothing can be written there, or one of the files is there already.
+    """
+    check_output(option, folder)
+    present = [name for name in results if os.path.lexists(folder / name)]
+    if present and not overwrite:
+        raise ValueError(
+            f"{option} {folder}: expected a folder without results, got earlier ones ({', '.join(present)}); "
+            "--overwrite replaces them"
+        )
 
 
 def _nearest(folder: Path) -> Path:

@@ -58,6 +58,18 @@ def test_synthetic_rooms_by_default(distribute: Distribute, tmp_path: Path, caps
     assert "SyntheticRooms, 2 frames" in capsys.readouterr().out
 
 
+def test_earlier_pictures_are_replaced_only_when_asked(
+    distribute: Distribute, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "classes.png"
+    mine.write_bytes(b"mine")
+    assert distribute("--frames", 2, "-o", tmp_path) == 2
+    assert "got earlier ones (classes.png); --overwrite replaces them" in capsys.readouterr().err
+    assert mine.read_bytes() == b"mine"
+    assert distribute("--frames", 2, "-o", tmp_path, "--overwrite") == 0
+    assert mine.read_bytes() != b"mine"
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -388,8 +388,12 @@ def test_the_output_is_checked_before_anything_is_read(
     capsys.readouterr()
     # That there is no truth would show only later.
     assert evaluate(*given, "--nyu", tmp_path / "none.mat") == 2
-    assert "expected a folder without results, got earlier ones; --overwrite replaces them" in capsys.readouterr().err
+    assert "got earlier ones (scores.json" in capsys.readouterr().err
     assert (tmp_path / "out" / "scores.json").read_bytes() == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "bins.png").write_bytes(b"mine")
+    assert evaluate(*given, "-o", tmp_path / "mine") == 2
+    assert "got earlier ones (bins.png)" in capsys.readouterr().err
     assert evaluate(*given, "-o", tmp_path / "pred.npy" / "out") == 2
     assert "expected a folder that can be written to, got" in capsys.readouterr().err
     assert evaluate(*given, "--overwrite", "--max-depth", 5) == 0

@@ -165,6 +165,21 @@ def test_its_own_pictures_are_no_photos(predict: Predict, tmp_path: Path, capsys
     assert not (tmp_path / "out").exists()
 
 
+def test_files_of_others_are_kept(predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "run")
+    for name in ("a", "b"):
+        write_photo(tmp_path / "photos" / f"{name}.png")
+    truth = tmp_path / "photos" / "a_depth.png"
+    Image.new("I;16", (8, 6), 1000).save(truth)
+    before = truth.read_bytes()
+    arguments = (tmp_path / "photos" / "a.png", tmp_path / "photos" / "b.png", "--checkpoint", tmp_path / "run")
+    assert predict(*arguments, "-o", tmp_path / "photos") == 1
+    assert f"{truth}: expected a free name, got a file that predict.py did not write" in capsys.readouterr().err
+    assert truth.read_bytes() == before
+    assert not (tmp_path / "photos" / "a_overview.png").exists()
+    assert (tmp_path / "photos" / "b_depth.png").is_file()
+
+
 @pytest.mark.parametrize("folder", ["run/model", "elsewhere"])
 def test_a_saved_network_says_what_it_was_trained_on(
     folder: str, predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]

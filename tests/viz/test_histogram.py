@@ -68,7 +68,10 @@ def test_bars_are_shares_and_the_tail_is_marked() -> None:
     assert (tail.values.tolist(), tail.edges.tolist()) == ([10], [3, 4])
     axes = plot_depth_histogram(histogram, tail=0.1, log=True).axes[0]
     assert axes.get_yscale() == "log"
-    assert axes.lines[0].get_xdata() == [3.0, 3.0]
+    dots, far_dots, line = axes.lines
+    assert (dots.get_xdata().tolist(), dots.get_ydata().tolist()) == ([0.5, 1.5], [50, 40])
+    assert (far_dots.get_xdata().tolist(), far_dots.get_ydata().tolist()) == ([3.5], [10])
+    assert line.get_xdata() == [3.0, 3.0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["nearest 90%", "farthest 10%: > 3.00 m"]
     assert axes.get_ylabel() == "% of pixels per 1 m"
 

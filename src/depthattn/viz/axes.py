@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from depthattn._extras import require
 
-# Okabe and Ito's colours, in an order that starts with the strongest contrast on white.
-SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# Okabe and Ito's colours, in an order that starts with the strongest contrast on white; a red in the place of their
+# yellow, which has none.
+SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#B40F32")
 REFERENCE_COLOUR = "#555555"
 GRID_COLOUR = "#dddddd"
 
@@ -33,6 +35,32 @@ def style_axes(axes: Any, *, title: str = "", xlabel: str = "", ylabel: str = ""
     axes.set_axisbelow(True)
     axes.grid(True, axis=grid, color=GRID_COLOUR, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def colour_bar(
+    figure: Any, axes: Any, norm: Any, colourmap: Any, ticks: Sequence[float], label: str, *, saturates: str = "both"
+) -> None:
+    """Fill ``axes`` with a colour bar that lies on its side.
+
+    Args:
+        figure: of the axes.
+        axes: the place of the bar.
+        norm: from values to [0, 1].
+        colourmap: of matplotlib.
+        ticks: values to name, where the bar has them.
+        label: what is shown, with its unit.
+        saturates: the ends whose colour whatever lies beyond has too: "both", "max" or "neither"; they are pointed.
+    """
+    cm = require("matplotlib.cm", extra="train", purpose="depthattn.viz")
+    bar = figure.colorbar(
+        cm.ScalarMappable(norm, colourmap), cax=axes, orientation="horizontal", extend=saturates, extendfrac=0.02
+    )
+    bar.minorticks_off()
+    bar.set_ticks([tick for tick in ticks if norm.vmin <= tick <= norm.vmax])
+    bar.ax.xaxis.set_major_formatter("{x:g}")
+    bar.ax.tick_params(labelsize=8, length=2, pad=1)
+    bar.set_label(label, fontsize=8, labelpad=1)
+    bar.outline.set_linewidth(0.4)
 
 
 def legend_below(axes: Any) -> None:

@@ -11,7 +11,7 @@ from depthattn._extras import require
 from depthattn.viz.axes import REFERENCE_COLOUR, SERIES_COLOURS, legend_below, new_figure, style_axes
 
 _COLUMNS = 2
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class DepthHistogram:
 def plot_depth_histogram(
     histogram: DepthHistogram, *, tail: float = 0.1, log: bool = False, size: tuple[float, float] = (5.0, 3.7)
 ) -> Any:
-    """Draw the share of pixels by depth, with the long tail in another colour.
+    """Draw the share of pixels by depth as bars, or as dots on a logarithmic axis; the long tail has another colour.
 
     Args:
         histogram: what to draw.
@@ -152,12 +152,17 @@ def plot_depth_histogram(
     axes = figure.add_subplot()
     edges, start = histogram.edges, histogram.quantile(1 - tail)
     share = 100.0 * histogram.counts / histogram.measured
-    first = int(np.searchsorted((edges[:-1] + edges[1:]) / 2, start, side="right"))
+    middles = (edges[:-1] + edges[1:]) / 2
+    first = int(np.searchsorted(middles, start, side="right"))
     for part, colour, text in (
         (slice(first), _BODY_COLOUR, f"nearest {1 - tail:.0%}"),
         (slice(first, None), _TAIL_COLOUR, f"farthest {tail:.0%}: > {start:.2f} m"),
     ):
-        if len(share[part]):
+        if log:
+            # A bar has no length where the axis has no 0.
+            seen = share[part] > 0
+            axes.plot(middles[part][seen], share[part][seen], "o", markersize=4, color=colour, label=text)
+        elif len(share[part]):
             # One outline: between bars of their own, the page would show through.
             ends = np.append(edges[:-1][part], edges[1:][part][-1])
             axes.stairs(share[part], ends, fill=True, color=colour, label=text)
