@@ -70,7 +70,7 @@ def test_a_picture_with_a_dark_one_beside_it_has_both(tmp_path: Path) -> None:
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("plot_*.py")), ids=lambda path: path.stem)
 def test_every_example_says_what_is_seen_on_each_figure(script: Path) -> None:
     code = script.read_text(encoding="utf-8")
-    assert 0 < code.count("plt.subplots(") == code.count("figure.set_label(")
+    assert 0 < code.count("figure, ") == code.count("figure.set_label(")
 
 
 def test_every_page_says_what_is_seen_on_each_picture() -> None:
