@@ -58,7 +58,7 @@ class PartlyFrozen(nn.Module):
 
     def forward(self, features: Tensor, image_size: tuple[int, int]) -> SynergyOutput:
         """Predict, at the decoders' own size, from what :meth:`frozen_features` returned."""
-        return self.net.decode(self.tail(features), image_size)
+        return self.net.decode([self.tail(features)], image_size)
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that are trained, by name."""

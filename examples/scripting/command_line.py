@@ -113,6 +113,12 @@ def above_zero(word: str) -> float:
     return number
 
 
+def yes_or_no(word: str) -> bool:
+    if word not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"expected yes or no, got {word}")
+    return word == "yes"
+
+
 # argparse names the type in its own message for a word that is no number.
 positive.__name__ = natural.__name__ = "whole number"
 above_zero.__name__ = "number"

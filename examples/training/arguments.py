@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from depthattn.data.layouts import LAYOUTS
-from scripting.command_line import Parser, PathOr, above_zero, natural, positive
+from scripting.command_line import Parser, PathOr, above_zero, natural, positive, yes_or_no
 from training.hold_out import WAYS
 
 PROGRAM = "train_nyu.py"
@@ -88,6 +88,8 @@ def _add_model(parser: Parser, both: Callable[[str], str]) -> None:
         help=f"channels of each up-projection {both('decoder_channels')}")  # fmt: skip
     add("--sharing", choices=("scalar", "channel", "none"), help="lateral sharing units (scalar)")
     add("--no-up-skip", dest="up_skip", action="store_false", help="leave out the semi-dense up-skips")
+    add("--encoder-skips", type=yes_or_no, metavar="YES|NO",
+        help=f"add the encoder's maps to the decoders {both('encoder_skips')}")  # fmt: skip
     add("--batch-norm", choices=("local", "sync", "frozen"),
         help="statistics of each process, of all processes (GPUs), or frozen (local)")  # fmt: skip
 

@@ -20,6 +20,7 @@ def build_model(settings: Settings, num_classes: int) -> SynergyNet:
         decoder_channels=settings.decoder_channels,
         sharing=settings.sharing,
         up_skip=settings.up_skip,
+        encoder_skips=settings.encoder_skips,
         upsample_semantics="eval",
         encoder_weights=settings.encoder_weights,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from rich.console import RenderableType
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from depthattn.data import Sample
@@ -19,6 +20,9 @@ from training.settings import Settings
 from training.sources import evenly
 
 _SHEET_ROWS = 4
+_SHEET_CANDIDATES = 64
+# How far a frame reaches: what a few pixels see through a door does not count.
+_REACH = 0.95
 _LOSS_NAMES = ("total", "depth-aware", "joint gradient", "semantic focal")
 
 
@@ -70,8 +74,7 @@ def _has_points(panel: Panel, history: Sequence[Mapping[str, float]]) -> bool:
 def draw_contact_sheet(
     engine: Engine, validation: Dataset[Sample], class_names: Sequence[str], settings: Settings, path: Path
 ) -> None:
-    count = len(validation)
-    samples = [validation[index] for index in evenly(count, _SHEET_ROWS)]
+    samples = _from_near_to_far(validation)
     depth, classes = engine.predict(torch.stack([sample["image"] for sample in samples]))
     if not class_names:
         classes = torch.full_like(classes, -100)
@@ -83,7 +86,19 @@ def draw_contact_sheet(
         frames,
         class_names=class_names or ("none",),
         max_depth=settings.max_depth,
-        min_depth=min(0.5, settings.max_depth / 20),
         log_offset=settings.log_offset,
     )
     figure.savefig(path)
+
+
+def _from_near_to_far(validation: Dataset[Sample]) -> list[Sample]:
+    """The last frame of each of a few equal parts of the frames, ordered by how far their depth reaches."""
+    frames = [validation[index] for index in evenly(len(validation), _SHEET_CANDIDATES)]
+    frames.sort(key=lambda frame: _reach(frame["depth"]))
+    rows = min(_SHEET_ROWS, len(frames))
+    return [frames[row * len(frames) // rows - 1] for row in range(1, rows + 1)]
+
+
+def _reach(depth: Tensor) -> float:
+    known = depth[depth > 0]
+    return float(known.quantile(_REACH)) if known.numel() else 0.0

@@ -49,6 +49,7 @@ class Defaults:
     encoder: str
     encoder_weights: str | None
     decoder_channels: tuple[int, ...]
+    encoder_skips: bool
     size: tuple[int, int]
     epochs: int
     batch_size: int
@@ -65,6 +66,7 @@ SYNTHETIC = Defaults(
     encoder="resnet18",
     encoder_weights=None,
     decoder_channels=(128, 64, 32),
+    encoder_skips=True,
     size=(96, 128),
     epochs=6,
     batch_size=16,
@@ -81,6 +83,7 @@ FULL = Defaults(
     encoder="efficientnet_lite0",
     encoder_weights="auto",
     decoder_channels=(256, 128, 64, 32),
+    encoder_skips=False,
     size=(228, 304),
     epochs=50,
     batch_size=8,
@@ -125,6 +128,7 @@ class Settings:
     decoder_channels: tuple[int, ...]
     sharing: str | None = "scalar"
     up_skip: bool = True
+    encoder_skips: bool
     batch_norm: str = "local"
     distance: str = "smooth_l1"
     log_offset: float = 1.0
@@ -273,6 +277,8 @@ def _both(name: str) -> str:
 def _text(value: object) -> str:
     if value is None:
         return "all"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, tuple):
         return " ".join(map(_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

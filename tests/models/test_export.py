@@ -51,9 +51,9 @@ def short_efficientnet() -> EfficientNetLite:
     return encoder
 
 
-def network(encoder: str | nn.Module, sharing: str = "scalar") -> SynergyNet:
+def network(encoder: str | nn.Module, sharing: str = "scalar", *, encoder_skips: bool = False) -> SynergyNet:
     torch.manual_seed(0)
-    model = SynergyNet(encoder, 5, decoder_channels=(16, 8), sharing=sharing).eval()
+    model = SynergyNet(encoder, 5, decoder_channels=(16, 8), sharing=sharing, encoder_skips=encoder_skips).eval()
     for unit in model.sharing_units:
         for row in unit.weight:
             row.data.uniform_(-0.5, 0.5)
@@ -81,8 +81,9 @@ def test_exported_program_has_no_operator_of_this_library(sharing: str) -> None:
 
 
 @any_size
-def test_exported_at_one_size_runs_at_any() -> None:
-    model = network(Stem())
+@pytest.mark.parametrize("encoder_skips", [False, True])
+def test_exported_at_one_size_runs_at_any(encoder_skips: bool) -> None:
+    model = network(Stem(), encoder_skips=encoder_skips)
     free = {0: Dim("batch"), 2: Dim("height", min=33), 3: Dim("width", min=33)}
     program = export(model, (torch.rand(2, 3, 65, 97),), dynamic_shapes=(free,)).module()
     for batch, height, width in SIZES:
@@ -101,7 +102,7 @@ def test_onnx_of_any_size(encoder: str | nn.Module, tmp_path: Path) -> None:
 
 @writes_onnx
 def test_onnx_of_one_size(tmp_path: Path) -> None:
-    path = check_file(network(Stem(), "channel"), tmp_path, (65, 97), [(1, 65, 97), (3, 65, 97)])
+    path = check_file(network(Stem(), "channel", encoder_skips=True), tmp_path, (65, 97), [(1, 65, 97), (3, 65, 97)])
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", 3, 65, 97]
     assert [output.shape for output in session.get_outputs()] == [["batch", 1, 65, 97], ["batch", 5, 65, 97]]

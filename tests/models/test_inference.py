@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -32,9 +33,9 @@ def trained(model: SynergyNet, gates: float = 0.5) -> SynergyNet:
     return model
 
 
-def tiny(encoder: str | None = None, sharing: str | None = "scalar", up_skip: bool = True) -> SynergyNet:
+def tiny(encoder: str | None = None, **options: Any) -> SynergyNet:
     module = encoder or Chain(nn.Identity())
-    return trained(SynergyNet(module, 5, decoder_channels=(16, 8, 8), sharing=sharing, up_skip=up_skip))
+    return trained(SynergyNet(module, 5, decoder_channels=(16, 8, 8), **options))
 
 
 def check_equal(fast: SynergyNet, model: SynergyNet, bound: float, size: tuple[int, int] = (65, 97)) -> None:
@@ -49,20 +50,20 @@ def norms(model: nn.Module) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("encoder", "sharing", "up_skip"),
+    ("encoder", "options"),
     [
-        ("resnet18", "scalar", True),
-        ("efficientnet_lite0", "scalar", True),
-        (None, "scalar", True),
-        (None, "channel", True),
-        (None, None, False),
+        ("resnet18", {"encoder_skips": True}),
+        ("efficientnet_lite0", {}),
+        (None, {}),
+        (None, {"sharing": "channel"}),
+        (None, {"sharing": None, "up_skip": False}),
     ],
 )
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_equal_outputs_without_batch_norms(
-    encoder: str | None, sharing: str | None, up_skip: bool, dtype: torch.dtype, bound: float
+    encoder: str | None, options: dict[str, Any], dtype: torch.dtype, bound: float
 ) -> None:
-    model = tiny(encoder, sharing, up_skip).to(dtype)
+    model = tiny(encoder, **options).to(dtype)
     fast = model.optimize_for_inference()
     assert norms(fast) == []
     assert not any(isinstance(module, LateralSharingUnit) for module in fast.modules())

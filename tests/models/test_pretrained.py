@@ -125,9 +125,10 @@ def test_a_module_as_encoder_is_passed_again(tmp_path: Path) -> None:
         SynergyNet.from_pretrained(tmp_path, encoder="resnet18")  # type: ignore[arg-type]
 
 
-def test_folders_of_before_there_was_an_output_stride(named: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["output_stride", "encoder_skips"])
+def test_folders_of_before_there_was_an_option(named: Path, tmp_path: Path, option: str) -> None:
     folder = copy_of(named, tmp_path / "model")
-    rewrite(folder / "config.json", lambda config: config["model"].pop("output_stride"))
+    rewrite(folder / "config.json", lambda config: config["model"].pop(option))
     again, expected = SynergyNet.from_pretrained(folder), SynergyNet.from_pretrained(named)
     assert again.config == expected.config
     image = torch.rand(1, 3, 64, 64)

@@ -64,13 +64,19 @@ def written_out(model: SynergyNet, image: Tensor, sizes: list[tuple[int, int]]) 
     """The network from its description: encoder, neck, two decoders with sharing between them, up-skips, heads."""
     mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float32).to(image.dtype).view(1, 3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float32).to(image.dtype).view(1, 3, 1, 1)
-    f_in = model.neck(model.encoder((image - mean) / std)[-1])
+    maps = model.encoder((image - mean) / std)
+    f_in = model.neck(maps[-1])
     decoders = (model.depth_decoder, model.semantic_decoder)
     states = [f_in, f_in]
     kept: list[list[Tensor]] = [[f_in], [f_in]]
     for level, size in enumerate(sizes):
         states = [decoder.up_projections[level](state, size) for decoder, state in zip(decoders, states, strict=True)]
-        for task in (0, 1):
+        for task, decoder in enumerate(decoders):
+            # Of each size there is one map, and of the size of the last level none.
+            for feature in maps[:-1] if model.config["encoder_skips"] else ():
+                if feature.shape[2:] == size:
+                    conv, norm = decoder.skips[level]
+                    states[task] = states[task] + norm(F.conv2d(feature, conv.weight))
             kept[task].append(states[task])
         if level < len(sizes) - 1 and len(model.sharing_units):
             rows = list(model.sharing_units[level].weight)
@@ -97,8 +103,9 @@ def written_out(model: SynergyNet, image: Tensor, sizes: list[tuple[int, int]]) 
 
 @pytest.mark.parametrize("sharing", ["scalar", "channel", None])
 @pytest.mark.parametrize("up_skip", [True, False])
-def test_wiring(sharing: Any, up_skip: bool) -> None:
-    model = small(sharing=sharing, up_skip=up_skip).double().eval()
+@pytest.mark.parametrize("encoder_skips", [True, False])
+def test_wiring(sharing: Any, up_skip: bool, encoder_skips: bool) -> None:
+    model = small(sharing=sharing, up_skip=up_skip, encoder_skips=encoder_skips).double().eval()
     open_gates(model)
     randomise_norms(model)
     image = torch.rand(2, 3, 65, 97, dtype=torch.float64)
@@ -108,6 +115,49 @@ def test_wiring(sharing: Any, up_skip: bool) -> None:
         expected = written_out(model, image, [(17, 25), (33, 49), (65, 97)])
     assert (depth - expected[0]).abs().max() <= 1e-10 * expected[0].abs().max()
     assert (semantics - expected[1]).abs().max() <= 1e-10 * expected[1].abs().max()
+
+
+def test_encoder_skips_join_the_maps_of_one_stride() -> None:
+    """A map without a level and a level without a map stay alone; of two maps of a stride the deeper one counts."""
+    with torch.device("meta"):
+        plain = SynergyNet("efficientnet_lite0", decoder_channels=(8, 8, 8, 8, 8), encoder_skips=True)
+        fine = SynergyNet("efficientnet_lite0", decoder_channels=(8, 8, 8), output_stride=8, encoder_skips=True)
+        two = SynergyNet(Pyramid((4, 4, 8, 16)), decoder_channels=(8, 8), encoder_skips=True)
+    # Strides 2, 4, 8, 16 and 32: the fifth level has the size of the image.
+    assert plain.depth_decoder.skip_maps == plain.semantic_decoder.skip_maps == (3, 2, 1, 0, None)
+    assert [skip[0].weight.shape[:2] for skip in plain.depth_decoder.skips[:-1]] == [
+        (8, channels) for channels in (112, 40, 24, 16)
+    ]
+    # Strides 2, 4, 8, 8 and 8.
+    assert fine.depth_decoder.skip_maps == (1, 0, None)
+    assert two.depth_decoder.skip_maps == (2, 1)
+
+
+class Pyramid(nn.Module):
+    """An encoder with a map of each given stride, whose sides are rounded down."""
+
+    def __init__(self, strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.channels, self.reductions = (2,) * len(strides), strides
+        self.convs = nn.ModuleList(nn.Conv2d(3, 2, stride, stride=stride) for stride in strides)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [conv(x) for conv in self.convs]
+
+
+def test_encoder_skips_of_another_size_are_resized() -> None:
+    model = SynergyNet(Pyramid((8, 16)), 5, decoder_channels=(8,), encoder_skips=True).double().eval()
+    seen: list[Tensor] = []
+    model.depth_decoder.skips[0].register_forward_hook(lambda _, __, output: seen.append(output))
+    model.depth_decoder.up_projections[0].register_forward_hook(lambda _, __, output: seen.append(output))
+    assert model.depth_decoder.up_skip is not None
+    model.depth_decoder.up_skip.register_forward_pre_hook(lambda _, given: seen.append(given[0][-1]))
+    # 47 is five strides of 8 and two of 16: the level has four rows.
+    model(torch.rand(1, 3, 47, 64, dtype=torch.float64))
+    up, skip, level = seen
+    assert (skip.shape[2:], up.shape[2:]) == ((5, 8), (4, 8))
+    resized = F.interpolate(skip, (4, 8), mode="bilinear", align_corners=False)
+    assert torch.allclose(level, up + resized, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 97), (32, 45), (100, 36)])
@@ -157,6 +207,7 @@ def test_default_is_the_networks_of_the_paper() -> None:
         "decoder_channels": [512, 256, 128, 64],
         "sharing": "scalar",
         "up_skip": True,
+        "encoder_skips": False,
         "upsample_semantics": "always",
         "output_stride": 32,
     }
@@ -384,15 +435,22 @@ def test_images_that_do_not_fit(image: Any, error: type[Exception], reason: str)
         ({"decoder_channels": (8, 4.0)}, "expected decoder_channels to be positive integers"),
         ({"upsample_semantics": "never"}, "expected upsample_semantics as one of always, eval, got 'never'"),
         ({"output_stride": 4}, "expected output_stride as one of 8, 16, 32, got 4"),
+        (
+            {"encoder": Pyramid((32,)), "encoder_skips": True},
+            r"expected an encoder with a map of the stride of a decoder level for encoder_skips=True, got strides "
+            r"\(32,\) and 4 levels",
+        ),
         ({"sharing": "pixel"}, "expected sharing to be 'scalar', 'channel' or None, got 'pixel'"),
     ],
 )
 def test_option_values_that_do_not_fit(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=f"(SynergyNet|ResNet): {reason}"):
-        SynergyNet("resnet18", **options)
+        SynergyNet(**{"encoder": "resnet18", **options})
 
 
-@pytest.mark.parametrize("options", [{"num_classes": 4.5}, {"num_classes": "40"}, {"up_skip": "yes"}])
+@pytest.mark.parametrize(
+    "options", [{"num_classes": 4.5}, {"num_classes": "40"}, {"up_skip": "yes"}, {"encoder_skips": 1}]
+)
 def test_option_types_that_do_not_fit(options: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=f"SynergyNet: expected {next(iter(options))} as"):
         SynergyNet("resnet18", **options)

@@ -35,7 +35,7 @@ class Strided(nn.Module):
 
 
 NETWORKS: dict[str, tuple[str | nn.Module, dict[str, Any]]] = {
-    "resnet": ("resnet18", {}),
+    "resnet": ("resnet18", {"encoder_skips": True}),
     "efficientnet_lite": ("efficientnet_lite0", {"sharing": "channel", "output_stride": 16}),
     "module": (Strided(), {"sharing": None, "up_skip": False}),
 }

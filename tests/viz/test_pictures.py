@@ -44,7 +44,7 @@ def centre(figure: Any, picture: np.ndarray[Any, np.dtype[np.uint8]], column: in
 
 
 def test_cells_hold_the_colours_of_their_maps() -> None:
-    figure = contact_sheet([frame()], class_names=NAMES)
+    figure = contact_sheet([frame()], class_names=NAMES, depth_range=(0.5, 10.0))
     picture = pixels(figure)
     assert centre(figure, picture, 0) == [64, 64, 64]
     assert centre(figure, picture, 1) == colour_depth(np.array([[2.0]]))[0, 0].tolist()
@@ -53,6 +53,21 @@ def test_cells_hold_the_colours_of_their_maps() -> None:
     assert centre(figure, picture, 3) == label_palette(3)[0].tolist()
     assert centre(figure, picture, 4) == label_palette(3)[2].tolist()
     assert centre(figure, picture, 5, y=0.75) == [255, 255, 255]
+
+
+def test_depth_colours_span_the_depth_of_the_frames() -> None:
+    """Here 2 to 4 m, but for one pixel in a hundred and whatever was predicted; one depth spans half of itself."""
+    shown, near = frame(), frame()
+    shown.depth[:, -1] = 4.0
+    shown.depth[:, -2, 0] = 100.0
+    figure = contact_sheet([shown], class_names=NAMES)
+    bar = figure.axes[6]
+    assert bar.get_xlim() == pytest.approx((2.0, 4.0))
+    expected = colour_depth(np.array([[3.0]]), min_depth=2.0, max_depth=4.0)[0, 0].tolist()
+    assert centre(figure, pixels(figure), 2) == expected
+    assert contact_sheet([near], class_names=NAMES).axes[6].get_xlim() == pytest.approx((2.0, 3.0))
+    near.depth.zero_()
+    assert contact_sheet([near], class_names=NAMES).axes[6].get_xlim() == pytest.approx((3.0, 4.5))
 
 
 def test_texts_name_columns_units_and_the_classes_that_occur() -> None:

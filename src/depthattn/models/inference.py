@@ -83,6 +83,9 @@ def _own_pairs(model: SynergyNetwork) -> Iterator[tuple[nn.Module, str, str]]:
             # The crop between the two drops pixels, and a batch norm treats every pixel alike.
             yield up, "unpool_conv", "unpool_norm"
             yield up, "conv", "norm"
+        for skip in decoder.skips:
+            if isinstance(skip, nn.Sequential):
+                yield skip, "0", "1"
         if decoder.up_skip is not None:
             yield decoder, "up_skip.smooth", "up_skip_norm"
 

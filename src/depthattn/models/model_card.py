@@ -64,6 +64,7 @@ def model_card(
         "decoder channels": ", ".join(map(str, config["decoder_channels"])),
         "lateral sharing": config["sharing"] or "none",
         "semi-dense up-skip": "yes" if config["up_skip"] else "no",
+        "encoder skips": "yes" if config["encoder_skips"] else "no",
         "classes": str(model.num_classes),
         "parameters": f"{parameters:.1f} M",
         "image size in training": "not recorded" if size is None else f"{height} x {width}",

@@ -16,7 +16,7 @@ from depthattn.layers.lateral_sharing import LateralSharingUnit
 from depthattn.layers.semi_dense_up_skip import SemiDenseUpSkip
 from depthattn.layers.up_projection import UpProjection, is_symbolic
 from depthattn.models.dilation import OutputStride
-from depthattn.models.encoders import Colour
+from depthattn.models.encoders import Colour, Encoder
 from depthattn.models.heads import DepthHead
 from depthattn.models.registry import build_encoder
 from depthattn.ops import checks
@@ -44,15 +44,35 @@ class SynergyOutput(NamedTuple):
 
 
 class _Decoder(nn.Module):
-    """The up-projections, the semi-dense up-skip and the head of one task."""
+    """The up-projections, the skips from the encoder, the semi-dense up-skip and the head of one task.
 
-    def __init__(self, channels: Sequence[int], head: nn.Module, *, up_skip: bool) -> None:
+    Args:
+        channels: of the decoder's input and of the output of each up-projection.
+        skips: of each up-projection, the number and the channels of the encoder's map that joins its output, or None.
+        head: from the last level to the prediction.
+        up_skip: whether there is a semi-dense up-skip.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], skips: Sequence[tuple[int, int] | None], head: nn.Module, *, up_skip: bool
+    ) -> None:
         super().__init__()
         self.up_projections = nn.ModuleList(UpProjection(before, after) for before, after in pairwise(channels))
+        self.skip_maps = tuple(None if skip is None else skip[0] for skip in skips)
+        self.skips = nn.ModuleList(
+            nn.Identity() if skip is None else _projection(skip[1], width)
+            for skip, width in zip(skips, channels[1:], strict=True)
+        )
         self.up_skip = SemiDenseUpSkip(channels, channels[-1]) if up_skip else None
         # The up-skip ends in a convolution; without a nonlinearity the head would only be a second factor of it.
         self.up_skip_norm = nn.BatchNorm2d(channels[-1]) if up_skip else None
         self.head = head
+
+    def up(self, level: int, x: Tensor, size: tuple[int, int], maps: Sequence[Tensor]) -> Tensor:
+        """The output of one up-projection, with the encoder's map of its size added."""
+        x = self.up_projections[level](x, size)
+        index = self.skip_maps[level]
+        return x if index is None else x + _resize(self.skips[level](maps[index]), size)
 
     def finish(self, features: Sequence[Tensor], last: Tensor) -> Tensor:
         """Predict from the decoder's input and the outputs of its up-projections; ``last`` is the decoded map."""
@@ -72,12 +92,15 @@ class SynergyNetwork(nn.Module):
         decoder_channels: Sequence[int] = (512, 256, 128, 64),
         sharing: Sharing | None = "scalar",
         up_skip: bool = True,
+        encoder_skips: bool = False,
         upsample_semantics: UpsampleSemantics = "always",
         output_stride: OutputStride = 32,
         encoder_weights: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        widths = _check_options(num_classes, decoder_channels, sharing, up_skip, upsample_semantics)
+        widths = _check_options(
+            num_classes, decoder_channels, sharing, upsample_semantics, up_skip=up_skip, encoder_skips=encoder_skips
+        )
         # NumPy's integers are none of JSON's.
         self.num_classes = num_classes = int(num_classes)
         self.class_names: tuple[str, ...] = ()
@@ -90,22 +113,22 @@ class SynergyNetwork(nn.Module):
             "decoder_channels": list(widths),
             "sharing": sharing,
             "up_skip": up_skip,
+            "encoder_skips": encoder_skips,
             "upsample_semantics": upsample_semantics,
             "output_stride": int(output_stride),
         }
         in_channels = self.encoder.channels[-1]
         neck_channels = max(1, min(in_channels // 2, 2 * widths[0]))
-        projection = nn.Conv2d(in_channels, neck_channels, 1, bias=False)
-        nn.init.kaiming_normal_(projection.weight, nonlinearity="relu")
-        self.neck = nn.Sequential(projection, nn.BatchNorm2d(neck_channels), nn.ReLU())
+        self.neck = nn.Sequential(*_projection(in_channels, neck_channels), nn.ReLU())
 
         channels = (neck_channels, *widths)
         label_head = nn.Conv2d(widths[-1], num_classes, 3, padding=1)
         # Small, so that training starts from even class probabilities.
         nn.init.normal_(label_head.weight, std=0.01)
         nn.init.zeros_(label_head.bias)  # type: ignore[arg-type]  # a Conv2d made with its default bias has one
-        self.depth_decoder = _Decoder(channels, DepthHead(widths[-1]), up_skip=up_skip)
-        self.semantic_decoder = _Decoder(channels, label_head, up_skip=up_skip)
+        skips = _skips(self.encoder, len(widths)) if encoder_skips else [None] * len(widths)
+        self.depth_decoder = _Decoder(channels, skips, DepthHead(widths[-1]), up_skip=up_skip)
+        self.semantic_decoder = _Decoder(channels, skips, label_head, up_skip=up_skip)
         self.sharing_units = nn.ModuleList(
             []
             if sharing is None
@@ -129,30 +152,29 @@ class SynergyNetwork(nn.Module):
         """
         x = _normalised(image, self.encoder.mean, self.encoder.std, self.dtype)
         size = (image.shape[-2], image.shape[-1])
-        depth, semantics = self.decode(self.encoder(x)[-1], size)
+        depth, semantics = self.decode(self.encoder(x), size)
         if self.upsample_semantics == "always" or not self.training:
             semantics = _resize(semantics, size)
         return SynergyOutput(_resize(depth, size), semantics)
 
-    def decode(self, feature: Tensor, image_size: tuple[int, int]) -> SynergyOutput:
+    def decode(self, maps: Sequence[Tensor], image_size: tuple[int, int]) -> SynergyOutput:
         """What comes between the encoder and the last resize: for features that are kept and not computed again.
 
         Args:
-            feature: the encoder's coarsest map, (B, C, h, w).
+            maps: the encoder's, fine to coarse; without ``encoder_skips`` the coarsest one, (B, C, h, w), is enough.
             image_size: (H, W) of the image.
 
         Returns:
             Depth and logits at the size of the decoders' last level.
         """
-        x = self.neck(feature)
+        x = self.neck(maps[-1])
 
         depth = labels = x
         depth_features, label_features = [x], [x]
-        for level, (depth_up, label_up) in enumerate(
-            zip(self.depth_decoder.up_projections, self.semantic_decoder.up_projections, strict=True)
-        ):
+        for level in range(len(self.depth_decoder.up_projections)):
             level_size = _level_size(image_size, level + 1, depth, self.encoder.reductions[-1])
-            depth, labels = depth_up(depth, level_size), label_up(labels, level_size)
+            depth = self.depth_decoder.up(level, depth, level_size, maps)
+            labels = self.semantic_decoder.up(level, labels, level_size, maps)
             depth_features.append(depth)
             label_features.append(labels)
             if level < len(self.sharing_units):
@@ -160,6 +182,26 @@ class SynergyNetwork(nn.Module):
         return SynergyOutput(
             self.depth_decoder.finish(depth_features, depth), self.semantic_decoder.finish(label_features, labels)
         )
+
+
+def _projection(in_channels: int, out_channels: int) -> nn.Sequential:
+    """A 1x1 convolution and a batch norm."""
+    projection = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+    nn.init.kaiming_normal_(projection.weight, nonlinearity="relu")
+    return nn.Sequential(projection, nn.BatchNorm2d(out_channels))
+
+
+def _skips(encoder: Encoder, levels: int) -> list[tuple[int, int] | None]:
+    """For each level of a decoder the number and the channels of the encoder's last map of its stride, or None."""
+    *finer, coarsest = encoder.reductions
+    at = {None if stride is None else float(stride): index for index, stride in enumerate(finer)}
+    found = [None if coarsest is None else at.get(coarsest / 2 ** (level + 1)) for level in range(levels)]
+    if all(index is None for index in found):
+        raise ValueError(
+            f"SynergyNet: expected an encoder with a map of the stride of a decoder level for encoder_skips=True, got "
+            f"strides {encoder.reductions} and {levels} levels"
+        )
+    return [None if index is None else (index, encoder.channels[index]) for index in found]
 
 
 # torch.fx cannot follow the conditions on values and shapes in these; they are one step each of a graph that it draws.
@@ -196,11 +238,16 @@ def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _check_options(
-    num_classes: int, decoder_channels: Sequence[int], sharing: str | None, up_skip: bool, upsample_semantics: str
+    num_classes: int,
+    decoder_channels: Sequence[int],
+    sharing: str | None,
+    upsample_semantics: str,
+    **switches: bool,
 ) -> tuple[int, ...]:
     checks.check_index("SynergyNet", "num_classes", num_classes)
     checks.check_number("SynergyNet", "num_classes", num_classes, at_least=1)
-    checks.check_bool("SynergyNet", "up_skip", up_skip)
+    for name, value in switches.items():
+        checks.check_bool("SynergyNet", name, value)
     widths = tuple(decoder_channels)
     if not widths or not all(isinstance(w, Integral) and not isinstance(w, bool) and w >= 1 for w in widths):
         raise ValueError(f"SynergyNet: expected decoder_channels to be positive integers, got {decoder_channels!r}")

@@ -29,10 +29,11 @@ _SAVE, _LOAD = "SynergyNet.save_pretrained", "SynergyNet.from_pretrained"
 _FORMAT = "depthattn.SynergyNet/1"
 _KEYS = {"format", "depthattn_version", "model", "class_names", "image_size", "weights"}
 _MODEL_KEYS = {
-    "encoder", "num_classes", "decoder_channels", "sharing", "up_skip", "upsample_semantics", "output_stride"
+    "encoder", "num_classes", "decoder_channels", "sharing", "up_skip", "encoder_skips", "upsample_semantics",
+    "output_stride"
 }  # fmt: skip
-# What folders of before there was an output_stride mean by its absence.
-_MODEL_DEFAULTS = {"output_stride": 32}
+# What folders of before these arguments mean by their absence.
+_MODEL_DEFAULTS = {"encoder_skips": False, "output_stride": 32}
 # A plain name: what timm would look for in a folder or on a server has a colon in it.
 _ENCODER = re.compile(r"(timm:)?[\w.-]+")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")

@@ -32,6 +32,9 @@ class SynergyNet(SynergyNetwork):
         sharing: gate of the lateral sharing units, one number per feature map (``"scalar"``) or one per channel
             (``"channel"``); None for decoders that do not share.
         up_skip: whether the decoders have a semi-dense up-skip.
+        encoder_skips: whether the encoder's map of the same stride is added to the output of each up-projection, by a
+            1x1 convolution and a batch norm, as in feature pyramid networks. The paper's network has none: its
+            decoders see the coarsest map alone. With them edges are sharper, above all in small images.
         upsample_semantics: when the logits are resized to the image's size: ``"always"``, or in ``"eval"`` mode only.
             In training mode they then have the decoder's size, for ``SemanticFocalLoss(upsample="bilinear")``, which
             takes the same loss without full-size logits.

@@ -28,7 +28,10 @@ from depthattn.viz.palette import IGNORED_LABEL, label_palette
 _TITLES = ("image", "true depth", "predicted depth", "true labels", "predicted labels", "attention α + λ")
 # The sum reaches 2, but only at a far pixel that is predicted as near: up to 2, all else would be dark.
 _ATTENTION_TOP = 1.0
-_DEPTH_TICKS = (0.5, 1, 2, 3, 5, 10, 20, 40, 80)
+_DEPTH_TICKS = (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 40, 80)
+# Of the true depth of all frames: what a few pixels have would leave the rest one colour.
+_DEPTH_PERCENTILES = (1.0, 99.0)
+_NARROWEST_RANGE = 1.5
 
 # The page in inches; a cell's height follows from the frames' own aspect.
 _CELL = 1.9
@@ -65,7 +68,7 @@ def contact_sheet(
     frames: Sequence[Frame],
     *,
     class_names: Sequence[str],
-    min_depth: float = 0.5,
+    depth_range: tuple[float, float] | None = None,
     max_depth: float = 10.0,
     log_offset: float = 1.0,
     ignore_index: int = -100,
@@ -78,8 +81,10 @@ def contact_sheet(
     Args:
         frames: the rows, all of one size.
         class_names: one name per class; their number is the number of classes.
-        min_depth: metres at the low end of the depth colours.
-        max_depth: metres at their high end, and the depth at which alpha is 1.
+        depth_range: metres at the two ends of the depth colours, the same in all rows; None takes the 1st and the 99th
+            percentile of the true depth of all frames (of the predicted depth where there is no truth), apart by half
+            at least.
+        max_depth: metres at which alpha is 1.
         log_offset: offset inside lambda's logarithms, as in :class:`depthattn.DepthAwareLoss`.
         ignore_index: label of the pixels with no class.
 
@@ -87,7 +92,8 @@ def contact_sheet(
         A ``matplotlib.figure.Figure``; nothing is registered with pyplot.
 
     Raises:
-        ValueError: no frames, frames of different sizes, or labels with no name.
+        ValueError: no frames, frames of different sizes, labels with no name, or a ``depth_range`` that is not
+            0 < low < high.
 
     Example:
         >>> import torch
@@ -105,6 +111,7 @@ def contact_sheet(
     if len(sizes) > 1:
         raise ValueError(f"contact_sheet: expected frames of one size, got {sorted(sizes)}")
     height, width = sizes.pop()
+    low, high = _data_range(frames) if depth_range is None else depth_range
     names = {int(label): class_names[int(label)] for label in _occurring(frames, ignore_index, len(class_names))}
     page = _Page(
         len(frames), cell_height=_CELL * height / width, legend_rows=math.ceil((len(names) + 1) / _LEGEND_COLUMNS)
@@ -114,8 +121,8 @@ def contact_sheet(
         total = attention_maps(frame.predicted_depth, frame.depth, max_depth=max_depth, log_offset=log_offset).total
         pictures = (
             _image_pixels(frame.image),
-            colour_depth(frame.depth, min_depth=min_depth, max_depth=max_depth),
-            colour_depth(frame.predicted_depth, min_depth=min_depth, max_depth=max_depth),
+            colour_depth(frame.depth, min_depth=low, max_depth=high),
+            colour_depth(frame.predicted_depth, min_depth=low, max_depth=high),
             colour_labels(frame.labels, len(class_names), ignore_index=ignore_index),
             colour_labels(frame.predicted_labels, len(class_names), ignore_index=ignore_index),
             colour_attention(total, top=_ATTENTION_TOP),
@@ -128,9 +135,11 @@ def contact_sheet(
             if row == 0:
                 axes.set_title(_TITLES[column], fontsize=11, pad=4)
 
-    page.colour_bar(1, 2, depth_norm(min_depth, max_depth), DEPTH_COLOURMAP, "depth in m (white: none)", _DEPTH_TICKS)
     page.colour_bar(
-        5, 5, attention_norm(_ATTENTION_TOP), ATTENTION_COLOURMAP, "weight in the loss, cut at 1", (0, 0.5, 1)
+        1, 2, depth_norm(low, high), DEPTH_COLOURMAP, "both", "depth in m, logarithmic (white: none)", _DEPTH_TICKS
+    )
+    page.colour_bar(
+        5, 5, attention_norm(_ATTENTION_TOP), ATTENTION_COLOURMAP, "max", "weight in the loss (no unit)", (0, 0.5, 1)
     )
     page.legend(names, label_palette(len(class_names)))
     return page.figure
@@ -164,11 +173,15 @@ class _Page:
             spine.set(color="#999999", linewidth=0.6)
         return axes
 
-    def colour_bar(self, first: int, last: int, norm: Any, colourmap: str, label: str, ticks: Sequence[float]) -> None:
+    def colour_bar(
+        self, first: int, last: int, norm: Any, colourmap: str, saturates: str, label: str, ticks: Sequence[float]
+    ) -> None:
         cm = require("matplotlib.cm", extra="train", purpose="contact_sheet")
         width = self.left(last) + _CELL - self.left(first)
         axes = self.axes(self.left(first), self.rows_bottom - 0.15, width, 0.1)
-        bar = self.figure.colorbar(cm.ScalarMappable(norm, colourmap), cax=axes, orientation="horizontal")
+        bar = self.figure.colorbar(
+            cm.ScalarMappable(norm, colourmap), cax=axes, orientation="horizontal", extend=saturates
+        )
         bar.minorticks_off()
         bar.set_ticks([tick for tick in ticks if norm.vmin <= tick <= norm.vmax])
         bar.ax.xaxis.set_major_formatter("{x:g}")
@@ -191,6 +204,16 @@ class _Page:
             handleheight=1.0,
             labelspacing=0.35,
         )
+
+
+def _data_range(frames: Sequence[Frame]) -> tuple[float, float]:
+    for maps in ([frame.depth for frame in frames], [frame.predicted_depth for frame in frames]):
+        depth = np.concatenate([plane(part, "contact_sheet", "depth").ravel() for part in maps])
+        known = depth[np.isfinite(depth) & (depth > 0)]
+        if known.size:
+            low, high = np.percentile(known, _DEPTH_PERCENTILES).tolist()
+            return low, max(high, _NARROWEST_RANGE * low)
+    return _DEPTH_TICKS[0], _DEPTH_TICKS[-1]
 
 
 def _image_pixels(image: torch.Tensor) -> npt.NDArray[np.uint8]:
