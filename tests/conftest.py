@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from hypothesis import settings
+from tests import interpreter
 
 # A few hundred examples of each operation, the same ones in every run; make fuzz searches for long.
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True, database=None)
@@ -36,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Read when it is imported: whether Triton interprets.
     from depthattn.ops import backend
 
+    if backend.obstacle_of("triton") is None and not torch.cuda.is_available():
+        interpreter.patch_once_per_launch()
     lacking = {
         "cuda": None if torch.cuda.is_available() else "no CUDA device",
         "native": backend.obstacle_of("cpu"),

@@ -110,11 +110,13 @@ def test_network_and_loss_by_the_default_compiler(name: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_dynamic_from_the_start() -> None:
     torch._dynamo.reset()
-    steps = {name: make() for name, make in HEADS.items()}
-    together = nn.ModuleList(steps.values())
+    steps = [make() for make in HEADS.values()]
+    network = Network(nn.Softplus())
+    together = nn.ModuleList([network, *(layer for step in steps for layer in step.layers)])
 
-    def every(*inputs: Tensor) -> Tensor:
-        return torch.stack([step(*inputs) for step in steps.values()]).sum()
+    def every(image: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+        depth, logits = network(image)
+        return torch.stack([step.head(depth, logits, target, labels) for step in steps]).sum()
 
     compiled = torch.compile(every, fullgraph=True, dynamic=True)
     for size in ((12, 14), (9, 17)):

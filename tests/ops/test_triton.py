@@ -46,6 +46,15 @@ BLOCKS = {
 }
 
 
+# For what does not depend on the blocks: all of a map in one of them, where that takes less time.
+WHOLE = {
+    "depth_aware": {"_PIXELS": 128},
+    "joint_gradient": {"ROWS_OF_A_STRIP": 9},
+    "attention_depth": {"ROWS_OF_A_STRIP": 9},
+    "semi_dense_up_skip": {"_PIXELS": 128, "_GATHERED": 128, "_CHANNELS": 4},
+}
+
+
 def module_of(operation: str) -> Any:
     return importlib.import_module(f"depthattn.ops.{operation}.triton")
 
@@ -68,6 +77,13 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, tuple[
             monkeypatch.setattr(module_of(operation), name, value)
     with use_backend("triton"):
         yield seen
+
+
+@pytest.fixture
+def whole(launches: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    for operation, blocks in WHOLE.items():
+        for name, value in blocks.items():
+            monkeypatch.setattr(module_of(operation), name, value)
 
 
 def by_name(cases: list[Case]) -> pytest.MarkDecorator:
@@ -102,11 +118,13 @@ def test_kernels_compute_the_formula_in_fp64(case: Case, launches: list[Any]) ->
     assert {f"{operation}._forward_kernel", f"{operation}._backward_kernel"} <= names(launches)
 
 
+@pytest.mark.usefixtures("whole")
 @by_name(ONE_OF_EACH)
 def test_kernels_compute_the_formula_in_fp32(case: Case) -> None:
     assert_computes_the_formula(case, torch.float32, 2e-5)
 
 
+@pytest.mark.usefixtures("whole")
 @by_name(ONE_OF_EACH)
 def test_fp16_is_as_exact_as_the_formula_in_fp16(case: Case) -> None:
     inputs = case.inputs(torch.float16)
@@ -122,6 +140,7 @@ def test_fp16_is_as_exact_as_the_formula_in_fp16(case: Case) -> None:
         assert error <= allowed + (2**-13 if ours.dtype == torch.float16 else 1e-6)
 
 
+@pytest.mark.usefixtures("whole")
 @by_name(ONE_OF_EACH)
 def test_bf16_is_the_formula_up_to_its_last_bit(case: Case) -> None:
     """The interpreter cuts bfloat16 off where a GPU rounds, so that a whole last bit may be missing."""
@@ -143,6 +162,7 @@ def test_wide_maps_take_several_blocks_of_columns() -> None:
     torch.testing.assert_close(F.joint_gradient_loss(pred, target), wanted)
 
 
+@pytest.mark.usefixtures("whole")
 @pytest.mark.parametrize("with_labels", [False, True])
 def test_the_depth_side_is_one_launch_each_way(with_labels: bool, launches: list[Any]) -> None:
     labels = blocks_of_labels(*SIZE) if with_labels else None
@@ -189,6 +209,7 @@ STRIDED = (
 )
 
 
+@pytest.mark.usefixtures("whole")
 @LAYOUTS
 @by_name([case for case in CASES if case.name.startswith(STRIDED)])
 def test_strides_change_no_result_and_cost_no_copy(
@@ -228,6 +249,7 @@ def test_five_tasks_with_five_layouts() -> None:
         torch.testing.assert_close(ours, wanted)
 
 
+@pytest.mark.usefixtures("whole")
 def test_nan_stays_where_it_does_not_count_and_shows_where_it_does() -> None:
     for loss in (F.depth_aware_loss, F.joint_gradient_loss):
         target = target_with_holes(2, 9, 11)
@@ -243,6 +265,7 @@ def test_nan_stays_where_it_does_not_count_and_shows_where_it_does() -> None:
         assert loss(pred, target).isnan()  # type: ignore[operator]
 
 
+@pytest.mark.usefixtures("whole")
 @pytest.mark.parametrize("loss", [F.joint_gradient_loss, functools.partial(F.depth_aware_loss, distance="l1")])
 def test_nothing_pulls_at_a_prediction_that_is_right(loss: Callable[..., Tensor]) -> None:
     target = target_with_holes(2, 9, 11)

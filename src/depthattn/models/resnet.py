@@ -67,6 +67,8 @@ _BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, in
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
 }
 RESNETS = tuple(_BLOCKS)
+# Channels of the stem and of the first stage, then of the others.
+_WIDTHS = (64, 128, 256, 512)
 
 
 class ResNet(Encoder):
@@ -102,18 +104,17 @@ class ResNet(Encoder):
         super().__init__()
         if name not in _BLOCKS:
             raise ValueError(f"ResNet: expected name to be one of {', '.join(RESNETS)}, got {name!r}")
-        block, (n1, n2, n3, n4) = _BLOCKS[name]
+        block, counts = _BLOCKS[name]
         stages = dilated("ResNet", (1, 2, 2, 2), 4, output_stride)
+        stem, outputs = _WIDTHS[0], [width * block.expansion for width in _WIDTHS]
         self.name = name
         self.output_stride = output_stride
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _layer(block, 64, 64, n1, stages[0])
-        self.layer2 = _layer(block, 64 * block.expansion, 128, n2, stages[1])
-        self.layer3 = _layer(block, 128 * block.expansion, 256, n3, stages[2])
-        self.layer4 = _layer(block, 256 * block.expansion, 512, n4, stages[3])
-        self.channels = (64, *(width * block.expansion for width in (64, 128, 256, 512)))
+        layers = [_layer(block, *parts) for parts in zip((stem, *outputs[:-1]), _WIDTHS, counts, stages, strict=True)]
+        self.layer1, self.layer2, self.layer3, self.layer4 = layers
+        self.channels = (stem, *outputs)
         self.reductions = (2, *(stage.reduction for stage in stages))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -27,9 +27,9 @@ class Attention {
     void take(int64_t y, const T* pred, const T* target, int64_t columns) {
         for (int64_t column = 0; column < columns; column += block) {
             const int64_t n = columns - column < block ? columns - column : block;
-            count += pixels_.run(options_, pred + column, target + column, n, over_maximum_, knee_);
+            T* slope = slopes_[y % 3] + column;
+            count += pixels_.run(options_, pred + column, target + column, n, over_maximum_, knee_, slope);
             sum += sum_of(pixels_.value, n);
-            std::memcpy(slopes_[y % 3] + column, pixels_.slope, n * sizeof(T));
         }
     }
 

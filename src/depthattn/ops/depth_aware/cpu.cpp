@@ -32,7 +32,7 @@ int32_t run(Arguments a) {
         const T knee = static_cast<T>(number_at(a.knees, image));
         const T scale = a.scales ? static_cast<T>(number_at(a.scales, image)) : T(1);
         DepthAwarePixels<T> pixels;
-        T pred_row[block], target_row[block];
+        T pred_row[block], target_row[block], slope_row[block];
         double sum = 0;
         int64_t count = 0;
         for (int64_t step = chunks.first(chunk); step < chunks.last(chunk); ++step) {
@@ -41,15 +41,16 @@ int32_t run(Arguments a) {
             const auto at = [&](const View& map) { return offset_of(map, image, row, column); };
             const T* p = read(a.pred, at(a.pred), a.pred.strides[2], n, pred_row);
             const T* g = read_target(a.target, a.mask, image, row, column, n, target_row);
-            count += pixels.run(a.options, p, g, n, over_maximum, knee);
+            const int64_t offset = at(a.gradient), stride = a.gradient.strides[2];
+            T* slope = a.gradient ? place(a.gradient, offset, stride, slope_row) : slope_row;
+            count += pixels.run(a.options, p, g, n, over_maximum, knee, slope);
             sum += sum_of(pixels.value, n);
-            if (a.gradient) {
-                if (a.scales) {
-                    // Also an infinite scale leaves a hole at 0.
-                    for (int64_t i = 0; i < n; ++i) pixels.slope[i] = pixels.slope[i] != T(0) ? pixels.slope[i] * scale : T(0);
-                }
-                write(a.gradient, at(a.gradient), a.gradient.strides[2], n, pixels.slope);
+            if (!a.gradient) continue;
+            if (a.scales) {
+                // Also an infinite scale leaves a hole at 0.
+                for (int64_t i = 0; i < n; ++i) slope[i] = slope[i] != T(0) ? slope[i] * scale : T(0);
             }
+            write(a.gradient, offset, stride, n, slope);
         }
         sums[chunk] = sum;
         counts[chunk] = count;

@@ -155,22 +155,29 @@ class Marks {
     void find_windows(int64_t begin, int64_t end) {
         // A label is compared with those to its right and above it: the right column and the first row have none.
         const Int last_column = maps.labels() ? right | up : up;
-        const int64_t n = end - begin;
-        join_marks(flags_ + begin, rows_[1 - now_] + begin, last_column, n, rows_[now_] + begin, inside_ + begin);
-        depth_windows_ = count_marks(inside_ + begin, depth, n);
-        semantic_windows_ = count_marks(inside_ + begin, semantic, n) / semantic;
+        Int counts[2] = {};
+        join_marks(flags_ + begin, rows_[1 - now_] + begin, last_column, end - begin, rows_[now_] + begin,
+                   inside_ + begin, counts);
+        depth_windows_ = counts[0] / depth;
+        semantic_windows_ = counts[1] / semantic;
     }
 
     // `row` holds the marks of three pixels each two rows above, and makes room for those of this row.
     static void join_marks(
         const Int* __restrict flags, const Int* __restrict row_above, Int last_column, int64_t n, Int* __restrict row,
-        Int* __restrict inside) {
+        Int* __restrict inside, Int* counts) {
+        Int of_depth = 0, of_semantics = 0;
         for (int64_t i = 0; i < n; ++i) {
             const Int here = flags[i] & (flags[i + 1] | up) & (flags[i + 2] | last_column);
             const Int all = here & row_above[i] & (row[i] | up);
             row[i] = here;
-            inside[i] = (all & depth) | (all & (all >> 1) & semantic);
+            const Int depth_counts = all & depth, semantics_count = all & (all >> 1) & semantic;
+            inside[i] = depth_counts | semantics_count;
+            of_depth += depth_counts;
+            of_semantics += semantics_count;
         }
+        counts[0] = of_depth;
+        counts[1] = of_semantics;
     }
 
     static Int count_marks(const Int* marks, Int bit, int64_t n) {
@@ -252,21 +259,19 @@ class Walk : public Marks<T> {
 
     void find_edges(int64_t term, const T* row) {
         const Int bit = term == 0 ? Base::depth : Base::semantic;
-        differentiate(row, this->inside(), bit, across_[term][1 - old_], windows, across_[term][old_], down_[term][old_],
-                      h_, v_, value_[term]);
-        if (!slopes_) return;
-        if (term == 0) {
-            take_signs(h_, v_, windows, horizontal_[row_], vertical_[row_]);
-        } else {
-            add_signs(h_, v_, windows, horizontal_[row_], vertical_[row_]);
-        }
+        const auto find = slopes_ ? (term == 0 ? differentiate<1> : differentiate<64>) : differentiate<0>;
+        find(row, this->inside(), bit, across_[term][1 - old_], windows, across_[term][old_], down_[term][old_],
+             value_[term], horizontal_[row_], vertical_[row_]);
     }
 
-    // Sh and Sv of the windows that count, 0 of the others, and the sum of their sizes. `across` and `down` hold the
-    // differences and sums of three pixels each two rows above, and make room for those of this row.
+    // |Sh| + |Sv| of the windows that count, 0 of the others, and their signs times `share`, which the second term adds
+    // to those of the first. `across` and `down` hold the differences and sums of three pixels each two rows above, and
+    // make room for those of this row.
+    template <int share>
     static void differentiate(
         const T* __restrict x, const Int* __restrict inside, Int bit, const T* __restrict across_above, int64_t n,
-        T* __restrict across, T* __restrict down, T* __restrict h, T* __restrict v, T* __restrict value) {
+        T* __restrict across, T* __restrict down, T* __restrict value, T* __restrict horizontal_signs,
+        T* __restrict vertical_signs) {
         for (int64_t i = 0; i < n; ++i) {
             const T left = x[i], right = x[i + 2];
             const T difference = right - left, smoothed = (left + right) + T(2) * x[i + 1];
@@ -276,25 +281,15 @@ class Walk : public Marks<T> {
             down[i] = smoothed;
             // Selected before anything else, so that a NaN outside of the windows goes nowhere.
             const bool counts = (inside[i] & bit) != 0;
-            h[i] = counts ? horizontal : T(0);
-            v[i] = counts ? vertical : T(0);
-            value[i] = std::fabs(h[i]) + std::fabs(v[i]);
-        }
-    }
-
-    static void take_signs(
-        const T* __restrict h, const T* __restrict v, int64_t n, T* __restrict horizontal, T* __restrict vertical) {
-        for (int64_t i = 0; i < n; ++i) {
-            horizontal[i] = sign(h[i]);
-            vertical[i] = sign(v[i]);
-        }
-    }
-
-    static void add_signs(
-        const T* __restrict h, const T* __restrict v, int64_t n, T* __restrict horizontal, T* __restrict vertical) {
-        for (int64_t i = 0; i < n; ++i) {
-            horizontal[i] += T(64) * sign(h[i]);
-            vertical[i] += T(64) * sign(v[i]);
+            const T h = counts ? horizontal : T(0), v = counts ? vertical : T(0);
+            value[i] = std::fabs(h) + std::fabs(v);
+            if constexpr (share == 1) {
+                horizontal_signs[i] = sign(h);
+                vertical_signs[i] = sign(v);
+            } else if constexpr (share > 1) {
+                horizontal_signs[i] += T(share) * sign(h);
+                vertical_signs[i] += T(share) * sign(v);
+            }
         }
     }
 
@@ -316,7 +311,7 @@ class Walk : public Marks<T> {
 
     const bool slopes_, with_depth_;
     int old_ = 0, row_ = 0;
-    T pred_buffer_[room], error_[2][room], across_[2][2][room], down_[2][2][room], value_[2][room], h_[room], v_[room];
+    T pred_buffer_[room], error_[2][room], across_[2][2][room], down_[2][2][room], value_[2][room];
     T horizontal_[3][room], vertical_[3][room], gathered_[2][room], slope_[room];
 };
 

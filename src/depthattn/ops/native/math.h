@@ -125,12 +125,12 @@ inline T whole(typename Format<T>::Unsigned n) {
 }
 
 // log(x + lost), where `lost` is less than the spacing of x: x = 2^k m with m in [sqrt(1/2), sqrt 2), and
-// log m = 2 atanh(f / (2 + f)) with f = m - 1, to which what was lost is added at its scale.
-template <bool with_lost, class T>
-inline T log_of_sum(T x, T lost) {
+// log m = 2 atanh(f / (2 + f)) with f = m - 1, to which what was lost is added at its scale. A sum with 1 is 0 or normal.
+template <bool of_sum, class T>
+inline T log_of(T x, T lost) {
     using F = Format<T>;
     using Unsigned = typename F::Unsigned;
-    const bool small = x < F::smallest_normal;
+    const bool small = !of_sum && x < F::smallest_normal;
     const T scaled = small ? x * T(Unsigned(1) << F::mantissa) : x;
     const Unsigned bits = bits_as<Unsigned>(scaled);
     const Unsigned one = Unsigned(F::bias) << F::mantissa;
@@ -141,7 +141,7 @@ inline T log_of_sum(T x, T lost) {
     const T exponent = whole<T>(bits >> F::mantissa) - T(F::bias) - (small ? T(F::mantissa) : T(0));
     const T k = big ? exponent + T(1) : exponent;
     T f = m - T(1);
-    if constexpr (with_lost) {
+    if constexpr (of_sum) {
         const T power = bits_as<T>(static_cast<Unsigned>((Unsigned(2 * F::bias) << F::mantissa) - (bits - fraction)));
         f += lost * (big ? power * T(0.5) : power);
     }
@@ -157,15 +157,15 @@ inline T log_of_sum(T x, T lost) {
 
 template <class T>
 inline T log(T x) {
-    return log_of_sum<false>(x, T(0));
+    return log_of<false>(x, T(0));
 }
 
 // log(1 + x): what the sum rounds away is handed on.
 template <class T>
 inline T log1p(T x) {
     const T sum = T(1) + x;
-    const T of_small = x - (sum - T(1)), of_large = T(1) - (sum - x);
-    return log_of_sum<true>(sum, x < T(1) ? of_small : of_large);
+    const T kept = sum - T(1);
+    return log_of<true>(sum, (T(1) - (sum - kept)) + (x - kept));
 }
 
 }  // namespace DEPTHATTN_NAMESPACE
