@@ -88,7 +88,7 @@ class FramePages:
     def sheets(self) -> Section:
         title = "Best, median and worst frames"
         if not self._groups:
-            return Section("frames", title, paragraph("No validation frame has any truth.", "note"))
+            return Section("frames", title, paragraph("No validation frame has ground truth.", "note"))
         top = self._error_top()
         groups = []
         for name, frames in self._groups.items():
@@ -98,9 +98,9 @@ class FramePages:
             "the share of wrong labels, as there is no true depth")  # fmt: skip
         caption = (
             f"Frames of the validation set ranked by {ranking}. White: no true depth. Errors are prediction minus "
-            "truth: blue is too near, orange too far, dark is right. What to look for: whether the worst frames have "
-            "something in common, and whether errors lie along edges or on whole surfaces."
-            + (f" Frames left out because they have no such truth: {self._left_out}." if self._left_out else "")
+            "ground truth: blue is too near, orange too far, dark is right. What to look for: whether the worst frames "
+            "have something in common, and whether errors lie along edges or on whole surfaces."
+            + (f" Frames left out for lack of ground truth: {self._left_out}." if self._left_out else "")
         )
         bars = self._depth_bars(top) if self._measured.has_depth else []
         legend = grid(bars, "bars") + (self._legend() if self._measured.has_labels else "")

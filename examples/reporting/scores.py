@@ -36,7 +36,7 @@ def summary(record: RunRecord, measured: Measured) -> Section:
         ("command", config.get("command", "")),
         ("started", config.get("started") or "not recorded"),
         ("data", config["data"]),
-        ("picture size", " x ".join(map(str, settings.get("size", ()))) + " pixels (height x width)"),
+        ("image size", " x ".join(map(str, settings.get("size", ()))) + " pixels (height x width)"),
         ("network", _network(config["model"])),
         ("training", f"{len(record.history)} of {settings.get('epochs')} epochs in {_duration(seconds)}, "
                      f"seed {settings.get('seed')}; shown here: epoch {record.best_epoch}, the best"),
@@ -46,7 +46,7 @@ def summary(record: RunRecord, measured: Measured) -> Section:
         ("commit", config.get("commit") or "not recorded"),
     ]  # fmt: skip
     every = facts([(name, "-" if value is None else value) for name, value in settings.items()])
-    scored = paragraph(f"Scores of the best weights on {len(measured.frames)} validation frames, at the picture size.")
+    scored = paragraph(f"Scores of the best weights on {len(measured.frames)} validation frames, at the image size.")
     return Section(
         "summary",
         "Summary",
@@ -75,8 +75,8 @@ def curves(record: RunRecord, measured: Measured) -> Section:
     few = " There is one epoch, so each curve is a single point." if len(record.history) == 1 else ""
     caption = (
         "Losses (no unit, logarithmic), depth errors in metres and shares by epoch. What to look for: validation that "
-        "rises while training falls is overfitting; a score that has not passed its dashed baseline has learnt "
-        f"nothing.{few}"
+        "rises while training falls is overfitting; a score no better than its dashed baseline means that the network "
+        f"has learnt nothing.{few}"
     )
     return Section("curves", "Curves", figure(grid(charts, "charts"), caption))
 
@@ -97,7 +97,7 @@ def training_set(measured: Measured) -> Section:
     caption = (
         f"Share of pixels per {histogram.edges[1]:g} m of true depth, linear and logarithmic. The long tail, in "
         f"orange, are the farthest {TAIL:.0%} of the pixels: beyond {start:.2f} m. What to look for: the longer and "
-        "thinner it is, the less an ordinary loss cares for it."
+        "thinner it is, the less it counts in a mean over all pixels."
     )
     rows = [
         ("frames looked at", f"{measured.statistics.frames}"),
@@ -126,7 +126,7 @@ def depth_bins(measured: Measured) -> Section:
     caption = (
         f"Root of the mean squared error in metres in {len(pixels)} ranges of true depth, and the share of pixels of "
         f"each.{constant} What to look for: how fast the error grows where pixels get rare, and a bias (the mean of "
-        "prediction minus truth) below zero, which is far pixels seen too near."
+        "prediction minus ground truth) below zero: pixels predicted too near."
     )
     rows = [
         [
@@ -173,16 +173,16 @@ def classes(measured: Measured, names: Sequence[str]) -> Section:
         ]
         for index in order
     ]
-    headings = ("class", "", "IoU", "share of training pixels", "pixels to score", "most often taken for")
+    headings = ("class", "", "IoU", "share of training pixels", "pixels to score", "most often confused with")
     body = table(headings, rows[:_CLASSES_SHOWN])
     if len(rows) > _CLASSES_SHOWN:
         body += folded(f"{len(rows) - _CLASSES_SHOWN} more classes", table(headings, rows[_CLASSES_SHOWN:]))
     absent = len(names) - len(present)
     caption = (
-        f"Pixels right over pixels that are of the class or are called so, best first. Rare: the smallest classes that "
+        f"Intersection over union of each class, best first. Rare: the smallest classes that "
         f"together hold at most {TAIL:.0%} of the labelled training pixels; unseen: not in the training set. What to "
-        "look for: rare classes at 0 %, and what they are taken for."
-        + (f" Classes that occur neither in the truth nor in the predictions: {absent}." if absent else "")
+        "look for: rare classes at 0 %, and what they are confused with."
+        + (f" Classes that occur neither in ground truth nor in predictions: {absent}." if absent else "")
     )
     return Section("classes", title, figure(body, caption))
 
@@ -202,9 +202,9 @@ def gates(record: RunRecord) -> Section:
     limits = lowest - room, highest + room
     charts = _drawn(record, [Panel(name, units) for name, units in panels.items()], "gates", limits)
     caption = (
-        "Gate (no unit; the mean over channels where each has its own) by epoch, by what a decoder takes from which. "
-        "All begin at 0, where a unit passes its inputs on unchanged; unit 1 is the coarsest. What to look for: which "
-        "direction grows, as that is the one the tasks make use of. All charts have one scale."
+        "Gates by epoch, one chart per direction (no unit; the mean over channels where each channel has a gate). "
+        "All begin at 0, where a unit returns its inputs; unit 1 is the coarsest. What to look for: which direction "
+        "grows. All charts have one scale."
     )
     return Section("gates", title, figure(grid(charts, "charts"), caption))
 

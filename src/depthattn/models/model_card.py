@@ -46,9 +46,9 @@ with torch.inference_mode():
 _LIMITS = """\
 ## Limits
 
-Depth from one image is a guess from what training showed: other cameras, fields of view and places give other errors,
-far depth most of all. It is no measurement, and nothing that must be safe may rest on it. Terms of the training data
-may bind the weights; this card does not know them.
+The network estimates depth from what it was trained on. With other cameras, fields of view and places its errors are
+larger, at far depth most of all. A network trained on synthetic images does not work on photos. Do not use its depth
+where safety depends on it. Terms of the training data may apply to the weights; this card does not know them.
 """
 
 
