@@ -82,7 +82,12 @@ maximum_signature_line_length = 60
 python_use_unqualified_type_names = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-napoleon_custom_sections = [("Attributes", "params_style"), "Shape", "Gradient", "Source"]
+napoleon_custom_sections = [
+    ("Attributes", "params_style"),
+    "Shape",
+    "Gradient",
+    "Source",
+]
 
 # Copied code runs: prompts and printed lines stay behind, and what a program prints has no button.
 copybutton_prompt_text = r">>> |\.\.\. "

@@ -47,12 +47,7 @@ def methods() -> dict[str, Callable[..., Any]]:
             continue
         for member, attribute in vars(value).items():
             inner = attribute.__func__ if isinstance(attribute, (classmethod, staticmethod)) else attribute
-            if (
-                inspect.isfunction(inner)
-                and inner.__module__ != "depthattn.models.resnet"
-                and not member.startswith("_")
-                and member != "extra_repr"
-            ):
+            if inspect.isfunction(inner) and not member.startswith("_") and member != "extra_repr":
                 found[f"{name}.{member}"] = inner
     return found
 

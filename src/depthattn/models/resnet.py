@@ -121,6 +121,14 @@ class ResNet(Encoder):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """Compute the feature maps.
+
+        Args:
+            image: (B, 3, H, W), normalised by ``mean`` and ``std``.
+
+        Returns:
+            One map (B, C_i, h_i, w_i) for each of ``channels``, the coarsest last.
+        """
         stem = F.relu(self.bn1(self.conv1(image)))
         maps = [stem]
         x = cast(Tensor, self.maxpool(stem))
