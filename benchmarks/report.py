@@ -18,20 +18,28 @@ from benchmarks import chart, results
 from benchmarks.machine import ROOT
 from benchmarks.targets import pixels
 
-INTRODUCTION = """\
+OPENING = """\
 # Benchmarks
 
 <!-- Written by benchmarks/report.py from the files under benchmarks/results. Do not edit. -->
 
+The time of a forward and a backward pass, side by side: depthattn, the naive formula, `torch.compile` of it, and what
+one would call instead; in brackets, how many times as long as ours. Compare along a row: speeds are compared within a
+run only. Rows that we lose are shown like the others.
+"""
+
+METHOD = """\
+## How it is measured
+
 Every side is checked before it is timed: its values and gradients have to agree with the reference formula in
 float64 within the bound of its dtype, and a side that does not gets no time. Sides of one case are run in turn within
 one run, on inputs that rotate through more memory than the cache holds; times are medians, with the 20th and 80th
-percentile. Speeds are compared within a run only. Rows that we lose are shown like the others.
+percentile.
 
 - **cpu**, **triton**: the kernels of depthattn; **reference**: its formula under autograd, which runs where there are
   no kernels.
-- **textbook**: the paper's formula under autograd with dense masks, as in `benchmarks/formulas.py`; for the joint
-  gradient loss every map is convolved by both Sobel kernels.
+- **textbook**: the naive implementation, the paper's formula under autograd with dense masks, as in
+  `benchmarks/formulas.py`; for the joint gradient loss every map is convolved by both Sobel kernels.
 - **compiled**: `torch.compile` of the formula, for the shapes of the case; the joint gradient loss by slices, which
   compile to more than convolutions do.
 - The rest is what else there is on PyPI. A side that computes something else says what, and is checked against that.
@@ -57,6 +65,42 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 
     """A Markdown table: ``words`` columns to the left, the rest to the right."""
     rule = [":--" if i < words else "--:" for i in range(len(header))]
     return ["| " + " | ".join(line) + " |" for line in (header, rule, *rows)]
+
+
+def overview(result: dict[str, Any]) -> list[str]:
+    """Our time in each main case beside that of the naive formula, of torch.compile and of the first peer."""
+    rows = []
+    for case in result["cases"]:
+        first: dict[str, dict[str, Any]] = {}
+        for row in case["rows"]:
+            if row["status"] == "ok":
+                first.setdefault(row["kind"], row)
+        if case["group"] != "main" or "ours" not in first:
+            continue
+        peer = first.get("peer")
+        rows.append(
+            [
+                case["title"],
+                *(_beside(first.get(kind), first["ours"]) for kind in ("ours", "textbook", "compiled")),
+                "" if peer is None else f"{peer['side']}: {_beside(peer, first['ours'])}",
+                *(
+                    mebibytes(first[kind]["peak_bytes"]["both"]) if kind in first else ""
+                    for kind in ("ours", "textbook")
+                ),
+            ]
+        )
+    if not rows:
+        return []
+    header = ["ms", "depthattn", "naive", "torch.compile", "instead", "peak MiB", "naive"]
+    return [f"## {results.title_of(result)}: summary", "", *table(header, rows), ""]
+
+
+def _beside(row: dict[str, Any] | None, ours: dict[str, Any]) -> str:
+    """A time, and how many times as long it is as ours."""
+    if row is None:
+        return ""
+    mine, time = ours["time_ms"]["both"]["median"], row["time_ms"]["both"]["median"]
+    return milliseconds(time) if row is ours else f"{milliseconds(time)} ({time / mine:.1f}x)"
 
 
 def baseline(case: dict[str, Any]) -> dict[str, Any] | None:
@@ -220,12 +264,15 @@ def summary_section(found: Sequence[dict[str, Any]]) -> list[str]:
 
 def render(found: Sequence[dict[str, Any]], charts: dict[str, list[str]]) -> str:
     """The page, from validated results and the names of each machine's charts."""
-    lines = [INTRODUCTION]
+    lines = [OPENING]
     if not found:
         lines += ["No complete run has been recorded yet.", ""]
-    lines += summary_section(found)
+    for result in found:
+        lines += overview(result)
+    lines += [METHOD]
     for result in found:
         lines += machine_section(result, charts.get(results.title_of(result), []))
+    lines += summary_section(found)
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -21,6 +21,14 @@ def test_rows_state_times_speed_memory_and_bandwidth(page: list[str]) -> None:
     assert "| textbook | 8 | 16 | 32 (28.8 - 38.4) | 1.00x | 8 | 16 | 15 % |" in page
 
 
+def test_it_opens_with_one_row_for_each_case(page: list[str]) -> None:
+    at = page.index("| ms | depthattn | naive | torch.compile | instead | peak MiB | naive |")
+    assert page[at + 2].startswith("| Depth-aware loss | 8 | 32 (4.0x) |  | faster thing: 2 (0.2x) | 1 | 16 |"), page[
+        at + 2
+    ]
+    assert at < page.index("## How it is measured") < page.index("## Targets")
+
+
 def test_faster_rows_and_their_definition_are_shown(page: list[str]) -> None:
     assert "| faster thing \\* | 0.5 | 1 | 2 (1.8 - 2.4) | 16.00x | 0.5 | 1 | 15 % |" in page
     assert "- \\* faster thing: computes less." in page
