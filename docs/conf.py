@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import tomllib
@@ -119,26 +118,12 @@ def setup(app: Sphinx) -> None:
     ) -> bool | None:
         return (member.__doc__ or "").startswith("Alias for field number") or None
 
-    # An underscore at the end of a name would make it a link.
-    def escape(
-        app: Sphinx,
-        what: str,
-        name: str,
-        member: object,
-        options: object,
-        lines: list[str],
-    ) -> None:
-        lines[:] = [
-            re.sub(r"^(:(?:ivar|vartype) \w+)_:", r"\1\\_:", line) for line in lines
-        ]
-
     # Pages write REPOSITORY for the address of the repository.
     def address(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] = source[0].replace("REPOSITORY", repository)
 
     app.connect("source-read", address)
     app.connect("autodoc-skip-member", skip)
-    app.connect("autodoc-process-docstring", escape, priority=900)
 
 
 sphinx_gallery_conf = {
