@@ -2,11 +2,11 @@
 Averaging before weighting cancels the attention
 ================================================
 
-``smooth_l1_loss(d, g)`` has averaged over the pixels before a weight can reach it. What is then multiplied by alpha +
-lambda and averaged again is ``mean(weights) * mean(distances)``: one weight for all pixels. In this room every pixel
-is predicted half a metre short. With the weights detached (dashed) nothing is left of them when the average comes
-first: every pixel pulls alike. With the slope of lambda (solid) near pixels even pull hardest. Weighted pixel by
-pixel, the pull grows with depth, and lambda raises it at the nearest pixels, where half a metre is much.
+``smooth_l1_loss(d, g)`` averages over the pixels before a weight can reach it. Multiplied by alpha + lambda and
+averaged again, it gives ``mean(weights) * mean(distances)``: one weight for all pixels. In this room every pixel is
+predicted half a metre too near. With detached weights (dashed) and the average first, every pixel has the same
+gradient. With the gradient of lambda (solid), near pixels have the largest. Weighted pixel by pixel, the gradient
+grows with depth, and lambda raises it at the nearest pixels, where half a metre is a large error.
 """
 
 import matplotlib.pyplot as plt
@@ -40,7 +40,7 @@ for (name, loss), colour in zip(losses.items(), ("#0b84c6", "#d9680f")):
         label = f"{name}, detached" if detach else name
         axes.plot(truth[0, order], slope[0, order].abs() * truth.numel(), dashes, color=colour, label=label)
 axes.set(
-    title="Gradient at each pixel, all 0.5 m short",
+    title="Gradient magnitude at each pixel, all 0.5 m too near",
     xlabel="true depth (m)",
     ylabel="N · |∂loss/∂d| (1/m)",
     ylim=(0, 0.62),

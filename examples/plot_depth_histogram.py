@@ -2,9 +2,9 @@
 Two long tails: depths and classes
 ==================================
 
-Perspective gives near surfaces many pixels and far ones few, so a loss that treats pixels alike is ruled by what is
-near. Labels have a tail of their own: walls and floors are everywhere, a lamp is a few pixels. Counted here over a
-few dozen synthetic rooms; ``NYUDepthV2`` in place of ``SyntheticRooms`` counts yours.
+Perspective gives near surfaces many pixels and far ones few, so near pixels dominate a loss that treats pixels alike.
+Labels have a tail of their own: walls and floors have most pixels, a lamp has few. Counted here over a few dozen
+synthetic rooms; ``NYUDepthV2`` in place of ``SyntheticRooms`` counts yours.
 """
 
 import matplotlib.pyplot as plt

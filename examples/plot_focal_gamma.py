@@ -2,10 +2,10 @@
 What gamma does to the focal loss
 =================================
 
-A pixel whose class is predicted with probability p costs ``-(1 - p)^gamma log p``. Gamma 0 is cross entropy; the larger
-it is, the less a pixel counts that is already right, and the more is left for the rare classes. The gradient towards
-the logit of the true class shows what training feels: with gamma 2 a pixel at p = 0.9 pulls thirteen times less than
-under cross entropy, one at p = 0.1 a little more.
+A pixel whose class is predicted with probability p has the loss ``-(1 - p)^gamma log p``. Gamma 0 is cross entropy. The
+larger gamma is, the less a pixel counts that is already right, and the more the others do. The gradient at the logit of
+the true class is what training gets: with gamma 2 that of a pixel at p = 0.9 is thirteen times smaller than under cross
+entropy, and that of one at p = 0.1 a little larger.
 """
 
 import matplotlib.pyplot as plt
@@ -27,11 +27,13 @@ for gamma in (0.0, 0.5, 1.0, 2.0, 5.0):
 values.set(title="Loss of a pixel", ylabel="loss (nats)", ylim=(0, 4))
 values.legend()
 slopes.set(
-    title="Pull on the true class's logit", xlabel="predicted probability of the true class", ylabel="−∂loss/∂logit"
+    title="Gradient magnitude at the logit of the true class",
+    xlabel="predicted probability of the true class",
+    ylabel="−∂loss/∂logit",
 )
 figure.set_label(
     "Two charts over the predicted probability of the true class, a line for each gamma. Above, the loss: the "
-    "larger gamma is, the lower the line, and the earlier it is 0. Below, the pull: for large gamma higher than "
-    "cross entropy's below 0.2, and near 0 from 0.6 on."
+    "larger gamma is, the lower the line, and the earlier it is 0. Below, the gradient: for large gamma above "
+    "that of cross entropy below 0.2, and near 0 from 0.6 on."
 )
 plt.show()

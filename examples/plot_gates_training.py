@@ -3,8 +3,8 @@ Gates while a network trains
 ============================
 
 The gates of a lateral sharing unit start at zero, where the unit is the identity, and move as far as sharing helps.
-Here a small SynergyNet trains for a few seconds on synthetic rooms; ``model.gates()`` is all that it takes to log
-them. So short a run says how gates are watched, not what they become.
+Here a small SynergyNet trains for a few seconds on synthetic rooms. ``model.gates()`` is all that it takes to log
+them. So short a run shows how to watch gates, not what they become.
 """
 
 from itertools import pairwise

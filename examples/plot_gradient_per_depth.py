@@ -1,11 +1,11 @@
 """
-How hard a pixel pulls, by depth
-================================
+Gradient magnitude by depth
+===========================
 
-Every pixel is predicted 20 % too short. The figure shows the gradient of each loss at a pixel, which is how hard the
-pixel pulls on the network, by true depth and divided by that at 1 m. Smooth L1 pulls no harder at 10 m than at 5. A
-scale-invariant logarithmic loss (SiLog) pulls less the farther a pixel is. The depth-aware loss pulls harder all the
-way; ``detach_weight=True`` leaves out the slope of lambda.
+Every pixel is predicted 20 % too near. The figure shows the gradient magnitude of each loss at a pixel by true depth,
+divided by that at 1 m. That of smooth L1 is as large at 10 m as at 5. That of a scale-invariant logarithmic loss
+(SiLog) falls with depth. That of the depth-aware loss grows all the way; ``detach_weight=True`` leaves out the
+gradient of lambda.
 """
 
 import matplotlib.pyplot as plt
@@ -39,7 +39,7 @@ for (name, loss), dashes in zip(losses.items(), ("-", "--", "-.", ":")):
     axes.plot(truth[0], relative, dashes, label=name)
     print(f"{name}: at 10 m {relative[-1]:.2g} times the gradient at 1 m")
 axes.set(
-    title="Gradient at a pixel predicted 20 % short",
+    title="Gradient magnitude at a pixel predicted 20 % too near",
     xlabel="true depth (m)",
     ylabel="|∂loss/∂d|, relative to 1 m",
     yscale="log",

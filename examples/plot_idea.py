@@ -1,11 +1,11 @@
 """
-The idea in one picture
-=======================
+The idea in one figure
+======================
 
 A small network, trained with L1 for some seconds on synthetic rooms, sees a room that it does not know. Alpha is bright
 where the room is far away, lambda where the network is wrong, and the depth-aware loss weights each pixel by their sum.
-The chart shows what that does over many such rooms: far pixels have the largest errors, and the depth-aware loss gives
-them a larger part of the whole than L1 does.
+The chart shows the effect over many such rooms: far pixels have the largest errors, and the depth-aware loss gives them
+a larger part of the whole than L1 does.
 """
 
 import matplotlib.pyplot as plt

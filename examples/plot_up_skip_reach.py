@@ -3,8 +3,8 @@ How far one pixel of the up-skip sees
 =====================================
 
 The semi-dense up-skip adds every level of a decoder to its last one. Each frame holds the features of one level that
-the pixel in the middle of the output depends on: those with a gradient. The finest level shows it a few pixels of its
-own neighbourhood, the coarsest a twelfth of the picture, in one step and without a layer in between.
+the pixel in the middle of the output depends on: those with a gradient. Of the finest level these are a few pixels
+around it, of the coarsest a twelfth of the image, in one step and without a layer in between.
 """
 
 import matplotlib.pyplot as plt
@@ -22,22 +22,22 @@ skip = SemiDenseUpSkip([16] * len(levels), out_channels=16)
 output = skip(levels)
 slopes = torch.autograd.grad(output[..., height // 2, width // 2].sum(), levels)
 
-figure, (picture, shares) = plt.subplots(2, 1, figsize=(5.6, 6.8), height_ratios=(3, 2))
-picture.imshow(SyntheticRooms(1, size=(height, width))[0]["image"].permute(1, 2, 0), extent=(0, width, height, 0))
+figure, (image, shares) = plt.subplots(2, 1, figsize=(5.6, 6.8), height_ratios=(3, 2))
+image.imshow(SyntheticRooms(1, size=(height, width))[0]["image"].permute(1, 2, 0), extent=(0, width, height, 0))
 for index, (stride, slope) in enumerate(zip(strides, slopes)):
     seen = slope[0].ne(0).any(dim=0)
     rows, columns = (part.nonzero()[[0, -1], 0] for part in (seen.any(dim=1), seen.any(dim=0)))
     corner, far = (stride * torch.stack([columns[i], rows[i]]) for i in (0, 1))
-    picture.add_patch(Rectangle(corner, *(far - corner + stride), fill=False, edgecolor=f"C{index}", linewidth=2.5))
+    image.add_patch(Rectangle(corner, *(far - corner + stride), fill=False, edgecolor=f"C{index}", linewidth=2.5))
     shares.plot(100 * seen.float().mean(), f"1/{stride}", "o", color=f"C{index}", markersize=9)
-picture.set(title="What the middle pixel sees of each level", xticks=[], yticks=[])
-picture.spines[:].set_visible(False)
-picture.grid(False)
-shares.set(xlabel="% of the picture that is seen", ylabel="resolution of the level", xscale="log", xlim=(0.03, 20))
+image.set(title="What the middle pixel sees of each level", xticks=[], yticks=[])
+image.spines[:].set_visible(False)
+image.grid(False)
+shares.set(xlabel="% of the image that is seen", ylabel="resolution of the level", xscale="log", xlim=(0.03, 20))
 shares.xaxis.set_major_formatter("{x:g}")
 shares.invert_yaxis()
 figure.set_label(
     "A room with five nested squares around its middle, from a third of its height to three pixels. Below, a dot "
-    "for each level: from 8 % of the picture at 1/16 of the resolution to 0.1 % at full resolution."
+    "for each level: from 8 % of the image at 1/16 of the resolution to 0.1 % at full resolution."
 )
 plt.show()
