@@ -14,7 +14,7 @@ from depthattn.viz.palette import IGNORED_LABEL, label_palette
 MISSING_VALUE = (255, 255, 255)
 DEPTH_COLOURMAP = "viridis"
 # Metres to name beside a colour bar, as far as it reaches.
-DEPTH_TICKS = (0.5, 1, 2, 3, 5, 10, 20, 40, 80)
+DEPTH_TICKS = (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 40, 80)
 ATTENTION_COLOURMAP = "plasma"
 # Dark where the error is 0, so that what is bright is wrong and white stays free for missing pixels.
 _ERROR_STOPS = ("#a6dcff", "#2f7fc1", "#14161a", "#c4561d", "#ffd08a")

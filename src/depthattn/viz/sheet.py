@@ -13,9 +13,11 @@ import torch
 
 from depthattn._extras import require
 from depthattn.viz.attention import attention_maps
+from depthattn.viz.axes import colour_bar
 from depthattn.viz.colours import (
     ATTENTION_COLOURMAP,
     DEPTH_COLOURMAP,
+    DEPTH_TICKS,
     attention_norm,
     colour_attention,
     colour_depth,
@@ -28,7 +30,6 @@ from depthattn.viz.palette import IGNORED_LABEL, label_palette
 _TITLES = ("image", "true depth", "predicted depth", "true labels", "predicted labels", "attention α + λ")
 # The sum reaches 2, but only at a far pixel that is predicted as near: up to 2, all else would be dark.
 _ATTENTION_TOP = 1.0
-_DEPTH_TICKS = (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 40, 80)
 # Of the true depth of all frames: what a few pixels have would leave the rest one colour.
 _DEPTH_PERCENTILES = (1.0, 99.0)
 _NARROWEST_RANGE = 1.5
@@ -136,7 +137,7 @@ def contact_sheet(
                 axes.set_title(_TITLES[column], fontsize=11, pad=4)
 
     page.colour_bar(
-        1, 2, depth_norm(low, high), DEPTH_COLOURMAP, "both", "depth in m, logarithmic (white: none)", _DEPTH_TICKS
+        1, 2, depth_norm(low, high), DEPTH_COLOURMAP, "both", "depth in m, logarithmic (white: none)", DEPTH_TICKS
     )
     page.colour_bar(
         5, 5, attention_norm(_ATTENTION_TOP), ATTENTION_COLOURMAP, "max", "weight in the loss (no unit)", (0, 0.5, 1)
@@ -176,18 +177,9 @@ class _Page:
     def colour_bar(
         self, first: int, last: int, norm: Any, colourmap: str, saturates: str, label: str, ticks: Sequence[float]
     ) -> None:
-        cm = require("matplotlib.cm", extra="train", purpose="contact_sheet")
         width = self.left(last) + _CELL - self.left(first)
         axes = self.axes(self.left(first), self.rows_bottom - 0.15, width, 0.1)
-        bar = self.figure.colorbar(
-            cm.ScalarMappable(norm, colourmap), cax=axes, orientation="horizontal", extend=saturates
-        )
-        bar.minorticks_off()
-        bar.set_ticks([tick for tick in ticks if norm.vmin <= tick <= norm.vmax])
-        bar.ax.xaxis.set_major_formatter("{x:g}")
-        bar.ax.tick_params(labelsize=8, length=2, pad=1)
-        bar.set_label(label, fontsize=8, labelpad=1)
-        bar.outline.set_linewidth(0.4)
+        colour_bar(self.figure, axes, norm, colourmap, ticks, label, saturates=saturates)
 
     def legend(self, names: dict[int, str], palette: npt.NDArray[np.uint8]) -> None:
         patches = require("matplotlib.patches", extra="train", purpose="contact_sheet")
@@ -213,7 +205,7 @@ def _data_range(frames: Sequence[Frame]) -> tuple[float, float]:
         if known.size:
             low, high = np.percentile(known, _DEPTH_PERCENTILES).tolist()
             return low, max(high, _NARROWEST_RANGE * low)
-    return _DEPTH_TICKS[0], _DEPTH_TICKS[-1]
+    return DEPTH_TICKS[0], DEPTH_TICKS[-1]
 
 
 def _image_pixels(image: torch.Tensor) -> npt.NDArray[np.uint8]:
