@@ -146,6 +146,8 @@ def test_nothing_reads_as_something_else_on_the_site(name: str) -> None:
 def test_an_example_runs_where_nothing_was_imported_before(name: str) -> None:
     examples = doctest.DocTestParser().get_examples(sections(public()[name])["Example"])
     assert examples
+    # The column of the site, less the prompt and the indent of a member.
+    assert [line for example in examples for line in example.source.splitlines() if len(line) > 80] == []
     assert undefined_names("".join(example.source for example in examples)) == set()
 
 

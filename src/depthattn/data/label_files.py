@@ -24,7 +24,7 @@ class LabelCoding:
 
     Example:
         >>> from depthattn.data import LabelCoding
-        >>> LabelCoding(40, ignore_value=0, first_label=1)  # 1..40, 0 where there is no label
+        >>> LabelCoding(40, ignore_value=0, first_label=1)  # 1..40, and 0: no label
         LabelCoding(num_classes=40, ignore_value=0, first_label=1)
     """
 

@@ -288,9 +288,12 @@ class ColorJitter:
     Example:
         >>> from depthattn.data import SyntheticRooms
         >>> from depthattn.data.transforms import ColorJitter
-        >>> plain, coloured = (SyntheticRooms(1, size=(48, 64), transform=t)[0] for t in (None, ColorJitter(0.4)))
-        >>> bool((coloured["image"] != plain["image"]).any()), bool((coloured["depth"] == plain["depth"]).all())
-        (True, True)
+        >>> plain = SyntheticRooms(1, size=(48, 64))[0]
+        >>> coloured = SyntheticRooms(1, size=(48, 64), transform=ColorJitter(0.4))[0]
+        >>> bool((coloured["image"] == plain["image"]).all())
+        False
+        >>> bool((coloured["depth"] == plain["depth"]).all())
+        True
     """
 
     def __init__(self, strength: float = 0.4, channel_gain: Sequence[float] = (0.8, 1.2)) -> None:
@@ -375,7 +378,8 @@ def eval_transform(size: Sequence[int]) -> Compose:
     Example:
         >>> from depthattn.data import SyntheticRooms
         >>> from depthattn.data.transforms import eval_transform
-        >>> SyntheticRooms(1, size=(48, 64), transform=eval_transform((24, 24)))[0]["depth"].shape
+        >>> transform = eval_transform((24, 24))
+        >>> SyntheticRooms(1, size=(48, 64), transform=transform)[0]["depth"].shape
         torch.Size([1, 24, 24])
     """
     return Compose([Resize(size, cover=True), CenterCrop(size)])

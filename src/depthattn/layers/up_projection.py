@@ -115,9 +115,10 @@ class UpProjection(nn.Module):
             >>> from depthattn import UpProjection
             >>> norm = {"weight": torch.ones(4), "bias": torch.zeros(4)}
             >>> norm |= {"running_mean": torch.zeros(4), "running_var": torch.ones(4)}
-            >>> block = {"conv1.weight": torch.rand(4, 8, 5, 5), "conv2.weight": torch.rand(4, 8, 5, 5)}
+            >>> block = {f"conv{i}.weight": torch.rand(4, 8, 5, 5) for i in (1, 2)}
             >>> block |= {"conv1_2.weight": torch.rand(4, 4, 3, 3)}
-            >>> block |= {f"{name}.{key}": x for name in ("bn1", "bn1_2", "bn2") for key, x in norm.items()}
+            >>> for name in ("bn1", "bn1_2", "bn2"):
+            ...     block |= {f"{name}.{key}": value for key, value in norm.items()}
             >>> up = UpProjection.from_fcrn(block).eval()
             >>> up(torch.rand(2, 8, 5, 6)).shape
             torch.Size([2, 4, 10, 12])

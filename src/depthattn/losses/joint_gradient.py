@@ -45,7 +45,8 @@ class JointGradientLoss(nn.Module):
         >>> import torch
         >>> from depthattn import JointGradientLoss
         >>> loss = JointGradientLoss(semantic_weight=0.5)
-        >>> depth, labels = torch.full((1, 1, 8, 8), 2.0), torch.zeros(1, 8, 8, dtype=torch.long)
+        >>> depth = torch.full((1, 1, 8, 8), 2.0)
+        >>> labels = torch.zeros(1, 8, 8, dtype=torch.long)
         >>> float(loss(depth, depth + 1.0, labels=labels))  # an offset has no gradient
         0.0
     """

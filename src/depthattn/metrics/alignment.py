@@ -117,10 +117,11 @@ def align_depth(
     Example:
         >>> import torch
         >>> from depthattn.metrics import align_depth
-        >>> align_depth(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[3.0, 6.0, 0.0]])).tolist()
+        >>> pred, target = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[3.0, 6.0, 0.0]])
+        >>> align_depth(pred, target).tolist()
         [[3.0, 6.0, 9.0]]
-        >>> disparity = torch.tensor([[5.0, 3.0, 2.0]])  # 2 / depth + 1
-        >>> align_depth(disparity, torch.tensor([[0.5, 1.0, 2.0]]), method="least_squares", space="disparity")
+        >>> depth = torch.tensor([[0.5, 1.0, 2.0]])
+        >>> align_depth(2 / depth + 1, depth, method="least_squares", space="disparity")
         tensor([[0.5000, 1.0000, 2.0000]])
     """
     checks.check_choice("align_depth", "method", method, ALIGNMENTS)

@@ -49,7 +49,8 @@ class DepthBinnedMetrics(ScoreMetric):
         >>> import torch
         >>> from depthattn.metrics import DepthBinnedMetrics
         >>> metrics = DepthBinnedMetrics(edges=(0.0, 2.0, 4.0, 8.0))
-        >>> metrics.update(torch.tensor([[1.5, 4.0, 5.0, 3.0]]), torch.tensor([[1.0, 8.0, 6.0, 0.0]]))
+        >>> target = torch.tensor([[1.0, 8.0, 6.0, 0.0]])
+        >>> metrics.update(torch.tensor([[1.5, 4.0, 5.0, 3.0]]), target)
         >>> scores = metrics.compute()
         >>> scores["pixels"].tolist(), scores["bias"].tolist()
         ([1, 0, 2], [0.5, nan, -2.5])

@@ -79,7 +79,8 @@ class EfficientNetLite(Encoder):
     Example:
         >>> import torch
         >>> from depthattn.models import EfficientNetLite
-        >>> [tuple(feature.shape[1:]) for feature in EfficientNetLite("efficientnet_lite0")(torch.rand(2, 3, 64, 64))]
+        >>> encoder = EfficientNetLite("efficientnet_lite0")
+        >>> [tuple(feature.shape[1:]) for feature in encoder(torch.rand(2, 3, 64, 64))]
         [(16, 32, 32), (24, 16, 16), (40, 8, 8), (112, 4, 4), (320, 2, 2)]
         >>> EfficientNetLite("efficientnet_lite0", output_stride=8).reductions
         (2, 4, 8, 8, 8)

@@ -94,7 +94,8 @@ class ResNet(Encoder):
     Example:
         >>> import torch
         >>> from depthattn.models.resnet import ResNet
-        >>> [tuple(feature.shape[1:]) for feature in ResNet("resnet18")(torch.rand(2, 3, 64, 64))]
+        >>> encoder = ResNet("resnet18")
+        >>> [tuple(feature.shape[1:]) for feature in encoder(torch.rand(2, 3, 64, 64))]
         [(64, 32, 32), (64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2)]
     """
 

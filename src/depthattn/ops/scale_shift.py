@@ -46,7 +46,8 @@ def align_scale_shift(pred: Tensor, target: Tensor, mask: Tensor | None = None) 
     Example:
         >>> import torch
         >>> from depthattn.functional import align_scale_shift
-        >>> align_scale_shift(torch.tensor([[1.0, 2.0, 7.0]]), torch.tensor([[5.0, 7.0, 0.0]]))
+        >>> pred, target = torch.tensor([[1.0, 2.0, 7.0]]), torch.tensor([[5.0, 7.0, 0.0]])
+        >>> align_scale_shift(pred, target)
         tensor([[ 5.,  7., 17.]])
     """
     name = "align_scale_shift"

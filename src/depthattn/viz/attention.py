@@ -58,7 +58,8 @@ def attention_maps(
     Example:
         >>> import torch
         >>> from depthattn.viz import attention_maps
-        >>> maps = attention_maps(torch.tensor([[3.0, 1.0]]), torch.tensor([[3.0, 3.0]]), max_depth=6.0)
+        >>> pred, target = torch.tensor([[3.0, 1.0]]), torch.tensor([[3.0, 3.0]])
+        >>> maps = attention_maps(pred, target, max_depth=6.0)
         >>> maps.alpha, maps.lambda_
         (tensor([[[0.5000, 0.5000]]]), tensor([[[0.0000, 0.5000]]]))
     """

@@ -33,7 +33,8 @@ class DepthHistogram:
         >>> import numpy as np
         >>> from depthattn.viz import DepthHistogram
         >>> near = DepthHistogram.of(np.array([[0.5, 1.5, 0.0]]), max_depth=4.0, bins=4)
-        >>> (near + DepthHistogram.of(np.array([[3.5, 9.0]]), max_depth=4.0, bins=4)).counts.tolist()
+        >>> far = DepthHistogram.of(np.array([[3.5, 9.0]]), max_depth=4.0, bins=4)
+        >>> (near + far).counts.tolist()
         [1, 1, 0, 1]
     """
 
@@ -140,7 +141,8 @@ def plot_depth_histogram(
     Example:
         >>> import torch
         >>> from depthattn.viz import DepthHistogram, plot_depth_histogram
-        >>> figure = plot_depth_histogram(DepthHistogram.of(torch.rand(64, 64) * 9, max_depth=10.0))
+        >>> histogram = DepthHistogram.of(torch.rand(64, 64) * 9, max_depth=10.0)
+        >>> figure = plot_depth_histogram(histogram)
         >>> figure.axes[0].get_xlabel()
         'true depth in m'
     """

@@ -131,11 +131,10 @@ def plot_point_clouds(
     Example:
         >>> import torch
         >>> from depthattn.viz import View, plot_point_clouds
-        >>> figure = plot_point_clouds(
-        ...     torch.rand(3, 12, 16), {"truth": torch.full((12, 16), 3.0)}, focal=13.0, view=View(30, 20)
-        ... )
+        >>> image, depths = torch.rand(3, 12, 16), {"true depth": torch.full((12, 16), 3.0)}
+        >>> figure = plot_point_clouds(image, depths, focal=13.0, view=View(30, 20))
         >>> figure.axes[0].get_title("left")
-        'truth'
+        'true depth'
     """
     pixels = image.detach().float().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
     colours = np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels

@@ -99,10 +99,10 @@ def contact_sheet(
     Example:
         >>> import torch
         >>> from depthattn.viz import Frame, contact_sheet
-        >>> depth, labels = torch.full((1, 24, 32), 3.0), torch.zeros(24, 32, dtype=torch.long)
-        >>> figure = contact_sheet(
-        ...     [Frame(torch.rand(3, 24, 32), depth, depth, labels, labels)], class_names=["wall"]
-        ... )
+        >>> depth = torch.full((1, 24, 32), 3.0)
+        >>> labels = torch.zeros(24, 32, dtype=torch.long)
+        >>> frame = Frame(torch.rand(3, 24, 32), depth, depth, labels, labels)
+        >>> figure = contact_sheet([frame], class_names=["wall"])
         >>> len(figure.axes)  # six images and two colour bars
         8
     """
