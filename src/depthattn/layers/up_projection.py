@@ -17,16 +17,16 @@ FcrnPadding = Literal["trailing", "leading"]
 
 
 class UpProjection(nn.Module):
-    r"""FCRN's fast up-projection: twice the height and width, with a projection shortcut.
+    r"""The fast up-projection of FCRN: doubles height and width, with a projection shortcut.
 
     .. math::
         a, b = \mathrm{BN}(U_a x),\ \mathrm{BN}(U_b x) \qquad
         y = \mathrm{ReLU}\bigl(\mathrm{BN}(K_{3\times3}\, \mathrm{ReLU}(a)) + b\bigr)
 
     where each ``U`` unpools ``x`` by zeros (value at the top left of each 2x2 cell) and applies a 5x5 convolution.
-    At a given output pixel only the taps that meet no inserted zero count: 3x3 of them at (even, even)
-    positions, 3x2, 2x3 and 2x2 at the others, so that the 5x5 kernel is four small kernels whose results are
-    interleaved. A transposed convolution of stride two is this interleaving in one call; both branches share it.
+    At each output pixel only some taps meet no inserted zero: 3x3 of them at (even, even) positions, 3x2, 2x3 and 2x2
+    at the others. So the 5x5 kernel is four small kernels whose results are interleaved, which is one transposed
+    convolution of stride two. Both branches share it.
 
     Args:
         in_channels: channels of the input.
@@ -76,11 +76,11 @@ class UpProjection(nn.Module):
     def from_fcrn(
         cls, weights: Mapping[str, Tensor], *, padding: FcrnPadding = "trailing", eps: float = 1e-5
     ) -> UpProjection:
-        """An up-projection with the weights of a published FCRN, which it computes in one convolution less.
+        """Make an up-projection with the weights of a published FCRN.
 
         A branch of FCRN has one 5x5 kernel behind an unpooling by zeros, or its four parts A, B, C and D, which compute
-        the pixels of even rows and columns (3x3), of odd rows (2x3), of odd columns (3x2) and of both (2x2). Known are
-        the names of four public layouts; others are renamed to one of them:
+        the pixels of even rows and columns (3x3), of odd rows (2x3), of odd columns (3x2) and of both (2x2). The names
+        of these public layouts are known; rename others to one of them:
 
         ============================  =======================  =========================  ===============
         part                          plain, sparse-to-depth   plain, most ports          four kernels
@@ -141,10 +141,9 @@ class UpProjection(nn.Module):
         return up
 
     def reset_parameters(self) -> None:
-        """Draw the kernels anew, He-normal over the taps that meet a value.
+        """Draw the kernels at random, He-normal for each phase of the 5x5 kernel.
 
-        The four phases of the 5x5 kernel see 9, 6, 6 and 4 inputs; one spread for all of them would start training
-        with a checkerboard in the output.
+        The four phases have 9, 6, 6 and 4 inputs. One standard deviation for all of them would give a checkerboard.
         """
         for row in (0, 1):
             for column in (0, 1):

@@ -56,9 +56,9 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(Encoder):
     """EfficientNet-Lite without its classifier: maps at strides 2, 4, 8, 16 and 32.
 
-    Inverted residuals with ReLU6 and without squeeze-and-excitation, padded as TensorFlow pads, in which the published
-    weights were trained. The last 1x1 convolution, which belongs to the classifier, is left out. Dropping whole
-    branches while training, as the published network does, is left out too.
+    Inverted residuals with ReLU6, without squeeze-and-excitation, and with the padding of TensorFlow, where the
+    published weights were trained. The last 1x1 convolution, which belongs to the classifier, is left out, and so is
+    stochastic depth.
 
     Args:
         name: ``"efficientnet_lite0"``, ``"efficientnet_lite1"`` or ``"efficientnet_lite2"``.

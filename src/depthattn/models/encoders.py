@@ -23,11 +23,11 @@ class Encoder(nn.Module):
     Attributes:
         channels: channels of each map.
         reductions: stride of each map relative to the image, None where it is not known.
-        mean: of the red, green and blue of the images it expects: SynergyNet gives it (image - mean) / std. A number
-            and not a buffer, so that no way of building or loading a network can forget it. ImageNet's by default.
-        std: their deviation, likewise.
-        left_out: top-level names in a file of its published weights that it has no part for, such as the classifier's;
-            None stands for all that it has no child of.
+        mean: mean of the red, green and blue of its training images, that of ImageNet by default. SynergyNet passes it
+            (image - mean) / std. These are numbers, not buffers, so they are never missing from a state dict.
+        std: standard deviation, likewise.
+        left_out: top-level names in a file of published weights to ignore, such as that of the classifier; None ignores
+            all names without a child of this module.
 
     Shape:
         Input (B, 3, H, W), normalised; output one (B, C_i, h_i, w_i) for each of ``channels``, the coarsest last.
@@ -58,14 +58,14 @@ class Encoder(nn.Module):
 class ModuleEncoder(Encoder):
     """Any module that returns feature maps, as an :class:`Encoder`.
 
-    Understood are a timm ``features_only`` model, a transformers backbone (its output has ``feature_maps``), and any
-    module that returns a tensor, a list or tuple of tensors, or a mapping of them, ordered fine to coarse. What the
-    module does not say of itself (``feature_info`` as timm has it, or attributes ``channels`` and ``reductions``) is
-    found by one pass of a grey 224x224 image in eval mode, which leaves the module as it was. Its normalisation is that
-    of timm's ``pretrained_cfg``, or of attributes ``mean`` and ``std``, or ImageNet's.
+    It takes a timm ``features_only`` model, a transformers backbone (its output has ``feature_maps``), and any module
+    that returns a tensor, a list or tuple of tensors, or a mapping of them, ordered fine to coarse. Channels and
+    strides come from ``feature_info``, as timm has it, or from attributes ``channels`` and ``reductions``; else one
+    pass of a grey 224x224 image in eval mode finds them and leaves the module unchanged. The normalisation is that of
+    timm's ``pretrained_cfg``, or of attributes ``mean`` and ``std``, or ImageNet's.
 
     Args:
-        module: the encoder; used itself, not a copy.
+        module: the encoder; it is not copied.
 
     Raises:
         ValueError: if the module does not return feature maps.

@@ -15,17 +15,17 @@ from depthattn.models.pretrained import load, save
 
 
 class SynergyNet(SynergyNetwork):
-    """Joint monocular depth estimation and semantic segmentation.
+    """A network for monocular depth estimation and semantic segmentation in one.
 
-    A shared encoder; a 1x1 convolution to half of its channels; a decoder of up-projections for each task, with a
-    lateral sharing unit between consecutive up-projections of the two; a semi-dense up-skip inside each decoder, which
-    brings its input and the output of every up-projection to the last level; a 3x3 head each; and a bilinear resize
-    to the size of the image.
+    It has an encoder that both tasks share, a 1x1 convolution to half of its channels, and one decoder of
+    up-projections per task. Lateral sharing units (LSU) exchange features between the decoders behind each
+    up-projection but the last. A semi-dense up-skip (SUC) brings the input of a decoder and the output of every
+    up-projection to its last level. A 3x3 head per task and a bilinear resize to the size of the image follow.
 
     Args:
         encoder: ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"efficientnet_lite0"`` (or 1, 2), ``"timm:NAME"``, or
-            a module that returns feature maps, fine to coarse: a timm ``features_only`` model, a transformers backbone,
-            any other.
+            a module that returns feature maps, fine to coarse: a timm ``features_only`` model, a transformers backbone
+            or your own.
         num_classes: number K of semantic classes.
         decoder_channels: output channels of each up-projection. The 1x1 convolution before them has half of the
             encoder's channels, and at most twice ``decoder_channels[0]``.
@@ -35,11 +35,11 @@ class SynergyNet(SynergyNetwork):
         encoder_skips: whether the encoder's map of the same stride is added to the output of each up-projection, by a
             1x1 convolution and a batch norm, as in feature pyramid networks. The paper's network has none: its
             decoders see the coarsest map alone. With them edges are sharper, above all in small images.
-        upsample_semantics: when the logits are resized to the image's size: ``"always"``, or in ``"eval"`` mode only.
-            In training mode they then have the decoder's size, for ``SemanticFocalLoss(upsample="bilinear")``, which
-            takes the same loss without full-size logits.
-        output_stride: stride of the encoder's coarsest map, on which the decoders live: 32, or 16 or 8 with dilations
-            in the place of the last halvings, as DeepLab has them. For the encoders of this library; the weights are
+        upsample_semantics: when the logits are resized to the size of the image: ``"always"``, or in ``"eval"`` mode
+            only. In training mode they then have the size of the decoder, for
+            ``SemanticFocalLoss(upsample="bilinear")``, which computes the same loss without full-size logits.
+        output_stride: stride of the coarsest map of the encoder, where the decoders start: 32, or 16 or 8 with
+            dilations in place of the last halvings, as in DeepLab. For the encoders of this library; the weights are
             the same.
         encoder_weights: file with the encoder's published weights, named as torchvision, timm and
             efficientnet-lite-pytorch name them, ``.pth`` (read with ``weights_only=True``) or ``.safetensors``;
@@ -67,7 +67,8 @@ class SynergyNet(SynergyNetwork):
 
     Source:
         Jiao et al., "Look Deeper into Depth: Monocular Depth Estimation with Semantic Booster and Attention-Driven
-        Loss", ECCV 2018, doi 10.1007/978-3-030-01267-0_4. Neck and depth head are choices of ours.
+        Loss", ECCV 2018, doi 10.1007/978-3-030-01267-0_4. The 1x1 convolution and the depth head are choices of this
+        library.
 
     Example:
         >>> import torch
@@ -81,10 +82,12 @@ class SynergyNet(SynergyNetwork):
     """
 
     def gates(self) -> dict[str, Tensor]:
-        """The gates of all lateral sharing units, detached, ready to log; empty without sharing and once folded.
+        """The gates of all lateral sharing units by name, detached, for the log.
 
-        Named ``sharing1/depth_from_semantics``: in the first unit, what the depth decoder takes from the other. Each is
-        a scalar, or (C,) for ``sharing="channel"``.
+        Returns:
+            Names such as ``sharing1/depth_from_semantics``, what the depth decoder takes from the semantic one in the
+            first unit, to a scalar, or to (C,) for ``sharing="channel"``. Empty without sharing units, and for an
+            :meth:`optimize_for_inference` copy.
         """
         tasks = {"0": "depth", "1": "semantics"}
         named = {}
@@ -95,16 +98,16 @@ class SynergyNet(SynergyNetwork):
         return named
 
     def optimize_for_inference(self) -> SynergyNet:
-        r"""A copy in eval mode that computes the same with fewer steps; this model stays as it is.
+        r"""Make a faster copy for inference; this model does not change.
 
         Batch norms go into the convolutions before them, those of the transposed convolutions and of any encoder
         included, as :math:`w' = \gamma w / \sqrt{v + \epsilon}`; the gates of the sharing units go into the
         up-projections behind them, which leaves one addition per task, or none where a gate is 0; and the weights are
-        channels last. The arithmetic of folding is in float64. The copy cannot be trained and its ``state_dict`` has
-        other names than a model built from ``config``: keep the original.
+        channels last. Folding computes in float64. The copy cannot be trained, and its ``state_dict`` has other names:
+        keep the original.
 
         Returns:
-            The copy. Its outputs differ by rounding, by less than 1e-5 of the largest in float32.
+            The copy, in eval mode. Its outputs differ by rounding, by less than 1e-5 of the largest in float32.
 
         Warns:
             UserWarning: which batch norms of the encoder stay, because no convolution of a known kind comes right
@@ -130,8 +133,8 @@ class SynergyNet(SynergyNetwork):
 
         Args:
             path: the file; one that is there is replaced.
-            size: (H, W) in pixels where the file is to take only one; None leaves height and width open, from 32 up.
-                The batch size is always open.
+            size: (H, W) in pixels, for a file that takes this size only; None leaves height and width open, from 32
+                up. The batch size is always open.
 
         Raises:
             ImportError: without onnx and onnxscript, which the extra ``onnx`` brings.
@@ -151,13 +154,13 @@ class SynergyNet(SynergyNetwork):
     ) -> None:
         """Write the model as a folder: ``config.json``, ``model.safetensors`` and a model card, ``README.md``.
 
-        A new folder appears complete or not at all. In one that is there each file is replaced whole, other files
-        stay, and so does a README.md that somebody wrote or edited. ``config.json`` holds the digest of the weights:
-        files that are damaged or not of one save do not load. The folder is what a model hub takes as it is.
+        A new folder appears complete or not at all. In an existing folder each file is replaced as a whole, and other
+        files stay, also a README.md that somebody wrote or edited. ``config.json`` holds the digest of the weights, so
+        files that are damaged or of different saves do not load. A model hub takes the folder as it is.
 
         Args:
-            folder: where to; folders above it are made.
-            class_names: a name for each class, which :meth:`from_pretrained` gives back; None keeps the model's own.
+            folder: the folder to write; missing parents are created.
+            class_names: a name for each class, which :meth:`from_pretrained` restores; None keeps those of the model.
             image_size: (H, W) of the images it was trained on, likewise.
             notes: Markdown for the model card: how the model was trained, and its scores.
 
@@ -182,15 +185,15 @@ class SynergyNet(SynergyNetwork):
     def from_pretrained(
         cls, source: str | os.PathLike[str], *, encoder: nn.Module | None = None, revision: str | None = None
     ) -> SynergyNet:
-        """The model that :meth:`save_pretrained` wrote, on the CPU, in float32 and in eval mode.
+        """Load a model that :meth:`save_pretrained` wrote, on the CPU, in float32 and in eval mode.
 
         Nothing that is read is executed: the configuration is JSON of known keys, the weights are safetensors.
 
         Args:
             source: a folder; or, where there is no such folder, ``"owner/name"`` on the Hugging Face hub, which
                 huggingface_hub downloads and keeps.
-            encoder: the encoder of a model that was built with one given as a module: its like, of whatever weights.
-            revision: branch, tag or commit of a hub id; None is its main branch.
+            encoder: a module like the encoder, with any weights, for a model whose encoder was passed as a module.
+            revision: branch, tag or commit of a hub id; None takes its main branch.
 
         Raises:
             ImportError: without safetensors, or for a hub id huggingface_hub, which the extra ``hub`` brings.

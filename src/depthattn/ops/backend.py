@@ -58,11 +58,11 @@ def use_backend(name: str) -> Iterator[None]:
 
     Args:
         name: ``"auto"`` takes the C++ kernels for CPU tensors, the Triton kernels for CUDA tensors, and the formula in
-            plain tensor code for every other device and wherever the kernels are missing. ``"reference"`` (the
-            formula), ``"cpu"`` and ``"triton"`` name one; a call that it cannot serve raises an error with the reason.
+            plain tensor code on other devices and where the kernels are missing. ``"reference"`` (the formula),
+            ``"cpu"`` and ``"triton"`` force one; a call that it cannot serve raises an error with the reason.
 
     The choice holds for the whole process, like the flags of ``torch.backends``. A backward pass runs on the
-    backend that its forward pass ran on, also after the block has ended.
+    backend of its forward pass, also after the block has ended.
 
     Raises:
         ValueError: if ``name`` is not one of the four, or if it names kernels that cannot run here.

@@ -8,10 +8,10 @@ _validation = False
 
 
 def set_validation(enabled: bool) -> None:
-    """Also check labels on accelerators, where the check has to wait for the device.
+    """Turn the check of labels on accelerators on or off. The check waits for the device.
 
-    On the CPU a label outside ``[0, K)`` always raises. On an accelerator it counts as ignored and is never
-    used as an address; with validation on it raises there too. Turn it on to look for bad data, off to train.
+    On the CPU a label outside ``[0, K)`` always raises an error. On an accelerator it is ignored, and raises an error
+    only if validation is on. Turn it on to look for bad data, and off to train.
 
     Args:
         enabled: True to check everywhere, False (the state at import) to check on the CPU only.
