@@ -39,11 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(folder: Path) -> None:
     settings = read_record(folder).settings
     check_output("RUN", folder)
-    predict = _best_weights(folder)
+    predict = best_weights(folder)
     print(write_report(folder, open_source(settings), settings, predict, new_console()))
 
 
-def _best_weights(folder: Path) -> Predict:
+def best_weights(folder: Path) -> Predict:
+    """What the network of the best epoch of a run predicts."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net = load_trained(folder / BEST).net.to(device, memory_format=torch.channels_last).eval()
 

@@ -116,13 +116,14 @@ class FramePages:
         means = [float(part.nanmean()) for part in maps]
         # A sum that stays far below its limit of 2 would be a dark picture.
         top = max(0.1, math.ceil(10 * float(maps.total.nan_to_num(0).max())) / 10)
+        number = frame.score.index
         titles = ("α_D: how far", "λ_D: how wrong", "α_D + λ_D")
         tiles = [
-            picture(photo_uri(frame.sample["image"]), "image"),
-            picture(depth_uri(frame.truth, self._low, self._high), "true depth"),
-            picture(depth_uri(frame.depth, self._low, self._high), "predicted depth"),
+            picture(photo_uri(frame.sample["image"]), "image", number),
+            picture(depth_uri(frame.truth, self._low, self._high), "true depth", number),
+            picture(depth_uri(frame.depth, self._low, self._high), "predicted depth", number),
             *(
-                picture(map_uri(colour_attention(part, top=top)), name, f"mean {mean:.3f}")
+                picture(map_uri(colour_attention(part, top=top)), name, number, f"mean {mean:.3f}")
                 for name, part, mean in zip(titles, maps, means, strict=True)
             ),
         ]
@@ -177,21 +178,22 @@ class FramePages:
     def _tiles(self, frame: Shown, top: float) -> list[str]:
         low, high = self._low, self._high
         score, classes = frame.score, len(self._names)
-        tiles = [picture(photo_uri(frame.sample["image"]), "image", f"frame {score.index}")]
+        number = score.index
+        tiles = [picture(photo_uri(frame.sample["image"]), "image", number, f"frame {number}")]
         if self._measured.has_depth:
             note = (
                 f"RMSE {score.rmse:.2f} m, AbsRel {score.abs_rel:.3f}" if math.isfinite(score.rmse) else "no true depth"
             )
             tiles += [
-                picture(depth_uri(frame.truth, low, high), "true depth"),
-                picture(depth_uri(frame.depth, low, high), "predicted depth", note),
-                picture(map_uri(colour_error(frame.error, top=top)), "depth error"),
+                picture(depth_uri(frame.truth, low, high), "true depth", number),
+                picture(depth_uri(frame.depth, low, high), "predicted depth", number, note),
+                picture(map_uri(colour_error(frame.error, top=top)), "depth error", number),
             ]
         if self._measured.has_labels:
             note = f"{score.right:.0%} of pixels right" if math.isfinite(score.right) else "no true labels"
             tiles += [
-                picture(map_uri(colour_labels(frame.sample["labels"], classes)), "true labels"),
-                picture(map_uri(colour_labels(frame.classes, classes)), "predicted labels", note),
+                picture(map_uri(colour_labels(frame.sample["labels"], classes)), "true labels", number),
+                picture(map_uri(colour_labels(frame.classes, classes)), "predicted labels", number, note),
             ]
         return tiles
 

@@ -76,7 +76,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: 
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def picture(uri: str, title: str, note: str = "") -> str:
+def picture(uri: str, title: str, frame: int, note: str = "") -> str:
     """An inlined picture with its title below, and a note where there is one.
 
     With its size, as a page whose pictures grow while they are decoded moves away under a link of its menu.
@@ -86,7 +86,7 @@ def picture(uri: str, title: str, note: str = "") -> str:
     small = f"<small>{text(note)}</small>" if note else ""
     return (
         f'<figure class="tile"><img src="{uri}" width="{width}" height="{height}" '
-        f'alt="{text(title)}">'
+        f'alt="{text(title)} of frame {frame}">'
         f"<figcaption>{_caption(title)}{small}</figcaption></figure>"
     )
 

@@ -232,8 +232,18 @@ def _drawn(
             figure = plot_curves(record.history, [panel], size=CHART)
             if limits is not None:
                 figure.axes[0].set_ylim(*limits)
-            charts.append(inline_svg(figure, f"{name}{index}", f"{panel.title} by epoch"))
+            charts.append(inline_svg(figure, f"{name}{index}", f"{panel.title} by epoch: {_in_words(record, panel)}"))
     return charts
+
+
+def _in_words(record: RunRecord, panel: Panel) -> str:
+    """Where the curves of a panel begin and end, for who cannot see them."""
+    ends = []
+    for key, curve in panel.curves.items():
+        values = [row[key] for row in record.history if math.isfinite(row.get(key, math.nan))]
+        if values:
+            ends.append(f"{curve} from {values[0]:.3g} to {values[-1]:.3g}")
+    return "; ".join(ends)
 
 
 def _tile(name: str, value: float, spec: str, note: str) -> str:

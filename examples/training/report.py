@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import RenderableType
@@ -74,21 +75,30 @@ def _has_points(panel: Panel, history: Sequence[Mapping[str, float]]) -> bool:
 def draw_contact_sheet(
     engine: Engine, validation: Dataset[Sample], class_names: Sequence[str], settings: Settings, path: Path
 ) -> None:
+    sheet_of(engine.predict, validation, class_names, settings).savefig(path)
+
+
+def sheet_of(
+    predict: Callable[[Tensor], tuple[Tensor, Tensor]],
+    validation: Dataset[Sample],
+    class_names: Sequence[str],
+    settings: Settings,
+) -> Any:
+    """The contact sheet of a run, as a figure; ``predict`` gives depth and classes of images, on the CPU."""
     samples = _from_near_to_far(validation)
-    depth, classes = engine.predict(torch.stack([sample["image"] for sample in samples]))
+    depth, classes = predict(torch.stack([sample["image"] for sample in samples]))
     if not class_names:
         classes = torch.full_like(classes, -100)
     frames = [
         Frame(sample["image"], sample["depth"], depth[row], sample["labels"], classes[row])
         for row, sample in enumerate(samples)
     ]
-    figure = contact_sheet(
+    return contact_sheet(
         frames,
         class_names=class_names or ("none",),
         max_depth=settings.max_depth,
         log_offset=settings.log_offset,
     )
-    figure.savefig(path)
 
 
 def _from_near_to_far(validation: Dataset[Sample]) -> list[Sample]:

@@ -410,6 +410,15 @@ def test_colour_bars_mark_where_they_saturate() -> None:
     assert 'class="ramp saturates"' in marked
 
 
+def test_pictures_and_charts_say_what_they_show(rooms: Path) -> None:
+    source = (rooms / "report.html").read_text(encoding="utf-8")
+    alts = re.findall(r'<img [^>]*alt="([^"]*)"', source)
+    assert alts
+    assert all(re.fullmatch(r".+ of frame \d+", alt) for alt in alts)
+    rmse = [json.loads(line)["val/rmse"] for line in (rooms / "metrics.jsonl").read_text().splitlines()]
+    assert f'aria-label="validation depth by epoch: RMSE from {rmse[0]:.3g} to {rmse[-1]:.3g}"' in source
+
+
 def test_all_gates_have_one_scale(rooms: Path) -> None:
     source = (rooms / "report.html").read_text(encoding="utf-8")
     charts = re.findall(r"<svg.*?</svg>", source[source.index('<section id="gates">') :], flags=re.DOTALL)
