@@ -12,6 +12,7 @@ DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS.parent / "src"), str(DOCS / "_ext")]
 
 from sphinx.application import Sphinx  # noqa: E402
+from sphinx_gallery.sorting import ExplicitOrder  # noqa: E402
 
 import depthattn  # noqa: E402
 
@@ -140,5 +141,18 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "plot_gallery": True,
     "abort_on_example_error": True,
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": ExplicitOrder(
+        [
+            "plot_idea.py",
+            "plot_attention_room.py",
+            "plot_gradient_per_depth.py",
+            "plot_lambda_surface.py",
+            "plot_averaging_first.py",
+            "plot_depth_histogram.py",
+            "plot_focal_gamma.py",
+            "plot_up_skip_reach.py",
+            "plot_gates_training.py",
+            "*",
+        ]
+    ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,11 @@ def test_messages_say_what_was_expected(folder: str) -> None:
     ]
     assert texts
     assert [text for text in texts if re.search(r"\bwanted\b.*\bgot\b", text)] == []
+
+
+def test_the_address_of_the_repository_stands_in_one_place() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    address = settings["project"]["urls"]["Repository"]
+    files = [*PAGES, *ROOT.glob("*.md"), ROOT / "CITATION.cff", *(ROOT / "src").rglob("*.py")]
+    assert [file for file in files if address in file.read_text("utf-8")] == []
+    assert [page.stem for page in PAGES if "REPOSITORY" in page.read_text("utf-8")]
