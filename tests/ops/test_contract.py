@@ -46,7 +46,8 @@ def test_values_and_gradients_are_those_of_the_formula(case: Case, dtype: torch.
 def test_gradcheck(case: Case) -> None:
     inputs = case.inputs(DOUBLE)
     assert torch.autograd.gradcheck(case.run, inputs)
-    assert torch.autograd.gradgradcheck(case.run, inputs)
+    # By random projections: of every entry it would take most of the time of all tests.
+    assert torch.autograd.gradgradcheck(case.run, inputs, fast_mode=True)
 
 
 @by_name(CASES)
@@ -105,7 +106,7 @@ def test_compiles_without_a_graph_break(case: Case, dynamic: bool) -> None:
         torch.testing.assert_close(a, b)
 
 
-@by_name(ONE_OF_EACH)
+@by_name([ONE_OF_EACH[0], ONE_OF_EACH[-1]])
 def test_a_compiled_step_notices_another_backend(case: Case) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(case.run, fullgraph=True, backend="aot_eager")
