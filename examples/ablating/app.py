@@ -36,7 +36,8 @@ def _ablate(request: Request) -> None:
     require("scipy.stats", extra="train", purpose=PROGRAM)
     check_output("--output", request.output)
     results = Results(request.output, request.settings)
-    _train(request, results)
+    if not request.report_only:
+        _train(request, results)
     _report(request, results)
 
 

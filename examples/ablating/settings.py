@@ -86,6 +86,7 @@ class Request:
     settings: Settings
     families: tuple[Family, ...]
     seeds: tuple[int, ...]
+    report_only: bool
     output: Path
     page: Path | None
     picture: Path | None
@@ -103,7 +104,7 @@ def parse(argv: Sequence[str] | None = None) -> Request:
     if given["nyu"] is None and given["folder"] is None:
         for name, count in _ROOMS.items():
             given[name] = given[name] or count
-    asked = {name: given.pop(name) for name in ("seeds", "output", "page", "picture")}
+    asked = {name: given.pop(name) for name in ("seeds", "report_only", "output", "page", "picture")}
     chosen = given.pop("families")
     return Request(Settings(**given), tuple(family for family in FAMILIES if family.key in chosen), **asked)
 
@@ -164,6 +165,7 @@ def _parser() -> Parser:
     add("--families", nargs="+", choices=keys, default=keys, metavar="NAME", help=f"{', '.join(keys)} (all)")
     add("--seeds", type=natural, nargs="+", default=range(3), metavar="N", help="at least two (0 1 2)")
     add("-o", "--output", type=Path, default=Path("runs/ablation"), metavar="DIR", help="of results (runs/ablation)")
+    add("--report-only", action="store_true", help="train nothing: compare what there is")
     add("--page", type=Path, metavar="MD", help="also put the tables between their two marker lines in this file")
     add("--picture", type=Path, metavar="PNG", help="also save the picture here")
     return parser

@@ -1,8 +1,8 @@
 """Paired comparisons over seeds, their intervals, and the correction for how many there are.
 
-The seeds are blocks and the variants treatments of a randomised block design: score = seed + variant + rest. A
-difference of two variants is paired by seed, and its error is estimated from the rests of all variants, which a few
-seeds can do where those of two variants alone could not.
+The seeds are blocks and the variants treatments of a randomised block design: score = seed + variant + rest, by least
+squares over the trials that there are. A difference of two variants is so compared within seeds, and its error is
+estimated from the rests of all variants, which a few seeds can do where those of two variants alone could not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from depthattn._extras import require
 
@@ -26,9 +25,9 @@ class Difference:
     """How a score changed from one variant to another.
 
     Args:
-        each: the change in each seed, after minus before.
-        mean: of the changes.
-        low, high: ends of the 95 % confidence interval of the mean.
+        each: the change in each seed that has both, after minus before.
+        mean: the estimate; where every seed has every variant, the mean of the changes.
+        low, high: ends of its 95 % confidence interval.
         p: of the two-sided t-test that there is no change.
     """
 
@@ -38,16 +37,12 @@ class Difference:
     high: float
     p: float
 
-    def wins(self, higher_is_better: bool) -> int:
-        """The number of seeds with a better score after than before."""
-        return sum((change > 0) == higher_is_better and change != 0 for change in self.each)
-
 
 class BlockDesign:
     """Scores of one measure by variant and seed.
 
     Args:
-        scores: of every seed in the same order, by variant; a variant without a score has NaN and is left out.
+        scores: of every seed in the same order, by variant; NaN where there is none.
 
     Attributes:
         deviation: of the rest, the standard deviation of a single score about seed and variant.
@@ -59,40 +54,51 @@ class BlockDesign:
 
     def __init__(self, scores: Mapping[str, Sequence[float]]) -> None:
         self._scores = {key: np.asarray(values, dtype=np.float64) for key, values in scores.items()}
-        table = np.array([values for values in self._scores.values() if np.isfinite(values).all()])
-        variants, seeds = table.shape if table.ndim == 2 else (0, 0)
-        self._seeds = seeds
-        self.freedom = max(variants - 1, 0) * max(seeds - 1, 0)
-        self.deviation = math.sqrt(float(np.square(_rest(table)).sum()) / self.freedom) if self.freedom else math.nan
+        self._columns = {key: column for column, key in enumerate(self._scores)}
+        table = np.array(list(self._scores.values()))
+        variants, seeds = np.nonzero(np.isfinite(table))
+        values = table[variants, seeds]
+        # A column for each variant and one for each seed; the inverse leaves out that one of them says nothing new.
+        model = np.hstack([np.eye(len(table))[variants], np.eye(table.shape[1])[seeds]])
+        self._inverse = np.linalg.pinv(model.T @ model)
+        self._effects = self._inverse @ model.T @ values
+        rest = values - model @ self._effects
+        self.freedom = len(values) - int(np.linalg.matrix_rank(model)) if len(values) else 0
+        self.deviation = math.sqrt(float(rest @ rest) / self.freedom) if self.freedom else math.nan
         self._t: Any = require("scipy.stats", extra="train", purpose="ablation.py").t
-
-    @property
-    def error(self) -> float:
-        """The standard error of a difference of two variants."""
-        return self.deviation * math.sqrt(2 / self._seeds) if self.freedom else math.nan
 
     def compare(self, reference: str, variant: str) -> Difference:
         """The change from ``reference`` to ``variant``; NaN where one of them has no score."""
         changes = self._scores[variant] - self._scores[reference]
-        mean = float(changes.mean())
-        half = self._quantile(1 - CONFIDENCE) * self.error
-        # Equal scores throughout: no difference, and no error to measure it by.
-        statistic = abs(mean) / self.error if self.error else 0.0
+        each = tuple(changes[np.isfinite(changes)].tolist())
+        if not each:
+            return Difference(each, math.nan, math.nan, math.nan, math.nan)
+        if not any(each):
+            # No difference, and no error to measure it by: rounding would be divided by rounding.
+            return Difference(each, 0.0, 0.0, 0.0, 1.0)
+        mean = float(self._effects[self._columns[variant]] - self._effects[self._columns[reference]])
+        error = self.error(reference, variant)
+        half = self._quantile(1 - CONFIDENCE) * error
+        statistic = abs(mean) / error if error else math.inf
         p = float(2 * self._t.sf(statistic, self.freedom)) if self.freedom else math.nan
-        return Difference(tuple(changes.tolist()), mean, mean - half, mean + half, p)
+        return Difference(each, mean, mean - half, mean + half, p)
 
-    def detectable(self, tests: int) -> float:
+    def error(self, reference: str, variant: str) -> float:
+        """The standard error of the change from ``reference`` to ``variant``."""
+        contrast = np.zeros(len(self._effects))
+        contrast[self._columns[variant]] += 1.0
+        contrast[self._columns[reference]] -= 1.0
+        return self.deviation * math.sqrt(max(0.0, float(contrast @ self._inverse @ contrast)))
+
+    def detectable(self, reference: str, variant: str, tests: int) -> float:
         """The smallest change that would be found with 80 % power, at the first of Holm's steps over ``tests``."""
         if not self.freedom:
             return math.nan
-        return float((self._quantile((1 - CONFIDENCE) / tests) + self._t.ppf(POWER, self.freedom)) * self.error)
+        quantiles = self._quantile((1 - CONFIDENCE) / tests) + float(self._t.ppf(POWER, self.freedom))
+        return quantiles * self.error(reference, variant)
 
     def _quantile(self, level: float) -> float:
         return float(self._t.ppf(1 - level / 2, self.freedom)) if self.freedom else math.nan
-
-
-def _rest(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return table - table.mean(0, keepdims=True) - table.mean(1, keepdims=True) + table.mean()  # type: ignore[no-any-return]  # NumPy's stubs
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -107,6 +113,10 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation (of a sample: divided by n - 1)."""
-    mean = math.fsum(values) / len(values)
-    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    """Mean and standard deviation (of a sample: divided by n - 1) of the numbers among ``values``."""
+    known = [value for value in values if value == value]
+    if not known:
+        return math.nan, math.nan
+    mean = math.fsum(known) / len(known)
+    squares = math.fsum((value - mean) ** 2 for value in known)
+    return mean, math.sqrt(squares / (len(known) - 1)) if len(known) > 1 else math.nan

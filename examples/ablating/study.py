@@ -34,7 +34,7 @@ class Study:
         load: gives the scores of a variant and a seed; None where there are none yet.
 
     Attributes:
-        tests: the number of comparisons of a measure, which Holm's correction is for.
+        tests: the number of tests, one for each comparison and measure, which Holm's correction is for.
     """
 
     def __init__(
@@ -71,8 +71,20 @@ class Study:
         return self._findings[measure.key, pair]
 
     def detectable(self, measure: Measure) -> float:
-        """The smallest change that the study finds with 80 % power, if it has to pass the first of Holm's steps."""
-        return self._designs[measure.key].detectable(max(self.tests, 1))
+        """The smallest change that the first comparison finds with 80 % power, at the first of Holm's steps."""
+        pair = self.families[0].comparisons[0]
+        return self._designs[measure.key].detectable(pair.reference.key, pair.variant.key, max(self.tests, 1))
 
     def freedom(self, measure: Measure) -> int:
         return self._designs[measure.key].freedom
+
+    def trials(self) -> dict[int, int]:
+        """How many variants have results, by seed."""
+        every = [self._values[measure.key] for measure in MEASURES]
+        return {
+            seed: sum(
+                any(values[variant.key][place] == values[variant.key][place] for values in every)
+                for variant in self.variants
+            )
+            for place, seed in enumerate(self.seeds)
+        }

@@ -17,11 +17,11 @@ _GLUE = "\N{NO-BREAK SPACE}"
 
 def markdown(study: Study) -> str:
     """A table of changes for each family, with what could have been seen, and a table of all scores."""
-    seeds = ", ".join(map(str, study.seeds))
+    trials = ", ".join(f"{count} variants of seed {seed}" for seed, count in study.trials().items())
     explained = (
-        f"Mean change over the seeds {seeds}, with its {CONFIDENCE:.0%} confidence interval; of percentages in points. "
-        f"**Bold**: p < {SIGNIFICANT:g} after Holm's correction for all {study.tests} tests of these tables. An arrow "
-        "says which way a score gets better."
+        f"Mean change over the seeds ({trials}), with its {CONFIDENCE:.0%} confidence interval; of percentages in "
+        f"points. **Bold**: p < {SIGNIFICANT:g} after Holm's correction for all {study.tests} tests of these tables. An "
+        "arrow says which way a score gets better."
     )
     return "\n\n".join(
         (
@@ -76,7 +76,9 @@ def _scores(study: Study) -> str:
 
 def _spread(values: Sequence[float], measure: Measure) -> str:
     mean, deviation = spread(values)
-    return "-" if mean != mean else f"{measure.text(mean)}{_GLUE}±{_GLUE}{measure.text(deviation)}"
+    if mean != mean or deviation != deviation:
+        return measure.text(mean)
+    return f"{measure.text(mean)}{_GLUE}±{_GLUE}{measure.text(deviation)}"
 
 
 def _head(measure: Measure) -> str:

@@ -135,14 +135,34 @@ def test_more_variants_share_the_estimate_of_the_error() -> None:
     scores = {"a": [1.0, 9.0, 20.0], "b": [5.0, 15.0, 25.0], "c": [-1.0, 11.0, 20.0], "none": [math.nan] * 3}
     design = BlockDesign(scores)
     assert (design.freedom, design.deviation) == (4, pytest.approx(math.sqrt(4.0 / 4)))
-    assert design.error == pytest.approx(math.sqrt(2.0 / 3))
+    assert design.error("a", "b") == pytest.approx(math.sqrt(2.0 / 3))
     found = design.compare("a", "b")
     assert found.each == (4.0, 6.0, 5.0)
     assert (found.mean, found.high - found.mean) == pytest.approx((5.0, 2.776445 * math.sqrt(2.0 / 3)))
     # 80 % of Student's t with four degrees of freedom lie below 0.940965.
-    assert design.detectable(1) == pytest.approx((2.776445 + 0.940965) * math.sqrt(2.0 / 3))
-    assert design.detectable(10) > design.detectable(1)
+    assert design.detectable("a", "b", 1) == pytest.approx((2.776445 + 0.940965) * math.sqrt(2.0 / 3))
+    assert design.detectable("a", "b", 10) > design.detectable("a", "b", 1)
     assert math.isnan(design.compare("a", "none").p)
+
+
+def test_a_seed_that_is_not_complete_counts_as_far_as_it_goes() -> None:
+    from ablating.statistics import BlockDesign
+
+    nan = math.nan
+    scores = {"a": [1.0, 12.0, 21.0], "b": [5.0, 14.5, nan], "c": [3.0, 12.5, 22.0], "d": [nan, nan, 30.0]}
+    # The same by the normal equations of nine trials, with b and seed 0 at zero.
+    rows = [("a", 0, 1.0), ("a", 1, 12.0), ("a", 2, 21.0), ("b", 0, 5.0), ("b", 1, 14.5), ("c", 0, 3.0), ("c", 1, 12.5),
+            ("c", 2, 22.0), ("d", 2, 30.0)]  # fmt: skip
+    model = np.array([[1, v == "a", v == "c", v == "d", s == 1, s == 2] for v, s, _ in rows], dtype=float)
+    effects, squares, *_ = np.linalg.lstsq(model, np.array([y for *_, y in rows]), rcond=None)
+    covariance = np.linalg.inv(model.T @ model) * float(squares[0]) / 3
+    design = BlockDesign(scores)
+    found = design.compare("b", "c")
+    assert (design.freedom, found.each) == (3, (-2.0, -2.0))
+    assert found.mean == pytest.approx(effects[2])
+    assert design.error("b", "c") == pytest.approx(math.sqrt(covariance[2, 2]))
+    # No seed has both.
+    assert math.isnan(design.compare("b", "d").p)
 
 
 def test_no_difference_and_no_score() -> None:
@@ -152,7 +172,7 @@ def test_no_difference_and_no_score() -> None:
     assert (same.mean, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
     nothing = BlockDesign({"a": [math.nan] * 2, "b": [math.nan] * 2})
     assert math.isnan(nothing.compare("a", "b").p)
-    assert math.isnan(nothing.detectable(1))
+    assert math.isnan(nothing.detectable("a", "b", 1))
 
 
 def test_holm_by_hand() -> None:
@@ -169,7 +189,11 @@ def test_spread_is_that_of_a_sample() -> None:
     from ablating.statistics import spread
 
     values = [0.1, 0.7, 0.2, 0.9]
-    assert spread(values) == pytest.approx((statistics.fmean(values), statistics.stdev(values)))
+    expected = statistics.fmean(values), statistics.stdev(values)
+    assert spread(values) == pytest.approx(expected)
+    assert spread([math.nan, *values]) == pytest.approx(expected)
+    assert spread([math.nan, 0.5]) == pytest.approx((0.5, math.nan), nan_ok=True)
+    assert spread([math.nan]) == pytest.approx((math.nan, math.nan), nan_ok=True)
 
 
 def arrays(batch):  # type: ignore[no-untyped-def]  # a tuple of tensors, as arrays in double precision

@@ -65,6 +65,9 @@ def test_interrupted_it_goes_on_where_it_was_and_ends_with_table_and_picture(
     first = read_trials(folder)
     assert list(first) == [f"{key}-seed0.json" for key in sorted(list(VARIANTS)[:3])]
     assert not (folder / "table.md").exists()
+    assert ablate(*call, "--report-only") == 0
+    assert "3 variants of seed 0, 0 variants of seed 1" in (folder / "table.md").read_text()
+    assert read_trials(folder) == first
 
     monkeypatch.setattr(app, "run_trial", run_trial)
     assert ablate(*call) == 0
