@@ -20,7 +20,7 @@ def markdown(study: Study) -> str:
     trials = ", ".join(f"{count} variants of seed {seed}" for seed, count in study.trials().items())
     explained = (
         f"Mean change over the seeds ({trials}), with its {CONFIDENCE:.0%} confidence interval; of percentages in "
-        f"points. **Bold**: p < {SIGNIFICANT:g} after Holm's correction for all {study.tests} tests of these tables. An "
+        f"points. **Bold**: p < {SIGNIFICANT:g} after Holm's correction for all {study.tests} tests here. An "
         "arrow says which way a score gets better."
     )
     return "\n\n".join(
