@@ -44,7 +44,7 @@ def attention_loss() -> AttentionDrivenLoss:
     return AttentionDrivenLoss(
         DepthAwareLoss(max_depth=10.0),
         semantic_focal=SemanticFocalLoss(upsample="bilinear"),
-        weights=(1.0, 0.1, 1.0),
+        weights=(1.0, 0.05, 1.0),
     )
 
 
