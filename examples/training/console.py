@@ -172,17 +172,17 @@ def _joined(parts: Sequence[str], width: int) -> str:
 
 
 def result_table(title: str, rows: Sequence[Sequence[str]], *, narrow: bool = False) -> RenderableType:
-    """The final table: metric, the model's value, the reference's, their ratio, what the reference is.
+    """The final table: metric, value of the model, of the baseline, their ratio, and what the baseline is.
 
-    A ``narrow`` one has no lines and no ratios, and says below it what the references are.
+    A ``narrow`` one has no lines and no ratios, and says below it what the baselines are.
     """
     # A title of rich's own is broken at the width of the table.
     table = Table(box=None if narrow else HEAVY_HEAD, padding=(0, 2, 0, 0) if narrow else (0, 1))
     table.add_column("metric", no_wrap=True)
-    for heading in ("model", "reference", "ratio")[: 2 if narrow else 3]:
+    for heading in ("model", "baseline", "ratio")[: 2 if narrow else 3]:
         table.add_column(heading, justify="right", no_wrap=True)
     if not narrow:
-        table.add_column("what the reference is")
+        table.add_column("what the baseline is")
     for row in rows:
         table.add_row(*(row[:3] if narrow else row))
     references = [Text(f"{row[0]}: {row[-1]}") for row in rows if row[-1]] if narrow else []

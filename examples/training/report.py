@@ -1,4 +1,4 @@
-"""What a finished run leaves for the reader: the result beside its references, and the pictures."""
+"""What a finished run leaves for the reader: the result beside its baselines, and the figures."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def results(title: str, scores: Mapping[str, float], baseline: Baselines, width:
         ("mIoU", f"{miou:.1%}", f"{baseline.miou:.1%}", _times(miou, baseline.miou), chance),
         ("pixel accuracy", f"{scores['pixel_accuracy']:.1%}", "", "", ""),
     ]
-    # A score without truth is NaN; so is a reference, where the training set has none.
+    # A score without truth is NaN; so is a baseline, where the training set has none.
     rows = [tuple("" if "nan" in cell else cell for cell in row) for row in rows if "nan" not in row[1]]
     return result_table(title, rows, narrow=width < _WIDE)
 
 
-def _times(score: float, reference: float) -> str:
-    return f"{score / reference:.2f} x" if reference else ""
+def _times(score: float, baseline: float) -> str:
+    return f"{score / baseline:.2f} x" if baseline else ""
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], baseline: Baselines, path: Path) -> None:

@@ -157,7 +157,7 @@ class Run:
         self.accelerator.end_training()
 
     def finish(self) -> None:
-        """Score of the best checkpoint beside its references, and the pictures."""
+        """Score of the best checkpoint beside its baselines, and the figures."""
         if not self.accelerator.is_main_process:
             return
         if self._tensorboard is not None:
