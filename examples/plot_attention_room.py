@@ -47,15 +47,28 @@ scales = (
     (ScalarMappable(Normalize(0, 1), "plasma"), "weight", (0, 0.5, 1)),
 )
 for column, (scale, label, ticks) in zip(grid.T, scales):
-    bar = figure.colorbar(scale, ax=column, label=label, ticks=ticks, format="{x:g}", location="bottom", pad=0.02)
+    bar = figure.colorbar(
+        scale,
+        ax=column,
+        label=label,
+        ticks=ticks,
+        format="{x:g}",
+        location="bottom",
+        pad=0.02,
+    )
     bar.ax.minorticks_off()
 figure.set_label(
-    "A room with a floor that runs back to a far wall, and a sofa in front on the right. Alpha is bright at the "
-    "far wall and dark in front; lambda is bright on the sofa, dark on the floor, and in between at the far wall;"
-    " their sum is bright on both."
+    "A room with a floor that runs back to a far wall, and a sofa in front on the "
+    "right. Alpha is bright at the far wall and dark in front; lambda is bright on "
+    "the sofa, dark on the floor, and in between at the far wall; their sum is bright"
+    " on both."
 )
 plt.show()
 
-places = {"near and right": (truth < 3) & ~sofa, "near and wrong": sofa, "far and wrong": truth > 6}
+places = {
+    "near, right": (truth < 3) & ~sofa,
+    "near, wrong": sofa,
+    "far, wrong": truth > 6,
+}
 for name, place in places.items():
     print(f"{name}: mean weight {maps.total[place].mean():.2f}")

@@ -32,8 +32,9 @@ slopes.set(
     ylabel="−∂loss/∂logit",
 )
 figure.set_label(
-    "Two charts over the predicted probability of the true class, a line for each gamma. Above, the loss: the "
-    "larger gamma is, the lower the line, and the earlier it is 0. Below, the gradient: for large gamma above "
-    "that of cross entropy below 0.2, and near 0 from 0.6 on."
+    "Two charts over the predicted probability of the true class, a line for each "
+    "gamma. Above, the loss: the larger gamma is, the lower the line, and the earlier"
+    " it is 0. Below, the gradient: for large gamma above that of cross entropy below"
+    " 0.2, and near 0 from 0.6 on."
 )
 plt.show()

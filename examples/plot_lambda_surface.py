@@ -26,18 +26,40 @@ default = attention_maps(d, g, max_depth=10.0).lambda_[0]
 panels = {"As published": published(d, g), "With log(depth + 1), the default": default}
 figure, rows = plt.subplots(2, 1, figsize=(5.6, 8.2), sharex=True)
 for axes, (title, values) in zip(rows, panels.items()):
-    mesh = axes.pcolormesh(depths, depths, values, cmap="RdBu_r", vmin=-2, vmax=2, shading="nearest", rasterized=True)
-    axes.set(title=title, xscale="log", yscale="log", ylabel="predicted depth d (m)", aspect="equal")
+    mesh = axes.pcolormesh(
+        depths,
+        depths,
+        values,
+        cmap="RdBu_r",
+        vmin=-2,
+        vmax=2,
+        shading="nearest",
+        rasterized=True,
+    )
+    axes.set(
+        title=title,
+        xscale="log",
+        yscale="log",
+        ylabel="predicted depth d (m)",
+        aspect="equal",
+    )
     axes.grid(False)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
 rows[1].set_xlabel("true depth g (m)")
-figure.colorbar(mesh, ax=rows, label="lambda (colours end at −2 and 2)", ticks=range(-2, 3), extend="both", shrink=0.6)
+figure.colorbar(
+    mesh,
+    ax=rows,
+    label="lambda (colours end at −2 and 2)",
+    ticks=range(-2, 3),
+    extend="both",
+    shrink=0.6,
+)
 figure.set_label(
-    "Two maps of lambda over true and predicted depth from 0.1 to 10 m. As published it is white, 0, on the "
-    "diagonal and red, positive, beside it above 1 m; below 1 m it is blue, negative, and dark red, beyond 2, "
-    "where one depth is below 1 m and one above. The default is white on the diagonal and pale red everywhere "
-    "else."
+    "Two maps of lambda over true and predicted depth from 0.1 to 10 m. As published "
+    "it is white, 0, on the diagonal and red, positive, beside it above 1 m; below 1 "
+    "m it is blue, negative, and dark red, beyond 2, where one depth is below 1 m and"
+    " one above. The default is white on the diagonal and pale red everywhere else."
 )
 plt.show()
 
@@ -48,15 +70,22 @@ plt.show()
 near = torch.tensor(0.7)
 d = torch.linspace(0.2, 2.5, 921)
 figure, axes = plt.subplots()
-axes.plot(d, attention_maps(d[None], near.expand(1, len(d)), max_depth=10.0).lambda_[0, 0], label="log(depth + 1)")
+default = attention_maps(d[None], near.expand(1, len(d)), max_depth=10.0).lambda_[0, 0]
+axes.plot(d, default, label="log(depth + 1)")
 line = published(d, near.expand(len(d)))
 axes.plot(d, torch.where(line.abs() > 4, torch.nan, line), label="as published")
 axes.axvline(0.7, color="#8a8f95", linestyle="--", linewidth=1.2)
 axes.annotate("truth", (0.7, 2.05), xytext=(6, 0), textcoords="offset points")
-axes.set(title="Lambda for a true depth of 0.7 m", xlabel="predicted depth d (m)", ylabel="lambda", ylim=(-2.4, 2.4))
+axes.set(
+    title="Lambda for a true depth of 0.7 m",
+    xlabel="predicted depth d (m)",
+    ylabel="lambda",
+    ylim=(-2.4, 2.4),
+)
 axes.legend(loc="lower right")
 figure.set_label(
-    "Lambda over predicted depth. The default is a V with its tip, 0, at the truth. The published form has a peak "
-    "of 0 there, falls below −2 on both sides, and comes back from above 2 beyond 1 m."
+    "Lambda over predicted depth. The default is a V with its tip, 0, at the truth. "
+    "The published form has a peak of 0 there, falls below −2 on both sides, and "
+    "comes back from above 2 beyond 1 m."
 )
 plt.show()

@@ -40,6 +40,14 @@ def test_programs_on_pages_are_no_wider_than_their_column() -> None:
     assert [line for line in lines if len(line) > COLUMN] == []
 
 
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("plot_*.py")), ids=lambda script: script.stem)
+def test_code_of_the_gallery_is_no_wider_than_its_column(script: Path) -> None:
+    # What stands in the docstring and in comments is set as prose.
+    code = script.read_text("utf-8").partition('"""\n\n')[2]
+    assert code
+    assert [line for line in code.splitlines() if len(line) > COLUMN and not line.startswith("#")] == []
+
+
 @pytest.mark.parametrize("words", ["AMP", "Citation", "DDP", "Glossary", "LSU", "Multi-GPU", "Quick start", "SUC"])
 def test_the_search_finds(words: str) -> None:
     headings = "\n".join(
