@@ -185,8 +185,8 @@ def result_table(title: str, rows: Sequence[Sequence[str]], *, narrow: bool = Fa
         table.add_column("what the baseline is")
     for row in rows:
         table.add_row(*(row[:3] if narrow else row))
-    references = [Text(f"{row[0]}: {row[-1]}") for row in rows if row[-1]] if narrow else []
-    return Group(Text(title, style="bold"), table, *references)
+    baselines = [Text(f"{row[0]}: {row[-1]}") for row in rows if row[-1]] if narrow else []
+    return Group(Text(title, style="bold"), table, *baselines)
 
 
 def _clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The references beside the result, against hand-computed cases and a simulation."""
+"""The baselines beside the result, against hand-computed cases and a simulation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_constant_depth_is_fitted_on_training_and_scored_on_validation() -> None
     assert result.miou == pytest.approx((0.5 + 0.0) / 2)
 
 
-def test_no_truth_has_no_reference() -> None:
+def test_no_truth_has_no_baseline() -> None:
     from training.baselines import baselines, training_statistics
 
     empty = [
