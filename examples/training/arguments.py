@@ -17,7 +17,7 @@ Train SynergyNet, depth and semantic labels from one image, with the
 attention-driven loss.
 
 Without a data option it trains a small network on SyntheticRooms, a demo of
-about seven minutes on two CPU cores. With --nyu, --list or --folder the defaults
+about four minutes on two CPU cores. With --nyu, --list or --folder the defaults
 are those of a full training. Where the two differ, both are given:
 (synthetic | full). The script prints all settings at the start.
 """
@@ -80,10 +80,10 @@ def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
 def _add_model(parser: Parser, both: Callable[[str], str]) -> None:
     add = parser.add_argument_group("network").add_argument
     add("--encoder", metavar="NAME",
-        help=f"efficientnet_lite0-2, resnet18, resnet34, resnet50 or timm:NAME {both('encoder')}")  # fmt: skip
+        help="efficientnet_lite0-2, resnet18, resnet34, resnet50 or timm:NAME (efficientnet_lite0)")  # fmt: skip
     add("--encoder-weights", type=PathOr("auto", "none"), metavar="FILE",
         help="pretrained encoder, .pth or .safetensors; auto: of the installed package; none: random "
-             "(none | auto, or none with --encoder)")  # fmt: skip
+             "(auto; none with --encoder)")  # fmt: skip
     add("--decoder-channels", type=positive, nargs="+", metavar=("C", "C"),
         help=f"channels of each up-projection {both('decoder_channels')}")  # fmt: skip
     add("--sharing", choices=("scalar", "channel", "none"), help="lateral sharing units (scalar)")
@@ -107,11 +107,11 @@ def _add_loss(parser: Parser, both: Callable[[str], str]) -> None:
 def _add_training(parser: Parser, both: Callable[[str], str]) -> None:
     add = parser.add_argument_group("training").add_argument
     add("--epochs", type=positive, metavar="N", help=f"passes over the frames {both('epochs')}")
-    add("--batch-size", type=positive, metavar="N", help=f"frames per batch and process {both('batch_size')}")
+    add("--batch-size", type=positive, metavar="N", help="frames per batch and process (8)")
     add("--accumulate", type=positive, metavar="N", help="batches per step (1)")
     add("--lr", type=above_zero, metavar="X", help=f"highest learning rate of AdamW, one cycle {both('lr')}")
     add("--encoder-lr", type=above_zero, metavar="X",
-        help="the same for the encoder (a tenth of --lr with pretrained weights, else --lr)")  # fmt: skip
+        help=f"the same for the encoder (--lr, or of it for pretrained weights {both('encoder_share')})")  # fmt: skip
     add("--ema", type=float, metavar="D",
         help="decay of an exponential moving average of the weights, which is scored and kept (0: none)")  # fmt: skip
     add("--weight-decay", type=float, metavar="X", help="weight decay of AdamW (0.01)")

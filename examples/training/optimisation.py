@@ -13,8 +13,6 @@ from training.settings import Settings
 
 _WARM_UP = 0.1
 _FINAL_RATE = 0.01
-# Of the rate of the rest: pretrained weights are to be adapted, not to be learned again.
-_PRETRAINED_SHARE = 0.1
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -27,10 +25,10 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def encoder_rate(settings: Settings) -> float:
-    """The highest rate of the encoder: as given, or a tenth of the rest's where its weights are pretrained."""
+    """The highest rate of the encoder: as given, or a share of the rest's where its weights are pretrained."""
     if settings.encoder_lr is not None:
         return settings.encoder_lr
-    return settings.lr * (1.0 if settings.encoder_weights is None else _PRETRAINED_SHARE)
+    return settings.lr * (1.0 if settings.encoder_weights is None else settings.encoder_share)
 
 
 def parameter_groups(step: TrainingStep, settings: Settings) -> tuple[list[dict[str, Any]], list[str]]:

@@ -49,7 +49,7 @@ def engine() -> Iterator[Callable[..., Engine]]:
 
 @pytest.mark.parametrize(
     ("options", "share"),
-    [((), 1.0), (("--encoder-lr", "0.0005"), 0.25), (("--encoder-weights", "some.pth"), 0.1)],
+    [((), 1.0), (("--encoder-lr", "0.0005"), 0.25), (("--encoder-weights", "some.pth"), 0.5)],
 )
 def test_the_encoder_has_a_rate_of_its_own(
     options: tuple[str, ...], share: float, engine: Callable[..., Engine]
@@ -71,6 +71,14 @@ def test_the_encoder_has_a_rate_of_its_own(
     cosine = [0.002 * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / 18))) for step in (0, 1)]
     assert [rest for _, rest in rates] == pytest.approx([0.001, 0.002, *cosine], rel=1e-12)
     assert [own for own, _ in rates] == pytest.approx([share * rest for _, rest in rates], rel=1e-12)
+
+
+def test_on_photos_pretrained_weights_have_a_tenth_of_the_rate() -> None:
+    from training.optimisation import encoder_rate
+    from training.settings import parse
+
+    assert encoder_rate(parse(["--folder", "photos", "--lr", "0.002"])) == pytest.approx(0.0002, rel=1e-12)
+    assert encoder_rate(parse(["--folder", "photos", "--lr", "0.002", "--encoder", "resnet18"])) == 0.002
 
 
 def test_averaged_weights_are_the_mean_that_decays(engine: Callable[..., Engine]) -> None:
