@@ -72,7 +72,7 @@ SYNTHETIC = Defaults(
     lr=2e-3,
     # Drawn rooms are far from photos, and the steps are few.
     encoder_share=0.5,
-    # With plain ones the gradient term, whose Sobel kernels gain 8, keeps the depth flat for the first epochs.
+    # A short run has to learn the depth first; a strong gradient term, whose Sobel kernels gain 8, would keep it flat.
     loss_weights=(4.0, 0.1, 1.0),
     train_frames=1024,
     val_frames=96,
