@@ -7,7 +7,7 @@ PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 # What the C++ kernels are built from: an installation is out of date when one of them has changed.
 KERNELS := setup.py $(wildcard src/depthattn/ops/*/*.cpp src/depthattn/ops/*/*.h)
 
-.PHONY: demo test test-package test-compat sanitize fuzz lint bench mutate docs clean
+.PHONY: demo test test-flush test-package test-compat sanitize fuzz lint bench mutate docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_nyu.py --output runs/demo --overwrite
@@ -15,6 +15,11 @@ demo: $(VENV)/.demo
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL)
+
+# The operators once more on a processor that takes denormals for 0; what is compiled or interpreted runs elsewhere.
+test-flush: export OMP_NUM_THREADS = 1
+test-flush: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PARALLEL) --flush-denormal tests/ops tests/layers tests/losses -k "not triton and not compile"
 
 # An sdist and a wheel, the wheel in an empty environment, and whether every extra installs: minutes and a gigabyte.
 test-package: $(VENV)/.dev
