@@ -99,6 +99,8 @@ def test_saturated_logits(gamma: float, own: float, dtype: torch.dtype) -> None:
         torch.testing.assert_close(gradient, torch.tensor([[-1.0, 0.5, 0.5]], dtype=dtype))
 
 
+@CPU_BACKENDS
+@pytest.mark.usefixtures("_backend")
 @GAMMAS
 @pytest.mark.parametrize("margin", [-80.0, -5.0, 0.0, 5.0, 12.0, 20.0, 40.0, 80.0])
 def test_confident_pixels_keep_their_relative_accuracy(gamma: float, margin: float) -> None:

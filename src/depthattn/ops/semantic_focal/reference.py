@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from depthattn.ops.masking import compute_dtype, image_sums
 from depthattn.ops.semantic_focal.labels import classes_of
@@ -21,8 +22,6 @@ def focal(logits: Tensor, y: Tensor, gamma: float) -> Tensor:
     """-(1 - p_y)^gamma log p_y of finite gradient, (B,K,N), (B,1,N) -> (B,1,N)."""
     log_p = logits.log_softmax(1)
     own = log_p.gather(1, y)
-    if gamma == 0:
-        return -own
     # At a probability of 0 the loss is infinite, and its slope is that of the logarithm.
     possible = own > -torch.inf
     finite = torch.where(possible, own, 0)
@@ -30,9 +29,13 @@ def focal(logits: Tensor, y: Tensor, gamma: float) -> Tensor:
     likely = finite > -math.log(2)
     lowest = torch.finfo(log_p.dtype).min
     from_others = log_p.clamp(min=lowest).scatter(1, y, lowest).logsumexp(1, keepdim=True)
+    # -log p = log(1 + (1 - p) / p), whose digits the rounding of a p near 1 cannot take away.
+    surprise = torch.where(possible, torch.where(likely, softplus(from_others - finite), -finite), -own)
+    if gamma == 0:
+        return surprise
     from_own = torch.where(likely, -1, finite).exp().neg().log1p()
     log_q = torch.where(likely, from_others, from_own)
-    return torch.where(possible, (gamma * log_q).exp() * -finite, -own)
+    return torch.where(possible, (gamma * log_q).exp(), 1) * surprise
 
 
 def values(logits: Tensor, target: Tensor, weight: Tensor | None, options: Any) -> tuple[Tensor, Tensor]:
