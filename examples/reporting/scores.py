@@ -269,7 +269,8 @@ def _network(model: dict[str, object]) -> str:
     shown = " ".join(map(str, channels)) if isinstance(channels, (list, tuple)) else channels
     sharing = f"{model.get('sharing')} lateral sharing" if model.get("sharing") else "no lateral sharing"
     skips = "semi-dense up-skips" if model.get("up_skip") else "no up-skips"
-    return f"SynergyNet on {model.get('encoder')}, decoders of {shown} channels, {sharing}, {skips}"
+    encoder_skips = ", skips from the encoder" if model.get("encoder_skips") else ""
+    return f"SynergyNet on {model.get('encoder')}, decoders of {shown} channels, {sharing}, {skips}{encoder_skips}"
 
 
 def _counted(count: int, one: str, many: str) -> str:
