@@ -8,7 +8,7 @@ MUTANTS = (
     Mutant("semantic_focal/reference.py", "1 - p of an unlikely label is taken from the others",
            "torch.where(likely, from_others, from_own)", "from_others"),
     Mutant("semantic_focal/reference.py", "the slope at a probability of 0 is that of a product",
-           "torch.where(possible, (gamma * log_q).exp() * -finite, -own)", "(gamma * log_q).exp() * -own"),
+           "torch.where(possible, (gamma * log_q).exp(), 1) * surprise", "(gamma * log_q).exp() * surprise"),
     Mutant("semantic_focal/reference.py", "pixels are counted, not their weights",
            'options.normalize_by == "weight" else valid', 'options.normalize_by == "none" else valid'),
     Mutant("semantic_focal/labels.py", "labels are compared in their own dtype", "labels = target.long()",
