@@ -44,7 +44,7 @@ def main(steps: int = 10) -> list[float]:
         batch = {name: values.to(device) for name, values in batch.items()}
         depth = model(pixel_values=batch["image"]).predicted_depth  # (B,H,W), metres
         edges = joint_gradient(depth, batch["depth"], labels=batch["labels"])
-        loss = depth_aware(depth, batch["depth"]) + 0.1 * edges
+        loss = depth_aware(depth, batch["depth"]) + 0.05 * edges
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
