@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from ablating.settings import Settings
 from ablating.variants import Variant
 from depthattn import SynergyNet
-from depthattn.models import SynergyOutput
+from depthattn.models import EfficientNetLite, SynergyOutput
 
 
 def target_stride(settings: Settings) -> int:
@@ -29,30 +30,31 @@ class PartlyFrozen(nn.Module):
     def __init__(self, net: SynergyNet, trained_blocks: int) -> None:
         super().__init__()
         self.net = net
-        blocks = list(net.encoder.blocks)  # type: ignore[arg-type]  # of a Module every attribute may be a Module
-        self._frozen = len(blocks) - trained_blocks
-        if not self._frozen >= 0:
-            raise ValueError(f"--trained-blocks: expected at most {len(blocks)}, got {trained_blocks}")
-        self.net.encoder.requires_grad_(False)
-        for block in blocks[self._frozen :]:
-            block.requires_grad_(True)
+        self._frozen = len(self._blocks) - trained_blocks
+        if self._frozen < 0:
+            raise ValueError(f"--trained-blocks: expected at most {len(self._blocks)}, got {trained_blocks}")
+        net.encoder.requires_grad_(False)
+        self.tail.requires_grad_(True)
+
+    @property
+    def _blocks(self) -> list[nn.Module]:
+        return list(cast(EfficientNetLite, self.net.encoder).blocks)
 
     @property
     def tail(self) -> nn.Sequential:
         """The blocks of the encoder that are trained."""
-        return nn.Sequential(*list(self.net.encoder.blocks)[self._frozen :])  # type: ignore[arg-type]  # as above
+        return nn.Sequential(*self._blocks[self._frozen :])
 
     @torch.no_grad()
     def frozen_features(self, image: Tensor) -> Tensor:
         """What the trained part starts from, (B,C,h,w), of images (B,3,H,W) in [0, 1]; batch norms do not learn."""
-        encoder = self.net.encoder.eval()
-        mean, std = (image.new_tensor(colour).view(1, 3, 1, 1) for colour in (encoder.mean, encoder.std))
-        if self._frozen == len(encoder.blocks):  # type: ignore[arg-type]  # as above
-            return encoder((image - mean) / std)[-1]  # type: ignore[no-any-return]  # Module.__call__ is untyped
+        self.net.encoder.eval()
+        if self._frozen == len(self._blocks):
+            return self.net.encode(image)[-1]
         kept: list[Tensor] = []
-        first = encoder.blocks[self._frozen]  # type: ignore[index]  # as above
+        first = self._blocks[self._frozen]
         hook = first.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
-        encoder((image - mean) / std)
+        self.net.encode(image)
         hook.remove()
         return kept[0]
 

@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"{PROGRAM}: interrupted; nothing is kept")
         return INTERRUPTED
     except Exception as error:
+        # What has no explanation is raised again, here and below.
         explained = _explain(error, settings)
         if explained is None:
             raise

@@ -61,13 +61,13 @@ LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def test_large_results_are_asked_for_in_large_pages(megabytes: int, asked: bool) -> None:
     memory = native.in_large_pages(torch.empty(megabytes << 20, dtype=torch.uint8))
     middle = memory.data_ptr() + memory.nbytes // 2
-    regions = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) .*?^VmFlags: (.*?)$", _memory_map(), re.MULTILINE | re.DOTALL)
+    regions = re.findall(
+        r"^([0-9a-f]+)-([0-9a-f]+) .*?^VmFlags: (.*?)$",
+        Path("/proc/self/smaps").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
     (flags,) = (flags.split() for first, end, flags in regions if int(first, 16) <= middle < int(end, 16))
     assert ("hg" in flags) == asked
-
-
-def _memory_map() -> str:
-    return Path("/proc/self/smaps").read_text()
 
 
 def test_unknown_instruction_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

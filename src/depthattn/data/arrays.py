@@ -51,6 +51,7 @@ def read_npz(path: Path, key: str, wanted: str) -> npt.NDArray[Any]:
     except DataError:
         raise
     except Exception as error:
+        # zipfile and NumPy stumble over a damaged header in any way there is.
         raise DataError(
             f"RGBDList: {path}: {wanted} in npz, got a file that does not read ({reason_of(error)})"
         ) from error

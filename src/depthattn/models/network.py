@@ -150,18 +150,30 @@ class SynergyNetwork(nn.Module):
         Returns:
             Depth in metres and logits, both at the size of the image; see :class:`~depthattn.models.SynergyOutput`.
         """
-        x = _normalised(image, self.encoder.mean, self.encoder.std, self.dtype)
+        maps = self.encode(image)
         size = (image.shape[-2], image.shape[-1])
-        depth, semantics = self.decode(self.encoder(x), size)
+        depth, semantics = self.decode(maps, size)
         if self.upsample_semantics == "always" or not self.training:
             semantics = _resize(semantics, size)
         return SynergyOutput(_resize(depth, size), semantics)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Compute the feature maps that :meth:`decode` starts from.
+
+        Args:
+            image: as for :meth:`forward`.
+
+        Returns:
+            The encoder's maps (B, C_i, h_i, w_i), fine to coarse.
+        """
+        maps: list[Tensor] = self.encoder(_normalised(image, self.encoder.mean, self.encoder.std, self.dtype))
+        return maps
 
     def decode(self, maps: Sequence[Tensor], image_size: tuple[int, int]) -> SynergyOutput:
         """What comes between the encoder and the last resize: for features that are kept and not computed again.
 
         Args:
-            maps: the encoder's, fine to coarse; without ``encoder_skips`` the coarsest one, (B, C, h, w), is enough.
+            maps: those of :meth:`encode`; without ``encoder_skips`` the coarsest one, (B, C, h, w), is enough.
             image_size: (H, W) of the image.
 
         Returns:
