@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor, nn
+from tests.models.networks import Stem
 
 from depthattn import SynergyNet
 
@@ -54,24 +54,6 @@ def script_environment(**variables: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "examples"), *sys.path]), **variables}
 
 
-class TinyEncoder(nn.Module):
-    """An encoder of stride 8 and a few thousand weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-            for a, b in ((3, 4), (4, 8), (8, 16))
-        )
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
-
-
 def tiny_network(settings: Any, num_classes: int) -> SynergyNet:
     """In place of ``training.network.build_model``: checkpoints that take no time to write."""
-    return SynergyNet(TinyEncoder(), max(num_classes, 1), decoder_channels=(8, 8), upsample_semantics="eval")
+    return SynergyNet(Stem(), max(num_classes, 1), decoder_channels=(8, 8), upsample_semantics="eval")

@@ -11,10 +11,11 @@ from typing import Any
 from unittest import mock
 
 import torch
-from tests.examples.factory import ROOT, TinyEncoder
+from tests.examples.factory import ROOT
 from tests.files import damage
 from tests.files.damage import Random, pick
 from tests.files.kind import Kind, Payload, spoils
+from tests.models.networks import Stem
 
 from depthattn import SynergyNet
 from depthattn.models.weights import load_encoder_weights
@@ -24,13 +25,13 @@ sys.path.insert(0, str(ROOT / "examples"))
 
 def tiny_network() -> SynergyNet:
     torch.manual_seed(0)
-    return SynergyNet(TinyEncoder(), 3, decoder_channels=(4, 4))
+    return SynergyNet(Stem(), 3, decoder_channels=(4, 4))
 
 
 def _make_weights(folder: Path) -> None:
     from safetensors.torch import save_file
 
-    weights = TinyEncoder().state_dict()
+    weights = Stem().state_dict()
     save_file(weights, folder / "weights.safetensors")
     torch.save(weights, folder / "weights.pth")
     torch.save(weights, folder / "old.pth", _use_new_zipfile_serialization=False)
@@ -49,7 +50,7 @@ def _spoil_weights(folder: Path, random: Random) -> None:
 
 def _read_weights(folder: Path) -> None:
     for name in ("weights.safetensors", "weights.pth", "old.pth"):
-        load_encoder_weights(TinyEncoder(), folder / name)
+        load_encoder_weights(Stem(), folder / name)
 
 
 def make_checkpoint(folder: Path) -> None:
@@ -94,7 +95,7 @@ def _read_checkpoint(folder: Path) -> None:
     from prediction import network
 
     def build(*, encoder: Any, **options: Any) -> SynergyNet:
-        return SynergyNet(TinyEncoder() if encoder == "resnet18" else encoder, **options)
+        return SynergyNet(Stem() if encoder == "resnet18" else encoder, **options)
 
     with mock.patch.object(network, "SynergyNet", build):
         network.load_trained(folder)
@@ -121,7 +122,7 @@ def _spoil_pretrained(folder: Path, random: Random) -> None:
 
 def _read_pretrained(folder: Path) -> None:
     try:
-        SynergyNet.from_pretrained(folder / "model", encoder=TinyEncoder())
+        SynergyNet.from_pretrained(folder / "model", encoder=Stem())
     except ValueError as error:
         if "expected no encoder" not in str(error):
             raise

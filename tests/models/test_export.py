@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import onnxruntime
 import onnxscript
 import pytest
 import torch
+from tests.models.networks import Stem
 from torch import Tensor, nn
 from torch.export import Dim, export
 
@@ -22,24 +22,6 @@ from depthattn.models import export as export_module
 any_size = pytest.mark.skipif(torch.__version__ < (2, 7), reason="PyTorch 2.6 keeps sizes")
 writes_onnx = pytest.mark.skipif(torch.__version__ < (2, 7), reason="PyTorch 2.6 is refused")
 SIZES = [(2, 64, 96), (1, 65, 97), (3, 33, 64), (1, 100, 36)]
-
-
-class Stem(nn.Module):
-    """An encoder of stride 8 that traces in no time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-            for a, b in pairwise((3, 4, 8, 16))
-        )
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
 
 
 def short_efficientnet() -> EfficientNetLite:

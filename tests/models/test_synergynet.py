@@ -6,13 +6,12 @@ import copy
 import json
 import pickle
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.models.networks import Pyramid, small
 from torch import Tensor, nn
 
 from depthattn import AttentionDrivenLoss, SemanticFocalLoss, SynergyNet
@@ -22,29 +21,6 @@ from depthattn.models.heads import DepthHead
 
 def tiny(**options: Any) -> SynergyNet:
     return SynergyNet("resnet18", 5, **{"decoder_channels": (32, 16, 16, 8), **options})
-
-
-class Stem(nn.Module):
-    """An encoder of stride 8 that compiles and differentiates in no time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (3, 4, 8, 16)
-        self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-            for a, b in pairwise(widths)
-        )
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
-
-
-def small(**options: Any) -> SynergyNet:
-    return SynergyNet(Stem(), 5, **{"decoder_channels": (8, 8, 4), **options})
 
 
 def open_gates(model: SynergyNet) -> None:
@@ -133,18 +109,6 @@ def test_encoder_skips_join_the_maps_of_one_stride() -> None:
     assert two.depth_decoder.skip_maps == (2, 1)
 
 
-class Pyramid(nn.Module):
-    """An encoder with a map of each given stride, whose sides are rounded down."""
-
-    def __init__(self, strides: tuple[int, ...]) -> None:
-        super().__init__()
-        self.channels, self.reductions = (2,) * len(strides), strides
-        self.convs = nn.ModuleList(nn.Conv2d(3, 2, stride, stride=stride) for stride in strides)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return [conv(x) for conv in self.convs]
-
-
 def test_encoder_skips_of_another_size_are_resized() -> None:
     model = SynergyNet(Pyramid((8, 16)), 5, decoder_channels=(8,), encoder_skips=True).double().eval()
     seen: list[Tensor] = []
@@ -231,12 +195,6 @@ def test_decoders_follow_the_stride_of_the_encoder(encoder: str, stride: Any, si
             assert (model(image).depth - expected[0]).abs().max() <= 1e-10 * expected[0].abs().max()
     assert found[:3] == sizes
     assert model.config["output_stride"] == stride
-
-
-def test_options_from_numpy_are_stored_as_numbers() -> None:
-    model = SynergyNet("resnet18", 3, decoder_channels=np.array([8, 4]), output_stride=np.int64(16))  # type: ignore[arg-type]
-    plain = SynergyNet("resnet18", 3, decoder_channels=(8, 4), output_stride=16)
-    assert json.dumps(model.config) == json.dumps(plain.config)
 
 
 def test_logits_at_the_decoders_size_while_training() -> None:
@@ -403,54 +361,3 @@ def test_it_fits_a_scene() -> None:
     assert rms[0] > 0.95 * float(depth.std())
     assert rms[-1] < 0.5 * float(depth.std())
     assert float((output.semantics.argmax(1) == labels).float().mean()) > 0.9
-
-
-@pytest.mark.parametrize(
-    ("image", "error", "reason"),
-    [
-        (torch.rand(3, 64, 64), ValueError, r"expected image of shape \(B, 3, H, W\), got \(3, 64, 64\)"),
-        (torch.rand(1, 1, 64, 64), ValueError, r"expected image of shape \(B, 3, H, W\), got \(1, 1, 64, 64\)"),
-        (torch.rand(1, 3, 31, 64), ValueError, "expected H and W >= 32, got 31x64"),
-        (torch.rand(1, 3, 64, 31), ValueError, "expected H and W >= 32, got 64x31"),
-        (
-            torch.zeros(1, 3, 64, 64, dtype=torch.uint8),
-            TypeError,
-            "expected image in floating point, .* got torch.uint8",
-        ),
-        ([[0.0]], TypeError, "expected image to be a Tensor, got list"),
-    ],
-)
-def test_images_that_do_not_fit(image: Any, error: type[Exception], reason: str) -> None:
-    with pytest.raises(error, match=f"SynergyNet: {reason}"):
-        small()(image)
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"num_classes": 0}, "expected a finite num_classes >= 1, got 0"),
-        ({"decoder_channels": ()}, r"expected decoder_channels to be positive integers, got \(\)"),
-        ({"decoder_channels": (8, 0)}, r"expected decoder_channels to be positive integers, got \(8, 0\)"),
-        ({"decoder_channels": (8, True)}, "expected decoder_channels to be positive integers"),
-        ({"decoder_channels": (8, 4.0)}, "expected decoder_channels to be positive integers"),
-        ({"upsample_semantics": "never"}, "expected upsample_semantics as one of always, eval, got 'never'"),
-        ({"output_stride": 4}, "expected output_stride as one of 8, 16, 32, got 4"),
-        (
-            {"encoder": Pyramid((32,)), "encoder_skips": True},
-            r"expected an encoder with a map of the stride of a decoder level for encoder_skips=True, got strides "
-            r"\(32,\) and 4 levels",
-        ),
-        ({"sharing": "pixel"}, "expected sharing to be 'scalar', 'channel' or None, got 'pixel'"),
-    ],
-)
-def test_option_values_that_do_not_fit(options: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ValueError, match=f"(SynergyNet|ResNet): {reason}"):
-        SynergyNet(**{"encoder": "resnet18", **options})
-
-
-@pytest.mark.parametrize(
-    "options", [{"num_classes": 4.5}, {"num_classes": "40"}, {"up_skip": "yes"}, {"encoder_skips": 1}]
-)
-def test_option_types_that_do_not_fit(options: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match=f"SynergyNet: expected {next(iter(options))} as"):
-        SynergyNet("resnet18", **options)
