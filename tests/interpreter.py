@@ -13,7 +13,7 @@ def patch_once_per_launch() -> None:
     """
     from triton.runtime import interpreter
 
-    launch, patch, scope = interpreter.GridExecutor.__call__, interpreter._patch_lang, interpreter._LangPatchScope
+    launch, patch = interpreter.GridExecutor.__call__, interpreter._patch_lang
     languages: dict[Any, frozenset[str]] = {}
     patched: set[frozenset[str]] = set()
 
@@ -27,7 +27,8 @@ def patch_once_per_launch() -> None:
             names = frozenset(m.__name__ for m in function.__globals__.values() if inspect.ismodule(m))
             names = languages[function] = names & {"triton.language", "triton.language.core"}
         if names in patched:
-            return scope()
+            # Only a launch asks for what it has to undo at its end.
+            return None
         patched.add(names)
         return patch(function)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _ctypes
 import json
+import mmap
 import os
 import re
 import shutil
@@ -59,7 +60,9 @@ LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 @pytest.mark.skipif(not LARGE_PAGES.exists(), reason="this system has no transparent large pages")
 @pytest.mark.parametrize(("megabytes", "asked"), [(64, True), (3, False)])
 def test_large_results_are_asked_for_in_large_pages(megabytes: int, asked: bool) -> None:
-    memory = native.in_large_pages(torch.empty(megabytes << 20, dtype=torch.uint8))
+    # A mapping of its own: what the allocator hands out again has been asked for before.
+    mapping = mmap.mmap(-1, megabytes << 20)
+    memory = native.in_large_pages(torch.frombuffer(mapping, dtype=torch.uint8))
     middle = memory.data_ptr() + memory.nbytes // 2
     regions = re.findall(
         r"^([0-9a-f]+)-([0-9a-f]+) .*?^VmFlags: (.*?)$",
