@@ -174,10 +174,19 @@ def _in_a_child(queue: Any) -> None:
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_a_worker_process_computes_the_same(method: str) -> None:
     make, run = MODULES["depth_aware"]
-    context = torch.multiprocessing.get_context(method)
-    queue = context.SimpleQueue()
-    worker = context.Process(target=_in_a_child, args=(queue,))
-    worker.start()
-    worker.join(300)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        # Large enough for the threads, for which a forked child would wait forever.
+        large = torch.ones(2, 300, 300)
+        depthattn.DepthAwareLoss()(large, large)
+        context = torch.multiprocessing.get_context(method)
+        queue = context.SimpleQueue()
+        worker = context.Process(target=_in_a_child, args=(queue,))
+        worker.start()
+        worker.join(60)
+        worker.kill()
+    finally:
+        torch.set_num_threads(threads)
     assert worker.exitcode == 0
     assert queue.get() == float(run(make()))

@@ -76,13 +76,14 @@ _EVERY_KERNEL = ("tests/ops/test_contract.py", "tests/ops/test_accuracy.py", "te
 # Of files that several operations use.
 _SHARED = {
     "loss.py": _EVERY_KERNEL,
-    "reduce.py": _EVERY_KERNEL,
+    "reduction/cpu.cpp": ("tests/ops/test_reduction.py", *_EVERY_KERNEL),
+    "reduction/reference.py": ("tests/ops/test_reduction.py", *_EVERY_KERNEL),
     "registration.py": (*_EVERY_KERNEL, "tests/ops/test_transforms.py"),
     "triton_utils.py": ("tests/ops/test_triton.py",),
     "native/maps.h": _EVERY_KERNEL,
     "native/math.h": ("tests/ops/test_native_math.py",),
     "native/module.cpp": ("tests/ops/test_native_library.py",),
-    "native/parallel.h": ("tests/ops/test_native_library.py",),
+    "native/parallel.h": ("tests/ops/test_native_library.py", "tests/test_life.py"),
     "native/resize.h": (_kernels("semantic_focal_upsample"),),
     "native/rows.cpp": ("tests/ops/test_native_math.py", *_EVERY_KERNEL),
     "native/rows.h": ("tests/ops/test_native_math.py", *_EVERY_KERNEL),

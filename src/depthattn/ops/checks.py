@@ -13,7 +13,7 @@ from torch import Tensor
 from depthattn.ops.depth_aware import DepthAwareOptions
 from depthattn.ops.joint_gradient import JointGradientOptions
 from depthattn.ops.masking import compute_dtype
-from depthattn.ops.reduce import REDUCTIONS
+from depthattn.ops.reduction import REDUCTIONS
 from depthattn.ops.semantic_focal import SemanticFocalOptions
 from depthattn.ops.tracing import jit_traces
 

@@ -1,7 +1,7 @@
 """What the four losses share: sums and counts of an image become a loss, and the loss a gradient.
 
 A loss is a sum of terms, each its weight times a sum over pixels or windows, divided by how many counted. A kernel
-gives the sums of every image and term, (T,B), and what it divides by; the rest is here, once.
+gives the sums of every image and term, (T,B), and their counts; ops/reduction makes a loss of them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from depthattn.ops.backend import load
-from depthattn.ops.reduce import divisors_of, totals_of
+from depthattn.ops.reduction import reference
+from depthattn.ops.reduction.reference import Weight
 from depthattn.ops.registration import FormulaNode, below_autograd, register, schema_of, vjp
-
-Weight = float | Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ class LossOperation:
         options = schema_of(self.options)
         register(
             f"{self.name}({self.tensors}, {options}, bool keep, str backend) "
-            "-> (Tensor loss, Tensor terms, Tensor divisors, Tensor state, Tensor kept)",
+            "-> (Tensor loss, Tensor terms, Tensor divisors, Tensor scales, Tensor state, Tensor kept)",
             kernel=self._forward_kernel,
             fake=self._forward_fake,
             formula=self._forward_formula,
@@ -103,26 +102,13 @@ class LossOperation:
 
     def _forward_kernel(self, *arguments: Any) -> tuple[Tensor, ...]:
         tensors, options, (keep, backend) = self._split(arguments)
-        weights = self.weights(tensors, options)
-        dtype = self.dtype(*tensors)
-
-        def scales_for(counts: Tensor) -> Tensor:
-            return _scales(weights, divisors_of(counts, options, dtype), counts.shape[1])
-
-        implementation = load(self.name, backend)
-        sums, counts, state, kept = implementation.forward(*tensors, options, scales_for if keep else None)
-        loss, terms, divisors = self._reduced(sums, counts, weights, options, dtype)
-        return loss, terms, divisors, state, tensors[0].new_empty(0) if kept is None else kept
-
-    def _reduced(
-        self, sums: Tensor, counts: Tensor, weights: Sequence[Weight], options: Any, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        divisors = divisors_of(counts, options, sums.dtype)
-        terms = totals_of(sums, options) / divisors
-        loss = _weighted(weights, terms).to(dtype)
-        if not options.per_image:
-            loss, terms = loss[0], terms[:, 0]
-        return loss, terms.to(dtype), divisors.to(dtype)
+        reduction = load("reduction", backend)
+        how = self.weights(tensors, options), options, self.dtype(*tensors)
+        sums, counts, state, kept = load(self.name, backend).forward(
+            *tensors, options, (lambda counts: reduction.scales_for(counts, *how)) if keep else None
+        )
+        outputs = reduction.reduced(sums, counts, *how)
+        return *outputs, state, tensors[0].new_empty(0) if kept is None else kept
 
     def _forward_fake(self, *arguments: Any) -> tuple[Tensor, ...]:
         tensors, options, (keep, backend) = self._split(arguments)
@@ -134,6 +120,7 @@ class LossOperation:
             first.new_empty(shape, dtype=dtype),
             first.new_empty((terms, *shape), dtype=dtype),
             first.new_empty((terms, batch if options.per_image else 1), dtype=dtype),
+            first.new_empty((terms, batch), dtype=dtype),
             self.fake_state(*tensors, options, keep, backend),
             first.new_empty(first.shape) if kept else first.new_empty(0),
         )
@@ -141,9 +128,9 @@ class LossOperation:
     def _by_formula(self, tensors: tuple[Any, ...], options: Any) -> tuple[Tensor, ...]:
         state = self.state(*tensors, options)
         sums, counts = self.terms(*tensors, state, options)
-        weights = self.weights(tensors, options)
-        loss, terms, divisors = self._reduced(sums, counts, weights, options, self.dtype(*tensors))
-        return loss, terms.detach(), divisors, state, tensors[0].new_empty(0)
+        how = self.weights(tensors, options), options, self.dtype(*tensors)
+        loss, terms, divisors, scales = reference.reduced(sums, counts, *how)
+        return loss, terms.detach(), divisors, scales.detach(), state, tensors[0].new_empty(0)
 
     def _forward_formula(self, *arguments: Any) -> tuple[Tensor, ...]:
         tensors, options, _ = self._split(arguments)
@@ -197,8 +184,8 @@ class _LossNode(Function):
         keep = asked[0] and not any(asked[1:])
         with below_autograd():
             *outputs, kept = operation._operator(operation.name)(*tensors, *options, keep, backend)
-        _, terms, divisors, state = outputs
-        ctx.save_for_backward(*tensors, terms, divisors, state)
+        _, terms, divisors, scales, state = outputs
+        ctx.save_for_backward(*tensors, terms, divisors, scales, state)
         ctx.kept = kept if kept.numel() else None
         ctx.was_kept = ctx.kept is not None
         # The first backward pass gives the kept gradient away, so nobody else may see it.
@@ -210,13 +197,16 @@ class _LossNode(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         operation, options = ctx.operation, ctx.options
-        *tensors, terms, divisors, state = ctx.saved_tensors
+        *tensors, terms, divisors, scales, state = ctx.saved_tensors
         result: list[Tensor | None] = [None] * (operation._count + len(options) + 2)
         if grad is None:
             return None, *result
         wanted = [ctx.needs_input_grad[1 + place] for place in operation.differentiable]
         if any(wanted):
-            gradients = _gradients(ctx, grad, tensors, divisors, state, wanted)
+            if operation.weight_tensor is not None and torch.is_grad_enabled():
+                # The scales follow the weights, and whoever differentiates again has to see it.
+                scales = reference.scales_of(operation.weights(tensors, options), divisors, scales.shape[1])
+            gradients = _gradients(ctx, grad, tensors, scales, state, wanted)
             for place, gradient in zip(operation._wanted(wanted), gradients, strict=True):
                 result[place] = gradient
         place = operation.weight_tensor
@@ -224,17 +214,16 @@ class _LossNode(Function):
             if torch.is_grad_enabled():
                 # The terms follow the prediction, and whoever differentiates again has to see it.
                 sums, _ = operation.terms(*tensors, state, options)
-                terms = totals_of(sums, options) / divisors
+                terms = reference.totals_of(sums, options) / divisors
             result[place] = (grad * terms.view(divisors.shape)).sum(1)
         return None, *result
 
 
 def _gradients(
-    ctx: Any, grad: Tensor, tensors: list[Any], divisors: Tensor, state: Tensor, wanted: list[bool]
+    ctx: Any, grad: Tensor, tensors: list[Any], scales: Tensor, state: Tensor, wanted: list[bool]
 ) -> list[Tensor]:
     operation, options = ctx.operation, ctx.options
-    batch, several = tensors[0].shape[0], divisors.shape[0] > 1
-    scales = _scales(operation.weights(tensors, options), divisors, batch)
+    several = scales.shape[0] > 1
     # The rounding of a kept gradient, also where it is computed again: of several terms it holds the scaled sum, and
     # the gradient of the loss comes last.
     outer = grad if several and ctx.was_kept else None
@@ -255,17 +244,3 @@ def _multiplied(gradient: Tensor, numbers: Tensor) -> Tensor:
     # A tracer may show the gradient to somebody.
     in_place = type(gradient) is Tensor and not torch.is_grad_enabled()
     return gradient.mul_(numbers) if in_place else gradient * numbers
-
-
-def _scales(weights: Sequence[Weight], divisors: Tensor, batch: int) -> Tensor:
-    """The derivative of the loss of an image by the sums of its terms, (T,B)."""
-    rows = [weight / divisor for weight, divisor in zip(weights, divisors.unbind(), strict=True)]
-    return torch.stack(rows).expand(len(rows), batch)
-
-
-def _weighted(weights: Sequence[Weight], terms: Tensor) -> Tensor:
-    rows = [weight * term for weight, term in zip(weights, terms.unbind(), strict=True)]
-    total = rows[0]
-    for row in rows[1:]:
-        total = total + row
-    return total

@@ -26,7 +26,7 @@ int32_t run(Arguments a) {
     Zeros<int64_t> counts(chunks.total);
     if (!sums || !counts) return out_of_memory;
 
-    for_chunks(chunks.total, [&](int64_t chunk) {
+    for_chunks(chunks.total, a.batch * a.height * a.width, [&](int64_t chunk) {
         const int64_t image = chunks.image(chunk);
         const T over_maximum = T(1) / static_cast<T>(number_at(a.maxima, image));
         const T knee = static_cast<T>(number_at(a.knees, image));
@@ -89,7 +89,7 @@ int32_t run_largest(LargestArguments a) {
     Zeros<T> targets(chunks.total), errors(chunks.total);
     if (!targets || !errors) return out_of_memory;
 
-    for_chunks(chunks.total, [&](int64_t chunk) {
+    for_chunks(chunks.total, a.batch * a.height * a.width, [&](int64_t chunk) {
         const int64_t image = chunks.image(chunk);
         T pred_row[block], target_row[block];
         constexpr int64_t lanes = 16;

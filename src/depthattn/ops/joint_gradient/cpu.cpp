@@ -24,7 +24,7 @@ int32_t run(Arguments a) {
     Zeros<int64_t> counts(strips.total() * terms);
     if (!sums || !counts) return out_of_memory;
 
-    for_chunks(strips.total(), [&](int64_t chunk) {
+    for_chunks(strips.total(), maps.pixels(), [&](int64_t chunk) {
         const Strip strip = strips.at(chunk);
         if (strip.first >= strip.last) return;
         Walk<T> walk(maps, strip, bool(a.gradient), a.skip_depth == 0);
@@ -65,7 +65,7 @@ int32_t run_count(CountArguments a) {
     Zeros<int64_t> counts(strips.total() * 3);
     if (!counts) return out_of_memory;
 
-    for_chunks(strips.total(), [&](int64_t chunk) {
+    for_chunks(strips.total(), maps.pixels(), [&](int64_t chunk) {
         const Strip strip = strips.at(chunk);
         if (strip.first >= strip.last) return;
         Marks<T> marks(maps, strip, false);

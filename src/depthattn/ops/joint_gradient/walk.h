@@ -21,6 +21,7 @@ struct GradientMaps {
     int64_t ignore_index;
 
     bool labels() const { return semantics && semantics.dtype >= Dtype::uint8; }
+    int64_t pixels() const { return batch * height * width; }
 };
 
 // The pixels of an image that one chunk of work owns: rows first to last, columns left to right.

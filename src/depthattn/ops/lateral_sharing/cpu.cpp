@@ -117,7 +117,7 @@ int32_t run(const Arguments& a, bool backward) {
     if (!sums) return out_of_memory;
     const bool along = a.channel_axis == last;
 
-    for_chunks(chunks.total, [&](int64_t chunk) {
+    for_chunks(chunks.total, tasks * pieces.total * pieces.length, [&](int64_t chunk) {
         T memory[buffered];
         const T* given[2 * most_tasks];
         double* own = sums.get() + chunk * slots;

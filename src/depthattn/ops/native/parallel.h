@@ -18,11 +18,16 @@ void run_range(int64_t begin, int64_t end, void* work) {
     for (int64_t chunk = begin; chunk < end; ++chunk) (*static_cast<Work*>(work))(chunk);
 }
 
-// Calls work(chunk) for every chunk, in one parallel region.
+// What makes a second thread worth waking, the same as for PyTorch's own operators: so a small call in a forked child,
+// where threads of the parent are waited for in vain, comes back as theirs does.
+constexpr int64_t worth_a_thread = 32768;
+
+// Calls work(chunk) for every chunk of `numbers` in all, in one parallel region.
 template <class Work>
-void for_chunks(int64_t chunks, Work work) {
-    if (depthattn_parallel_for == nullptr || chunks < 2 ||
-        depthattn_parallel_for(0, chunks, 1, run_range<Work>, &work) != 0) {
+void for_chunks(int64_t chunks, int64_t numbers, Work work) {
+    const int64_t grain = numbers > worth_a_thread ? (chunks * worth_a_thread + numbers - 1) / numbers : chunks;
+    if (depthattn_parallel_for == nullptr || chunks <= grain ||
+        depthattn_parallel_for(0, chunks, grain, run_range<Work>, &work) != 0) {
         run_range<Work>(0, chunks, &work);
     }
 }

@@ -29,7 +29,7 @@ int32_t run(const Arguments& a) {
     Zeros<FocalTotals> totals(chunks.total);
     if (!totals) return out_of_memory;
 
-    for_chunks(chunks.total, [&](int64_t chunk) {
+    for_chunks(chunks.total, a.batch * a.classes * a.pixels, [&](int64_t chunk) {
         FocalPixels<T, width> pixels(a.options, a.weight, a.classes);
         if (!pixels) {
             totals[chunk].lacks_memory = 1;

@@ -190,7 +190,8 @@ int32_t run(const Arguments& a) {
     Zeros<T> passed(a.gradient ? bands.total * row : 0);
     if (!totals || !passed) return out_of_memory;
 
-    for_chunks(bands.total, [&](int64_t chunk) {
+    const int64_t numbers = a.batch * a.classes * a.target_height * a.target_width;
+    for_chunks(bands.total, numbers, [&](int64_t chunk) {
         Band<T> band(a, bands.image(chunk), bands.first(chunk), bands.last(chunk), totals[chunk]);
         if (!band) {
             totals[chunk].lacks_memory = 1;

@@ -124,7 +124,7 @@ int32_t run_forward(const Arguments& a) {
     if (!levels) return out_of_memory;
     const Chunks chunks(a.batch * a.channels, a.height, a.width, chunk_pixels);
     std::atomic<bool> failed{false};
-    for_chunks(chunks.total, [&](int64_t chunk) {
+    for_chunks(chunks.total, a.batch * a.channels * a.height * a.width, [&](int64_t chunk) {
         const int64_t image = chunks.image(chunk) / a.channels, channel = chunks.image(chunk) % a.channels;
         Zeros<T> memory((2 * a.count + 1) * a.width + levels.widest);
         Zeros<Resized<T>> resized(a.count);
@@ -206,7 +206,7 @@ int32_t run_backward(const Arguments& a) {
     const int64_t wanted = (a.height * a.width + chunk_pixels - 1) / chunk_pixels;
     const int64_t bands = wanted < levels.highest ? wanted : levels.highest;
     std::atomic<bool> failed{false};
-    for_chunks(a.batch * a.channels * bands, [&](int64_t chunk) {
+    for_chunks(a.batch * a.channels * bands, a.batch * a.channels * a.height * a.width, [&](int64_t chunk) {
         const int64_t plane = chunk / bands, band = chunk % bands;
         const int64_t image = plane / a.channels, channel = plane % a.channels;
         Zeros<T> memory(2 * a.width + levels.widest);
