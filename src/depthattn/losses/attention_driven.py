@@ -223,10 +223,10 @@ class AttentionDrivenLoss(nn.Module):
         if labels is not None:
             labels = checks.label_maps(name, "label_target", labels, target)
         pred = upsampled(pred, target, first.upsample, first.align_corners)
-        weights = weights.to(compute_dtype(pred, target))
-        each = torch.stack((weights[0], weights[1], second.semantic_weight * weights[1]))
-        if labels is None:
-            each = each[:2]
+        depth_aware, joint_gradient, *_ = weights.to(compute_dtype(pred, target)).unbind()
+        each = [depth_aware, joint_gradient]
+        if labels is not None:
+            each.append(second.semantic_weight * joint_gradient)
         options = AttentionDepthOptions(
             distance=first.distance,
             beta=first.beta,
@@ -237,10 +237,12 @@ class AttentionDrivenLoss(nn.Module):
             depth_aware_reduction=first.reduction,
             joint_gradient_reduction=second.reduction,
         )
-        tensors = pred, target, mask, labels, each
+        tensors = pred, target, mask, labels, torch.stack(each)
         total, terms = ATTENTION_DEPTH(tensors, options, resolve(pred.device))
-        gradients = terms[1] if labels is None else terms[1] + second.semantic_weight * terms[2]
-        return total, terms[0], gradients
+        attention, gradients, *semantic = terms.unbind()
+        for term in semantic:
+            gradients = torch.add(gradients, term, alpha=second.semantic_weight)
+        return total, attention, gradients
 
     def extra_repr(self) -> str:
         return f"weights={'learned' if self.weights is None else self.weights!r}"

@@ -9,11 +9,11 @@ namespace {
 struct Arguments {
     GradientMaps maps;
     DepthAwareOptions options;
-    View maxima, knees;  // (B,): what normalises the target, and where the distance turns
-    View scales;         // (1 + terms, B): factors of the gradient, which comes with them alone
-    View gradient;       // towards pred, or absent
-    double* sums;        // (1 + terms, B)
-    int64_t* counts;     // (1 + terms, B)
+    View state;       // (2,B): what normalises the target, and where the distance turns
+    View scales;      // (1 + terms, B): factors of the gradient, which comes with them alone
+    View gradient;    // towards pred, or absent
+    double* sums;     // (1 + terms, B)
+    int64_t* counts;  // (1 + terms, B)
 };
 
 // The depth-aware loss of a strip, row by row; a slope waits two rows for the windows below its pixel.
@@ -21,8 +21,8 @@ template <class T>
 class Attention {
   public:
     Attention(const Arguments& a, int64_t image)
-        : options_(a.options), over_maximum_(T(1) / static_cast<T>(number_at(a.maxima, image))),
-          knee_(static_cast<T>(number_at(a.knees, image))) {}
+        : options_(a.options), over_maximum_(T(1) / static_cast<T>(number_at(a.state, 0, image))),
+          knee_(static_cast<T>(number_at(a.state, 1, image))) {}
 
     void take(int64_t y, const T* pred, const T* target, int64_t columns) {
         for (int64_t column = 0; column < columns; column += block) {

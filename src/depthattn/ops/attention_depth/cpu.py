@@ -21,7 +21,7 @@ class _Arguments(ctypes.Structure):
     _fields_ = (
         ("maps", Maps),
         ("options", Options),
-        *((name, View) for name in ("maxima", "knees", "scales", "gradient")),
+        *((name, View) for name in ("state", "scales", "gradient")),
         *((name, ctypes.c_void_p) for name in ("sums", "counts")),
     )
 
@@ -61,7 +61,7 @@ def _run(
     # Row by row, as the kernel finds a scale by its number.
     factors = None if scales is None else scales.reshape(-1)
     arguments = _Arguments(
-        maps, Options.of(options), view(state[0]), view(state[1]), view(factors), view(gradient),
+        maps, Options.of(options), view(state), view(factors), view(gradient),
         sums.data_ptr(), counts.data_ptr(),
     )  # fmt: skip
     library().run("attention_depth", arguments, wide=state.dtype == torch.float64)

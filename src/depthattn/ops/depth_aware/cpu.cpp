@@ -8,11 +8,11 @@ struct Arguments {
     View pred, target, mask;
     int64_t batch, height, width;
     DepthAwareOptions options;
-    View maxima, knees;  // (B,): what normalises the target, and where the distance turns
-    View scales;         // (B,): factors of the gradient; absent: 1
-    View gradient;       // like pred, or absent
-    double* sums;        // (B,)
-    int64_t* counts;     // (B,)
+    View state;       // (2,B): what normalises the target, and where the distance turns
+    View scales;      // (B,): factors of the gradient; absent: 1
+    View gradient;    // like pred, or absent
+    double* sums;     // (B,)
+    int64_t* counts;  // (B,)
 };
 
 template <class T>
@@ -28,8 +28,8 @@ int32_t run(Arguments a) {
 
     for_chunks(chunks.total, a.batch * a.height * a.width, [&](int64_t chunk) {
         const int64_t image = chunks.image(chunk);
-        const T over_maximum = T(1) / static_cast<T>(number_at(a.maxima, image));
-        const T knee = static_cast<T>(number_at(a.knees, image));
+        const T over_maximum = T(1) / static_cast<T>(number_at(a.state, 0, image));
+        const T knee = static_cast<T>(number_at(a.state, 1, image));
         const T scale = a.scales ? static_cast<T>(number_at(a.scales, image)) : T(1);
         DepthAwarePixels<T> pixels;
         T pred_row[block], target_row[block], slope_row[block];
@@ -72,16 +72,23 @@ inline T larger(T a, T b) {
     return (b <= a) | (a != a) ? a : b;
 }
 
-// The largest valid target of each image into `maxima`, and the largest absolute error into `knees`, 0 without any.
-struct LargestArguments {
+struct StateArguments {
     View pred, target, mask;
     int64_t batch, height, width;
-    double* targets;  // (B,)
-    double* errors;   // (B,), or null
+    double max_depth;  // what normalises every target; 0: the largest valid one of the image, 0 without any
+    double knee;       // where the distance turns; 0: at a fifth of the image's largest absolute error
+    void* state;       // (2,B), in the type of the arithmetic
 };
 
 template <class T>
-int32_t run_largest(LargestArguments a) {
+int32_t run_state(StateArguments a) {
+    T *maxima = static_cast<T*>(a.state), *knees = maxima + a.batch;
+    for (int64_t image = 0; image < a.batch; ++image) {
+        maxima[image] = static_cast<T>(a.max_depth);
+        knees[image] = static_cast<T>(a.knee);
+    }
+    const bool errors_count = a.knee == 0;
+    if (a.max_depth != 0 && !errors_count) return ok;
     fastest_axis_last(a.target, a.height, a.width, {&a.pred, &a.target, &a.mask});
     join_rows(a.height, a.width, {&a.pred, &a.target, &a.mask});
     const int64_t steps = (a.width + block - 1) / block;
@@ -109,7 +116,7 @@ int32_t run_largest(LargestArguments a) {
                     wrong[lane] = larger(wrong[lane], size);
                 }
             };
-            const T* p = a.errors == nullptr ? nullptr : read(a.pred, at(a.pred), a.pred.strides[2], n, pred_row);
+            const T* p = !errors_count ? nullptr : read(a.pred, at(a.pred), a.pred.strides[2], n, pred_row);
             int64_t i = 0;
             for (; i + lanes <= n; i += lanes) {
                 for (int64_t lane = 0; lane < lanes; ++lane) look(p, i + lane, lane);
@@ -128,8 +135,8 @@ int32_t run_largest(LargestArguments a) {
             far = targets[chunk] > far ? targets[chunk] : far;
             wrong = larger(wrong, errors[chunk]);
         }
-        a.targets[image] = static_cast<double>(far);
-        if (a.errors != nullptr) a.errors[image] = static_cast<double>(wrong);
+        if (a.max_depth == 0) maxima[image] = far;
+        if (errors_count) knees[image] = wrong / 5;
     }
     return ok;
 }
@@ -143,8 +150,8 @@ DEPTHATTN_EXPORT int32_t DEPTHATTN_NAME(depth_aware)(const void* arguments, int3
     return wide ? run<double>(a) : run<float>(a);
 }
 
-DEPTHATTN_EXPORT int32_t DEPTHATTN_NAME(depth_aware_largest)(const void* arguments, int32_t wide) {
+DEPTHATTN_EXPORT int32_t DEPTHATTN_NAME(depth_aware_state)(const void* arguments, int32_t wide) {
     using namespace DEPTHATTN_NAMESPACE;
-    const LargestArguments& a = *static_cast<const LargestArguments*>(arguments);
-    return wide ? run_largest<double>(a) : run_largest<float>(a);
+    const StateArguments& a = *static_cast<const StateArguments*>(arguments);
+    return wide ? run_state<double>(a) : run_state<float>(a);
 }

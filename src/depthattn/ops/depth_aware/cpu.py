@@ -29,33 +29,29 @@ class _Arguments(ctypes.Structure):
         *((name, View) for name in ("pred", "target", "mask")),
         *((name, ctypes.c_int64) for name in ("batch", "height", "width")),
         ("options", Options),
-        *((name, View) for name in ("maxima", "knees", "scales", "gradient")),
+        *((name, View) for name in ("state", "scales", "gradient")),
         *((name, ctypes.c_void_p) for name in ("sums", "counts")),
     )
 
 
-class _LargestArguments(ctypes.Structure):
+class _StateArguments(ctypes.Structure):
     _fields_ = (
         *((name, View) for name in ("pred", "target", "mask")),
         *((name, ctypes.c_int64) for name in ("batch", "height", "width")),
-        *((name, ctypes.c_void_p) for name in ("targets", "errors")),
+        *((name, ctypes.c_double) for name in ("max_depth", "knee")),
+        ("state", ctypes.c_void_p),
     )
 
 
 def state_of(pred: Tensor, target: Tensor, mask: Tensor | None, options: Any) -> Tensor:
     """(2,B): what normalises the target of each image, and the error at which the distance turns."""
-    batch, dtype = pred.shape[0], compute_dtype(pred, target)
-    state = pred.new_empty(2, batch, dtype=dtype)
-    maxima, knees = state
-    berhu = options.distance == "berhu"
-    if options.max_depth is None or berhu:
-        depths, errors = pred.new_empty(2, batch, dtype=torch.float64)
-        arguments = _LargestArguments(
-            view(pred), view(target), view(mask), *pred.shape, depths.data_ptr(), errors.data_ptr() if berhu else None
-        )
-        library().run("depth_aware_largest", arguments, wide=dtype == torch.float64)
-    maxima.copy_(depths) if options.max_depth is None else maxima.fill_(options.max_depth)
-    torch.div(errors, 5, out=knees) if berhu else knees.fill_(options.beta)
+    dtype = compute_dtype(pred, target)
+    state = pred.new_empty(2, pred.shape[0], dtype=dtype)
+    arguments = _StateArguments(
+        view(pred), view(target), view(mask), *pred.shape, options.max_depth or 0,
+        0 if options.distance == "berhu" else options.beta, state.data_ptr(),
+    )  # fmt: skip
+    library().run("depth_aware_state", arguments, wide=dtype == torch.float64)
     return state
 
 
@@ -95,7 +91,7 @@ def _run(
     batch = pred.shape[0]
     sums, counts = pred.new_empty(1, batch, dtype=torch.float64), pred.new_empty(1, batch, dtype=torch.int64)
     arguments = _Arguments(
-        view(pred), view(target), view(mask), *pred.shape, Options.of(options), view(state[0]), view(state[1]),
+        view(pred), view(target), view(mask), *pred.shape, Options.of(options), view(state),
         view(scales), view(gradient), sums.data_ptr(), counts.data_ptr(),
     )  # fmt: skip
     library().run("depth_aware", arguments, wide=compute_dtype(pred, target) == torch.float64)

@@ -62,6 +62,12 @@ inline double number_at(const View& vector, int64_t index) {
     return *read<double>(vector, index * vector.strides[0], 1, 1, &buffer);
 }
 
+// The same of a table (rows, columns).
+inline double number_at(const View& table, int64_t row, int64_t column) {
+    double buffer = 0;
+    return *read<double>(table, row * table.strides[0] + column * table.strides[1], 1, 1, &buffer);
+}
+
 // -1, 0 or 1; NaN stays NaN, so that divergence shows in the gradient.
 template <class T>
 inline T sign(T x) {
