@@ -14,7 +14,7 @@ from benchmarks import formulas, peers
 from benchmarks.formulas import features_of
 from benchmarks.inputs import NUM_CLASSES, Inputs, Source, Tensors
 from benchmarks.measure import Outcome
-from benchmarks.sides import REFERENCE, Side, compiled, ours, peer, reference, textbook
+from benchmarks.sides import REFERENCE, Side, compiled, naive, ours, peer, reference
 from benchmarks.targets import Target
 from depthattn import functional
 
@@ -65,7 +65,7 @@ class Case:
 def _targets(
     cpu: Sequence[Target],
     busy: Sequence[Target] = (),
-    cuda: Sequence[Target] = (Target("triton", "textbook", 5), Target("triton", "compiled", 1)),
+    cuda: Sequence[Target] = (Target("triton", "naive", 5), Target("triton", "compiled", 1)),
 ) -> dict[str, tuple[Target, ...]]:
     return {"cpu": tuple(cpu), "busy": tuple(busy), "cuda": tuple(cuda)}
 
@@ -111,7 +111,7 @@ def depth_aware(shape: tuple[int, int, int]) -> Case:
         sides=(
             *ours(_depth_aware_run),
             reference(_depth_aware_run),
-            textbook(formulas.depth_aware),
+            naive(formulas.depth_aware),
             compiled(formulas.depth_aware),
             _smooth_l1(),
         ),
@@ -143,13 +143,13 @@ def joint_gradient(shape: tuple[int, int, int], kind: str) -> Case:
         sides=(
             *ours(_joint_gradient_run),
             reference(_joint_gradient_run),
-            textbook(formulas.joint_gradient_conv2d),
+            naive(formulas.joint_gradient_conv2d),
             compiled(formulas.joint_gradient),
             peer("kornia spatial_gradient", peers.kornia_sobel),
             _smooth_l1(),
         ),
         targets=_targets(
-            [Target("cpu", "textbook", 15), Target("cpu", "compiled", 8)], [Target("cpu", "textbook", 8)]
+            [Target("cpu", "naive", 15), Target("cpu", "compiled", 8)], [Target("cpu", "naive", 8)]
         ),
     )  # fmt: skip
 
@@ -174,7 +174,7 @@ def semantic_focal(shape: tuple[int, int, int]) -> Case:
         sides=(
             *ours(_semantic_focal_run),
             reference(_semantic_focal_run),
-            textbook(formulas.semantic_focal),
+            naive(formulas.semantic_focal),
             compiled(formulas.semantic_focal),
             _cross_entropy(CROSS_ENTROPY),
             peer("torch cross_entropy + exp", peers.focal_on_cross_entropy),
@@ -219,7 +219,7 @@ def semantic_focal_upsampled(shape: tuple[int, int, int]) -> Case:
         sides=(
             *ours(_upsampled_focal_run),
             reference(_upsampled_focal_run),
-            textbook(formulas.semantic_focal),
+            naive(formulas.semantic_focal),
             compiled(formulas.semantic_focal),
             _cross_entropy(INTERPOLATED),
         ),
@@ -256,13 +256,13 @@ def lateral_sharing(shape: tuple[int, int, int, int], tasks: int) -> Case:
         sides=(
             *ours(_lateral_sharing_run),
             reference(_lateral_sharing_run),
-            textbook(formulas.lateral_sharing),
+            naive(formulas.lateral_sharing),
             compiled(formulas.lateral_sharing),
             peer("torch einsum", peers.sharing_by_einsum),
         ),
         targets=_targets(
-            [Target("cpu", "textbook", 6), Target("cpu", "copy", 0.75, "bandwidth"), Target("cpu", "compiled", 1)],
-            [Target("cpu", "textbook", 4)],
+            [Target("cpu", "naive", 6), Target("cpu", "copy", 0.75, "bandwidth"), Target("cpu", "compiled", 1)],
+            [Target("cpu", "naive", 4)],
         ),
     )
 
@@ -282,11 +282,11 @@ def semi_dense_up_skip(channels: tuple[int, int], levels: Sequence[tuple[int, in
         name="semi_dense_up_skip",
         operation="semi_dense_up_skip",
         title=f"Semi-dense up-skip, {len(levels)} levels from {_size(*levels[0])} to {_size(*channels, *size)} "
-        "(the textbook is the sum of F.interpolate)",
+        "(naive: the sum of F.interpolate)",
         make=make,
         expected=lambda inputs: formulas.expected(formula, inputs),
-        sides=(*ours(run), reference(run), textbook(formula), compiled(formula)),
-        targets=_targets([Target("cpu", "textbook", 4)], [Target("cpu", "textbook", 3)]),
+        sides=(*ours(run), reference(run), naive(formula), compiled(formula)),
+        targets=_targets([Target("cpu", "naive", 4)], [Target("cpu", "naive", 3)]),
         backward_reads=False,
     )
 
@@ -321,7 +321,7 @@ def attention_depth(shape: tuple[int, int, int]) -> Case:
             *ours(one_pass),
             *ours(two_calls, label="two calls", kind="peer"),
             reference(one_pass),
-            textbook(formulas.attention_depth),
+            naive(formulas.attention_depth),
             compiled(formulas.attention_depth),
             _smooth_l1(),
         ),

@@ -12,11 +12,11 @@ from benchmarks.targets import pixels
 from depthattn._extras import require
 from depthattn.viz.looks import save_in_both_looks
 
-COLOURS = {"ours": "#1f6feb", "reference": "#9ec5fe", "textbook": "#8c959f", "compiled": "#bf8700", "peer": "#c4c9d0"}
+COLOURS = {"ours": "#1f6feb", "reference": "#9ec5fe", "naive": "#8c959f", "compiled": "#bf8700", "peer": "#c4c9d0"}
 LEGEND = {
     "ours": "depthattn",
     "reference": "its formula, where there are no kernels",
-    "textbook": "textbook",
+    "naive": "naive",
     "compiled": "torch.compile of it",
     "peer": "what else there is",
 }

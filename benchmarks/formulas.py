@@ -1,4 +1,4 @@
-"""The textbook of each case: the formula as a paper's reader would write it, under autograd, with dense masks.
+"""The naive implementation of each case: the formula as it stands in the paper, under autograd, with dense masks.
 
 Nothing here is taken from the package. In float64 the same functions are what every side is checked against.
 """
@@ -17,7 +17,7 @@ from benchmarks.inputs import IGNORE_INDEX, Inputs, Tensors
 from benchmarks.measure import Outcome, Run, differentiate
 
 GAMMA = 2.0
-# Pixels of one float64 band: the check of a 50 megapixel image must not need the memory of its textbook.
+# Pixels of one float64 band: the check of a 50 megapixel image must not need the memory of the naive one.
 BAND_PIXELS = 2**20
 
 Terms = list[tuple[Tensor, Tensor]]

@@ -38,7 +38,7 @@ percentile.
 
 - **cpu**, **triton**: the kernels of depthattn; **reference**: its formula under autograd, which runs where there are
   no kernels.
-- **textbook**: the naive implementation, the paper's formula under autograd with dense masks, as in
+- **naive**: the paper's formula under autograd with dense masks, as in
   `benchmarks/formulas.py`; for the joint gradient loss every map is convolved by both Sobel kernels.
 - **compiled**: `torch.compile` of the formula, for the shapes of the case; the joint gradient loss by slices, which
   compile to more than convolutions do.
@@ -81,12 +81,9 @@ def overview(result: dict[str, Any]) -> list[str]:
         rows.append(
             [
                 case["title"],
-                *(_beside(first.get(kind), first["ours"]) for kind in ("ours", "textbook", "compiled")),
+                *(_beside(first.get(kind), first["ours"]) for kind in ("ours", "naive", "compiled")),
                 "" if peer is None else f"{peer['side']}: {_beside(peer, first['ours'])}",
-                *(
-                    mebibytes(first[kind]["peak_bytes"]["both"]) if kind in first else ""
-                    for kind in ("ours", "textbook")
-                ),
+                *(mebibytes(first[kind]["peak_bytes"]["both"]) if kind in first else "" for kind in ("ours", "naive")),
             ]
         )
     if not rows:
@@ -104,8 +101,8 @@ def _beside(row: dict[str, Any] | None, ours: dict[str, Any]) -> str:
 
 
 def baseline(case: dict[str, Any]) -> dict[str, Any] | None:
-    """The row that the column of speed-ups divides by: the first textbook that ran."""
-    return next((r for r in case["rows"] if r["kind"] == "textbook" and r["status"] == "ok"), None)
+    """The row that the column of speed-ups divides by: the first naive side that ran."""
+    return next((r for r in case["rows"] if r["kind"] == "naive" and r["status"] == "ok"), None)
 
 
 def case_table(case: dict[str, Any]) -> list[str]:

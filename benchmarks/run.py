@@ -1,4 +1,4 @@
-"""Measure depthattn against its textbook, the compiler and what else there is.
+"""Measure depthattn against the naive implementation, the compiler and what else there is.
 
     python benchmarks/run.py [--device cpu|cuda] [--op OP ...] [--backend BACKEND ...] [--busy N] [--quick]
                              [--output DIR]

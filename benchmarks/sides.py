@@ -11,7 +11,7 @@ import depthattn
 from benchmarks.inputs import Inputs, Tensors
 from benchmarks.measure import Outcome, Run
 
-OURS, REFERENCE, TEXTBOOK, COMPILED, PEER = "ours", "reference", "textbook", "compiled", "peer"
+OURS, REFERENCE, NAIVE, COMPILED, PEER = "ours", "reference", "naive", "compiled", "peer"
 BACKENDS = ("cpu", "triton", "reference")
 EVERYWHERE = ("cpu", "cuda")
 
@@ -22,7 +22,7 @@ class Side:
 
     Attributes:
         name: unique within the case.
-        kind: ``"ours"``, ``"reference"``, ``"textbook"``, ``"compiled"`` or ``"peer"``.
+        kind: ``"ours"``, ``"reference"``, ``"naive"``, ``"compiled"`` or ``"peer"``.
         build: makes the function to run; imports and compilers are only touched here.
         devices: the device types that it runs on.
         compiles: whether its first call runs a compiler, for seconds.
@@ -61,12 +61,12 @@ def reference(run: Run) -> Side:
     return Side("reference", REFERENCE, _on_backend("reference", run))
 
 
-def textbook(run: Run, *, name: str = "textbook") -> Side:
-    return Side(name, TEXTBOOK, lambda: run)
+def naive(run: Run, *, name: str = "naive") -> Side:
+    return Side(name, NAIVE, lambda: run)
 
 
 def compiled(run: Run, *, name: str = "compiled") -> Side:
-    """torch.compile of a textbook, for the very shapes of the case: the best it can do."""
+    """torch.compile of a naive implementation, for the very shapes of the case: the best it can do."""
     return Side(name, COMPILED, lambda: torch.compile(run, fullgraph=True, dynamic=False), compiles=True)
 
 

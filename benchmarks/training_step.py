@@ -1,4 +1,4 @@
-"""Peak memory and time of a training step, beside the same network with textbook layers and losses.
+"""Peak memory and time of a training step, beside the same network with naive layers and losses.
 
     python benchmarks/training_step.py [--size H W] ... [--encoder NAME] [--device cpu|cuda] [--output DIR]
 
@@ -59,7 +59,7 @@ class TextbookUpSkip(nn.Module):
         return self.smooth(formulas.merge(projected, size))
 
 
-def textbook_of(model: SynergyNet) -> SynergyNet:
+def naive_of(model: SynergyNet) -> SynergyNet:
     """The same network, weights under the same names, with the layers as their formulas."""
     other = copy.deepcopy(model)
     other.upsample_semantics = "always"
@@ -84,8 +84,8 @@ def ours(model: SynergyNet) -> Run:
     return run
 
 
-def textbook(model: SynergyNet) -> Run:
-    network = textbook_of(model)
+def naive(model: SynergyNet) -> Run:
+    network = naive_of(model)
 
     def run(t: Tensors) -> tuple[Tensor, ...]:
         output = functional_call(network, weights_of(t), (t["image"],))
@@ -136,8 +136,8 @@ def measure(size: tuple[int, int], options: argparse.Namespace) -> dict[str, Any
     model.to(device)
     inputs = inputs_of(model, size, device)
     # The network's own copy of the weights is only a shell around those of the inputs.
-    runs = {"depthattn": ours(model), "textbook": textbook(model)}
-    problem = disagreement(runs["depthattn"], runs["textbook"], inputs)
+    runs = {"depthattn": ours(model), "naive": naive(model)}
+    problem = disagreement(runs["depthattn"], runs["naive"], inputs)
     record: dict[str, Any] = {
         "size": list(size), "batch": BATCH, "encoder": options.encoder, "classes": NUM_CLASSES,
         "decoder_channels": list(options.decoder_channels), "problem": problem,
@@ -176,12 +176,12 @@ def line_of(record: dict[str, Any]) -> str:
     title = f"{record['encoder']}, {BATCH} x {record['size'][0]}x{record['size'][1]}"
     if record["problem"] is not None:
         return f"{title}: {record['problem']}"
-    sides = [record[name] for name in ("depthattn", "textbook")]
+    sides = [record[name] for name in ("depthattn", "naive")]
     time, theirs = (side["milliseconds"]["both"]["median"] for side in sides)
     memory, other = (side["peak_bytes"]["both"] / 2**20 for side in sides)
     return (
-        f"{title}: {time:.0f} ms ({theirs:.0f} textbook, {theirs / time:.2f}x), "
-        f"peak {memory:.0f} MiB ({other:.0f} textbook, {memory / other:.2f}x)"
+        f"{title}: {time:.0f} ms ({theirs:.0f} naive, {theirs / time:.2f}x), "
+        f"peak {memory:.0f} MiB ({other:.0f} naive, {memory / other:.2f}x)"
     )
 
 

@@ -92,7 +92,7 @@ class Evaluation:
         bins = facts["bins"]
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / _SCORES, _without_nan(facts))
-        draw_errors(self.shown, output / _ERRORS, max_depth=self.settings.max_depth)
+        draw_errors(self.shown).savefig(output / _ERRORS)
         if sum(bins["pixels"]):
             plot_depth_bins(self.edges, bins["rmse"], bins["pixels"], label="RMSE").savefig(output / _DEPTH_BINS)
         tables = [protocol_table(facts["protocol"]), score_table(facts, self.settings.pooling)]

@@ -30,6 +30,7 @@ from depthattn.viz.colours import (
     error_colourmap,
     error_norm,
 )
+from depthattn.viz.ranges import error_top
 from reporting.charts import CHART, colour_bar, depth_uri, inline_svg, map_uri, photo_uri
 from reporting.measure import FrameScore, Measured, Predict, extremes, ranked
 from reporting.page import Section, figure, grid, paragraph, picture, text
@@ -89,7 +90,7 @@ class FramePages:
         title = "Best, median and worst frames"
         if not self._groups:
             return Section("frames", title, paragraph("No validation frame has ground truth.", "note"))
-        top = self._error_top()
+        top = error_top(self._measured.scores["rmse"])
         groups = []
         for name, frames in self._groups.items():
             rows = [grid(self._tiles(frame, top), "tiles-row") for frame in frames]
@@ -217,11 +218,6 @@ class FramePages:
                 saturates="both",
             ),
         ]
-
-    def _error_top(self) -> float:
-        """Metres of the brightest error: twice the RMSE of the validation set, to one digit."""
-        rmse = self._measured.scores["rmse"]
-        return float(f"{2 * rmse:.1g}") if math.isfinite(rmse) and rmse > 0 else 1.0
 
     def _legend(self) -> str:
         frames = [frame for group in self._groups.values() for frame in group]

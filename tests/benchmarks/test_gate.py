@@ -14,7 +14,7 @@ from benchmarks.execute import Plan, execute
 from benchmarks.gate import BOUNDS, check, relative_error
 from benchmarks.inputs import Source, Tensors
 from benchmarks.measure import Outcome, Run, Schedule, differentiate
-from benchmarks.sides import Side, peer, textbook
+from benchmarks.sides import Side, naive, peer
 from benchmarks.targets import Target, judge_growth
 
 CPU = torch.device("cpu")
@@ -117,13 +117,13 @@ class TestExecute:
         }
 
     def test_targets_compare_medians_of_the_same_run(self) -> None:
-        target = Target("textbook", "right", 1e9)
-        record = run_case(textbook(right), peer("right", lambda: right), targets=(target,))
+        target = Target("naive", "right", 1e9)
+        record = run_case(naive(right), peer("right", lambda: right), targets=(target,))
         book, mine = (row["time_ms"]["both"]["median"] for row in record["rows"])
         assert record["targets"] == [
             {
                 "quantity": "speed",
-                "side": "textbook",
+                "side": "naive",
                 "versus": "right",
                 "wanted": 1e9,
                 "measured": mine / book,
@@ -144,8 +144,8 @@ class TestExecute:
         assert 0 < judged["measured"] < 0.1
 
     def test_times_and_bandwidth_are_targets_too(self) -> None:
-        targets = (Target("textbook", "right", 1e9, "time"), Target("textbook", "copy", 1e-9, "bandwidth"))
-        record = run_case(textbook(right), peer("right", lambda: right), targets=targets)
+        targets = (Target("naive", "right", 1e9, "time"), Target("naive", "copy", 1e-9, "bandwidth"))
+        record = run_case(naive(right), peer("right", lambda: right), targets=targets)
         book, mine = (row["time_ms"]["both"]["median"] for row in record["rows"])
         time, bandwidth = record["targets"]
         assert (time["measured"], time["met"]) == (book / mine, True)
@@ -154,15 +154,15 @@ class TestExecute:
     def test_beside_busy_processes_other_targets_hold(self) -> None:
         case = replace(
             table.depth_aware((1, 6, 8)),
-            sides=(textbook(right), peer("right", lambda: right)),
-            targets={"cpu": (), "busy": (Target("textbook", "right", 3),)},
+            sides=(naive(right), peer("right", lambda: right)),
+            targets={"cpu": (), "busy": (Target("naive", "right", 3),)},
         )
         record = execute(case, torch.float32, replace(PLAN, busy=2), lambda *_: None)
         assert [target["wanted"] for target in record["targets"]] == [3]
 
     def test_target_without_its_side_is_left_open(self) -> None:
         record = run_case(
-            textbook(right), peer("x", lambda: lambda t: (t["pred"].sum(),)), targets=(Target("textbook", "x", 1),)
+            naive(right), peer("x", lambda: lambda t: (t["pred"].sum(),)), targets=(Target("naive", "x", 1),)
         )
         assert (record["targets"][0]["measured"], record["targets"][0]["met"]) == (None, None)
 

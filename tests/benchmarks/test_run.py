@@ -29,12 +29,12 @@ def test_quick_run_of_one_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "cpu": "ok",
         "triton": "absent",
         "reference": "absent",
-        "textbook": "ok",
+        "naive": "ok",
         "compiled": "absent",
     }
     assert by_side["reference"]["reason"] == "left out by --backend"
     assert by_side["compiled"]["reason"] == "left out by --quick"
-    for side in ("cpu", "textbook"):
+    for side in ("cpu", "naive"):
         # 1x4 maps of 8x10, 15x20 and 30x40: the output and three gradients are there at the end.
         assert by_side[side]["peak_bytes"]["both"] >= case["returned_bytes"] == 4 * 4 * (1200 + 80 + 300 + 1200)
     assert case["targets"] == []
@@ -45,7 +45,7 @@ def test_wrong_side_fails_the_run(
 ) -> None:
     def broken(operations: object, *, quick: bool) -> list[object]:
         (case,) = (c for c in all_cases(["lateral_sharing"], quick=quick))
-        side = next(s for s in case.sides if s.name == "textbook")
+        side = next(s for s in case.sides if s.name == "naive")
         wrong = replace(side, name="wrong", build=lambda: lambda t: tuple(2 * y for y in side.build()(t)))
         return [replace(case, sides=(side, wrong))]
 

@@ -49,7 +49,7 @@ def result(**more: Any) -> dict[str, Any]:
         [
             row("cpu", "ours", 8.0, 2**20),
             {"side": "triton", "kind": "ours", "status": "absent", "reason": "needs cuda tensors"},
-            row("textbook", "textbook", 32.0, 2**24),
+            row("naive", "naive", 32.0, 2**24),
             row("faster thing", "peer", 2.0, 2**20, definition="computes less"),
             {
                 "side": "broken thing",
@@ -60,9 +60,9 @@ def result(**more: Any) -> dict[str, Any]:
             },
         ],
         targets=[
-            {"quantity": "speed", "side": "cpu", "versus": "textbook", "wanted": 5, "measured": 4.0, "met": False},
+            {"quantity": "speed", "side": "cpu", "versus": "naive", "wanted": 5, "measured": 4.0, "met": False},
             {"quantity": "memory", "side": "cpu", "versus": "bytes", "wanted": 1.1, "measured": 1.0, "met": True},
-            {"quantity": "speed", "side": "triton", "versus": "textbook", "wanted": 5, "measured": None, "met": None},
+            {"quantity": "speed", "side": "triton", "versus": "naive", "wanted": 5, "measured": None, "met": None},
         ],
     )  # fmt: skip
     call = case("call", [row("cpu", "ours", 0.25, 100), row("smooth", "peer", 0.125, 100)], group="small")

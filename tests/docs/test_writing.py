@@ -69,6 +69,11 @@ def test_messages_say_what_was_expected(folder: str) -> None:
     assert [text for text in texts if re.search(r"\bwanted\b.*\bgot\b", text)] == []
 
 
+def test_the_plain_implementation_has_one_name() -> None:
+    texts = [*PAGES, *(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.json")]
+    assert [path.name for path in texts if "textbook" in path.read_text("utf-8")] == []
+
+
 def test_the_address_of_the_repository_stands_in_one_place() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     address = settings["project"]["urls"]["Repository"]

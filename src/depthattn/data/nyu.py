@@ -112,10 +112,9 @@ class NYUDepthV2(Dataset[Sample]):
 
     Example:
         >>> from depthattn.data import NYUDepthV2
-        >>> NYUDepthV2("missing.mat")
+        >>> NYUDepthV2("missing.mat")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        depthattn.data.errors.DataError: NYUDepthV2: missing.mat: expected the official nyu_depth_v2_labeled.mat \
-(MATLAB v7.3, which is HDF5), got No such file or directory
+        depthattn.data.errors.DataError: NYUDepthV2: missing.mat: expected the official ...
     """
 
     def __init__(

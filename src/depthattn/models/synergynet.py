@@ -116,7 +116,7 @@ class SynergyNet(SynergyNetwork):
         Example:
             >>> import torch
             >>> from depthattn import SynergyNet
-            >>> model = SynergyNet("resnet18", num_classes=13, decoder_channels=(16, 16, 8, 8))
+            >>> model = SynergyNet("resnet18", num_classes=13, decoder_channels=(16, 8))
             >>> fast = model.optimize_for_inference()
             >>> any(isinstance(module, torch.nn.BatchNorm2d) for module in fast.modules())
             False

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from depthattn._extras import require
+from depthattn.viz import ranges
 from depthattn.viz.attention import attention_maps
 from depthattn.viz.axes import colour_bar
 from depthattn.viz.colours import (
@@ -30,9 +31,6 @@ from depthattn.viz.palette import IGNORED_LABEL, label_palette
 _TITLES = ("image", "true depth", "predicted depth", "true labels", "predicted labels", "attention α + λ")
 # The sum reaches 2, but only at a far pixel that is predicted as near: up to 2, all else would be dark.
 _ATTENTION_TOP = 1.0
-# Of the true depth of all frames: what a few pixels have would leave the rest one colour.
-_DEPTH_PERCENTILES = (1.0, 99.0)
-_NARROWEST_RANGE = 1.5
 
 # The page in inches; a cell's height follows from the frames' own aspect.
 _CELL = 1.9
@@ -83,8 +81,8 @@ def contact_sheet(
         frames: the rows, all of one size.
         class_names: one name per class; their number is the number of classes.
         depth_range: metres at the two ends of the depth colours, the same in all rows; None takes the 1st and the 99th
-            percentile of the true depth of all frames (of the predicted depth where there is no truth), apart by half
-            at least.
+            percentile of the true depth of all frames (of the predicted depth where there is no ground truth), apart by
+            half at least.
         max_depth: metres at which alpha is 1.
         log_offset: offset inside lambda's logarithms, as in :class:`depthattn.DepthAwareLoss`.
         ignore_index: label of the pixels with no class.
@@ -112,7 +110,9 @@ def contact_sheet(
     if len(sizes) > 1:
         raise ValueError(f"contact_sheet: expected frames of one size, got {sorted(sizes)}")
     height, width = sizes.pop()
-    low, high = _data_range(frames) if depth_range is None else depth_range
+    low, high = depth_range or ranges.depth_range(
+        [frame.depth for frame in frames], [frame.predicted_depth for frame in frames], "contact_sheet"
+    )
     names = {int(label): class_names[int(label)] for label in _occurring(frames, ignore_index, len(class_names))}
     page = _Page(
         len(frames), cell_height=_CELL * height / width, legend_rows=math.ceil((len(names) + 1) / _LEGEND_COLUMNS)
@@ -196,16 +196,6 @@ class _Page:
             handleheight=1.0,
             labelspacing=0.35,
         )
-
-
-def _data_range(frames: Sequence[Frame]) -> tuple[float, float]:
-    for maps in ([frame.depth for frame in frames], [frame.predicted_depth for frame in frames]):
-        depth = np.concatenate([plane(part, "contact_sheet", "depth").ravel() for part in maps])
-        known = depth[np.isfinite(depth) & (depth > 0)]
-        if known.size:
-            low, high = np.percentile(known, _DEPTH_PERCENTILES).tolist()
-            return low, max(high, _NARROWEST_RANGE * low)
-    return DEPTH_TICKS[0], DEPTH_TICKS[-1]
 
 
 def _image_pixels(image: torch.Tensor) -> npt.NDArray[np.uint8]:
