@@ -7,7 +7,7 @@ PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 # What the C++ kernels are built from: an installation is out of date when one of them has changed.
 KERNELS := setup.py $(wildcard src/depthattn/ops/*/*.cpp src/depthattn/ops/*/*.h)
 
-.PHONY: demo test test-flush test-package test-compat sanitize fuzz lint bench mutate docs clean
+.PHONY: demo test test-slow test-flush test-package test-compat sanitize fuzz lint bench mutate docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_nyu.py --output runs/demo --overwrite
@@ -15,6 +15,11 @@ demo: $(VENV)/.demo
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL)
+
+# What takes a compiler minutes.
+test-slow: export OMP_NUM_THREADS = 1
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 # The operators once more on a processor that takes denormals for 0; the tests of exp and log have cases of their own.
 test-flush: export OMP_NUM_THREADS = 1

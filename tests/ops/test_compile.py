@@ -19,59 +19,61 @@ from depthattn import (
 )
 
 
-class Network(nn.Module):
-    """Depth in metres and logits of four classes, behind a convolution with batch norm."""
+class Head(nn.Module):
+    """Depth in metres and logits of four classes, each by a convolution of its own, and what is computed of them."""
 
-    def __init__(self, activation: nn.Module) -> None:
+    def __init__(self, activation: nn.Module, run: Callable[..., Tensor], *layers: nn.Module) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1, bias=False), nn.BatchNorm2d(5), nn.ELU())
         self.depth, self.logits = nn.Conv2d(5, 1, 1), nn.Conv2d(5, 4, 1)
-        self.activation = activation
+        self.activation, self.run, self.layers = activation, run, nn.ModuleList(layers)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(image)
-        return self.activation(self.depth(features)) * 9, self.logits(features)
-
-
-class Step(nn.Module):
-    """A network and what is computed behind it."""
-
-    def __init__(self, head: Callable[..., Tensor], activation: nn.Module, *layers: nn.Module) -> None:
-        super().__init__()
-        self.network, self.head, self.layers = Network(activation), head, nn.ModuleList(layers)
-
-    def forward(self, image: Tensor, target: Tensor, labels: Tensor) -> Tensor:
-        return self.head(*self.network(image), target, labels)
+    def forward(self, features: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+        value: Tensor = self.run(self.activation(self.depth(features)) * 9, self.logits(features), target, labels)
+        return value
 
 
-def _with_layers() -> tuple[Callable[..., Tensor], nn.Module, nn.Module]:
+def _with_layers() -> Head:
     share, skip = LateralSharingUnit(2, channels=(1, 4), init=0.1), SemiDenseUpSkip([1, 4], 3)
 
-    def head(depth: Tensor, logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+    def run(depth: Tensor, logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         depth, logits = share(depth, logits)
         merged: Tensor = skip([depth[:, :, ::2, ::2], logits], target.shape[1:])
         return merged.square().mean() + depth.mean()
 
-    return head, share, skip
+    return Head(nn.Softplus(), run, share, skip)
 
 
-def _scalar_unit(depth: Tensor, logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
-    return torch.stack(_UNIT(logits, logits.tanh())).square().mean()
+def _with_scalar_gates() -> Head:
+    unit = LateralSharingUnit(2, init=0.3)
+    return Head(nn.ReLU(), lambda d, z, t, y: torch.stack(unit(z, z.tanh())).square().mean(), unit)
 
 
-_UNIT = LateralSharingUnit(2, init=0.3)
 ATTENTION = AttentionDrivenLoss(DepthAwareLoss(max_depth=10.0), weights=(1.0, 0.05, 0.5))
 SMALL_LOGITS = SemanticFocalLoss(upsample="bilinear")
 
-HEADS: dict[str, Callable[[], Step]] = {
-    "depth_aware": lambda: Step(lambda d, z, t, y: DepthAwareLoss()(d, t), nn.Softplus()),
-    "joint_gradient": lambda: Step(lambda d, z, t, y: JointGradientLoss()(d, t, labels=y), nn.Sigmoid()),
-    "semantic_focal": lambda: Step(lambda d, z, t, y: SemanticFocalLoss()(z, y), nn.ReLU()),
-    "semantic_focal_upsample": lambda: Step(lambda d, z, t, y: SMALL_LOGITS(z[:, :, ::2, ::2], y), nn.ReLU()),
-    "attention_driven": lambda: Step(lambda d, z, t, y: ATTENTION(d, z, t, y).total, nn.Softplus()),
-    "lateral_sharing": lambda: Step(_scalar_unit, nn.ReLU()),
-    "layers": lambda: Step((parts := _with_layers())[0], nn.Softplus(), *parts[1:]),
-}
+
+class Network(nn.Module):
+    """A convolution with batch norm, and behind it every loss and layer; gives the value of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1, bias=False), nn.BatchNorm2d(5), nn.ELU())
+        self.heads = nn.ModuleList(
+            (
+                Head(nn.Softplus(), lambda d, z, t, y: DepthAwareLoss()(d, t)),
+                Head(nn.Sigmoid(), lambda d, z, t, y: JointGradientLoss()(d, t, labels=y)),
+                Head(nn.ELU(), lambda d, z, t, y: JointGradientLoss()(d, t, semantics=t + 1)),
+                Head(nn.ReLU(), lambda d, z, t, y: SemanticFocalLoss()(z, y)),
+                Head(nn.ReLU(), lambda d, z, t, y: SMALL_LOGITS(z[:, :, ::2, ::2], y)),
+                Head(nn.Softplus(), lambda d, z, t, y: ATTENTION(d, z, t, y).total),
+                _with_scalar_gates(),
+                _with_layers(),
+            )
+        )
+
+    def forward(self, image: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+        features = self.features(image)
+        return torch.stack([head(features, target, labels) for head in self.heads])
 
 
 def batch(height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,51 +86,38 @@ def batch(height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
     return image, target, labels
 
 
-def outcome(function: Callable[..., Tensor], step: Step, *inputs: Tensor) -> list[Tensor]:
-    step.zero_grad()
-    loss = function(*inputs)
-    loss.backward()
-    return [loss.detach(), *(p.grad.clone() for p in step.parameters() if p.grad is not None)]
+def outcome(function: Callable[..., Tensor], network: Network, *inputs: Tensor) -> list[Tensor]:
+    network.zero_grad()
+    losses = function(*inputs)
+    losses.sum().backward()
+    return [losses.detach(), *(p.grad.clone() for p in network.parameters() if p.grad is not None)]
 
 
-@pytest.mark.parametrize("name", HEADS)
+# The compiler builds some sixty small programs for a graph and its derivative, minutes of work where none is kept.
+@pytest.mark.parametrize("dynamic", [None, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore")  # Of the compiler's own modules.
-def test_network_and_loss_by_the_default_compiler(name: str) -> None:
+def test_network_losses_and_layers_by_the_default_compiler(dynamic: bool | None) -> None:
     torch._dynamo.reset()
-    step = HEADS[name]()
-    compiled = torch.compile(step, fullgraph=True)
-    # The first size is compiled as it is, the second makes the graph one for any size.
+    torch.manual_seed(0)
+    network = Network()
+    compiled = torch.compile(network, fullgraph=True, dynamic=dynamic)
+    # Of its own accord it compiles the first size as it is, and at the second one a graph for any size.
     for size in ((12, 14), (16, 11)):
         inputs = batch(*size)
-        for a, b in zip(outcome(compiled, step, *inputs), outcome(step, step, *inputs), strict=True):
+        for a, b in zip(outcome(compiled, network, *inputs), outcome(network, network, *inputs), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-    step.eval()
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(*inputs), step(*inputs), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_dynamic_from_the_start() -> None:
+def test_the_default_compiler_without_a_gradient() -> None:
     torch._dynamo.reset()
-    steps = [make() for make in HEADS.values()]
-    network = Network(nn.Softplus())
-    together = nn.ModuleList([network, *(layer for step in steps for layer in step.layers)])
-
-    def every(image: Tensor, target: Tensor, labels: Tensor) -> Tensor:
-        depth, logits = network(image)
-        return torch.stack([step.head(depth, logits, target, labels) for step in steps]).sum()
-
-    compiled = torch.compile(every, fullgraph=True, dynamic=True)
-    for size in ((12, 14), (9, 17)):
-        inputs = batch(*size)
-        results = []
-        for function in (compiled, every):
-            together.zero_grad()
-            loss = function(*inputs)
-            loss.backward()
-            results.append([loss.detach(), *(p.grad.clone() for p in together.parameters() if p.grad is not None)])
-        for a, b in zip(*results, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    network = Network().eval()
+    compiled = torch.compile(network, fullgraph=True)
+    with torch.no_grad():
+        for size in ((12, 14), (16, 11)):
+            inputs = batch(*size)
+            torch.testing.assert_close(compiled(*inputs), network(*inputs), rtol=1e-5, atol=1e-6)
 
 
 def test_no_operator_changes_an_argument() -> None:

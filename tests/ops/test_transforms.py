@@ -89,6 +89,7 @@ def test_compiled(case: Case) -> None:
         assert_same(result, TRANSFORMS[name](_scalar(case.formula), inputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ONE_OF_EACH, ids=[case.name for case in ONE_OF_EACH])
 def test_gradient_compiled_by_the_default_compiler(case: Case) -> None:
     torch._dynamo.reset()
