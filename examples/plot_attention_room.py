@@ -4,7 +4,7 @@ Where the loss looks in a room
 
 A prediction with two faults: the far half of the room is too near, as it often is in the output of depth networks, and
 the sofa in front is seen three times as far as it is. Alpha weights a pixel by its true depth, lambda by how wrong its
-prediction is, near or far, and the loss multiplies the distance of prediction and truth by their sum.
+prediction is, near or far, and the loss multiplies the distance of prediction and ground truth by their sum.
 """
 
 import matplotlib.pyplot as plt

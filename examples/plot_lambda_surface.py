@@ -64,8 +64,8 @@ figure.set_label(
 plt.show()
 
 # %%
-# A single pixel of a chair 0.7 m away. Training goes down this curve. The default has its minimum at the truth; the
-# published form has a peak there, falls without bound on both sides, and is infinite at a metre.
+# A single pixel of a chair 0.7 m away. Training goes down this curve. The default has its minimum at the ground truth;
+# the published form has a peak there, falls without bound on both sides, and is infinite at a metre.
 
 near = torch.tensor(0.7)
 d = torch.linspace(0.2, 2.5, 921)
@@ -75,7 +75,7 @@ axes.plot(d, default, label="log(depth + 1)")
 line = published(d, near.expand(len(d)))
 axes.plot(d, torch.where(line.abs() > 4, torch.nan, line), label="as published")
 axes.axvline(0.7, color="#8a8f95", linestyle="--", linewidth=1.2)
-axes.annotate("truth", (0.7, 2.05), xytext=(6, 0), textcoords="offset points")
+axes.annotate("ground truth", (0.7, 2.05), xytext=(6, 0), textcoords="offset points")
 axes.set(
     title="Lambda for a true depth of 0.7 m",
     xlabel="predicted depth d (m)",
@@ -84,8 +84,8 @@ axes.set(
 )
 axes.legend(loc="lower right")
 figure.set_label(
-    "Lambda over predicted depth. The default is a V with its tip, 0, at the truth. "
-    "The published form has a peak of 0 there, falls below −2 on both sides, and "
-    "comes back from above 2 beyond 1 m."
+    "Lambda over predicted depth. The default is a V with its tip, 0, at the ground "
+    "truth. The published form has a peak of 0 there, falls below −2 on both sides, "
+    "and comes back from above 2 beyond 1 m."
 )
 plt.show()

@@ -114,4 +114,4 @@ def _report(request: Request, results: Results) -> None:
     for picture in (request.output / "effects.png", request.picture):
         if picture is not None:
             draw_effects(study, picture)
-            print(f"picture  {picture}")
+            print(f"figure   {picture}")

@@ -39,7 +39,7 @@ class Features:
     def training_batches(
         self, batch_size: int, generator: torch.Generator, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """One pass in random order, each frame mirrored or not by chance; a last batch that is not full is left out."""
+        """One pass in random order, each frame mirrored at random or not; a last batch that is not full is left out."""
         order = torch.randperm(len(self.maps), generator=generator)
         mirrored = torch.rand(len(self.maps), generator=generator) < 0.5
         for start in range(0, len(order) - batch_size + 1, batch_size):
@@ -63,8 +63,8 @@ def compute_features(
 
     Args:
         model: the network.
-        frames: images and truth.
-        stride: the truth is taken at every so many pixels, in the middle of each cell.
+        frames: images and ground truth.
+        stride: the ground truth is taken at every so many pixels, in the middle of each cell.
         mirrored: whether the mirror images are to be seen too.
         on_frame: called with the number of frames done.
     """

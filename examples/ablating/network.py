@@ -15,7 +15,7 @@ from depthattn.models import EfficientNetLite, SynergyOutput
 
 
 def target_stride(settings: Settings) -> int:
-    """Pixels of a picture in one of the decoders' last map."""
+    """Pixels of an image in one of the decoders' last map."""
     return max(1, settings.output_stride >> len(settings.decoder_channels))
 
 

@@ -1,4 +1,4 @@
-"""The effect of each change as a picture."""
+"""The effect of each change as a figure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_effects(study: Study, path: Path) -> None:
 
     Raises:
         ImportError: matplotlib is not installed.
-        OSError: the picture cannot be written.
+        OSError: the figure cannot be written.
     """
     heights = [len(family.comparisons) for family in study.families]
     figure = require("matplotlib.figure", extra="train", purpose="ablation.py").Figure(

@@ -22,7 +22,7 @@ class EdgeSharpness:
     .. math::
         \frac{\sum \operatorname{sign}(g_p - g_q) (d_p - d_q)}{\sum |g_p - g_q|}
 
-    1 is the truth's own sharpness, 0 a prediction without any step between these pixels, and a step in the wrong
+    1 is the ground truth's own sharpness, 0 a prediction without any step between these pixels, and a step in the wrong
     direction counts against it. A smooth ramp over n pixels in the place of an edge earns 1/n. NaN without an edge.
     """
 

@@ -140,7 +140,7 @@ def _parser() -> Parser:
         help="score a tenth of the training frames, in blocks of neighbours, to choose settings by")  # fmt: skip
     add("--train-frames", type=positive, metavar="N", help=f"frames to train on (all; {_ROOMS['train_frames']} rooms)")
     add("--val-frames", type=positive, metavar="N", help=f"frames to score (all; {_ROOMS['val_frames']} rooms)")
-    add("--size", type=positive, nargs=2, metavar=("H", "W"), default=(144, 192), help="picture size (144 192)")
+    add("--size", type=positive, nargs=2, metavar=("H", "W"), default=(144, 192), help="image size (144 192)")
 
     add = parser.add_argument_group("network").add_argument
     add("--encoder", choices=EFFICIENTNETS, default=EFFICIENTNETS[0], help=f"({EFFICIENTNETS[0]})")
@@ -167,7 +167,7 @@ def _parser() -> Parser:
     add("-o", "--output", type=Path, default=Path("runs/ablation"), metavar="DIR", help="of results (runs/ablation)")
     add("--report-only", action="store_true", help="train nothing: compare what there is")
     add("--page", type=Path, metavar="MD", help="also put the tables between their two marker lines in this file")
-    add("--picture", type=Path, metavar="PNG", help="also save the picture here")
+    add("--picture", type=Path, metavar="PNG", help="also save the figure here")
     return parser
 
 

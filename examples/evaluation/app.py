@@ -68,7 +68,7 @@ class Evaluation:
         }
         self.boundaries = BoundaryF1()
         self.bins = DepthBinnedMetrics(self.edges)
-        # Labels are scored where network and truth tell the same classes apart.
+        # Labels are scored where network and ground truth tell the same classes apart.
         names = truth.class_names
         self.labels = SegmentationMetrics(len(names)) if names and names == predictor.class_names else None
         self.shown: list[Scored] = []
@@ -135,7 +135,7 @@ class Evaluation:
             "prediction_units_per_metre": settings.pred_scale if settings.predictions else None,
             "prediction_space": settings.pred_space,
             "network_sees": list(size) if size else None,
-            # Another shape than the truth's is stretched to it, which no score says.
+            # Another shape than the ground truth's is stretched to it, which no score says.
             "prediction_size": list(*self._sizes) if len(self._sizes) == 1 else "various",
             "flip_tta": settings.flip,
             "ground_truth": self.truth.title,
@@ -151,7 +151,7 @@ class Evaluation:
         }
 
     def median_ratio(self) -> float | None:
-        """Prediction by truth, the median of the medians of the frames; None after alignment, which sets it."""
+        """Prediction by ground truth, the median of the medians of the frames; None after alignment, which sets it."""
         return statistics.median(self._ratios) if self._ratios else None
 
     def scale_warning(self) -> str | None:

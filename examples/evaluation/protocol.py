@@ -47,11 +47,11 @@ class Protocol:
         return mask.unsqueeze(0)
 
     def at_size(self, values: Tensor, size: tuple[int, int]) -> Tensor:
-        """What was predicted (h, w), at the size of the truth, (1, H, W)."""
+        """What was predicted (h, w), at the size of the ground truth, (1, H, W)."""
         return interpolate(values[None, None], size, mode="bilinear", align_corners=False)[0]
 
     def depth(self, values: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        """Depth in metres from values at the size of the truth, aligned to it where that is asked for."""
+        """Depth in metres from values at the size of the ground truth, aligned to it where that is asked for."""
         settings = self.settings
         if settings.align is None:
             return to_depth(values, settings.pred_space)

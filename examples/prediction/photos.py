@@ -47,7 +47,7 @@ def read_photo(path: Path) -> npt.NDArray[np.uint8]:
     """RGB pixels (H, W, 3), upright as the camera's orientation tag says.
 
     Raises:
-        DataError: the file is no picture that Pillow reads, a map of depths, or a result of this script.
+        DataError: the file is no image that Pillow reads, a map of depths, or a result of this script.
     """
     if is_ours(path):
         raise DataError(f"{path}: expected a photo, got an image that predict.py wrote")

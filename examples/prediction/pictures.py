@@ -25,7 +25,7 @@ from depthattn.viz.colours import DEPTH_COLOURMAP, DEPTH_TICKS, depth_norm
 _MIN_DEPTH = 0.5
 _LARGEST_CODE = 65535
 
-# Inches: the picture is as wide as this whatever its pixels, and everything else keeps its size.
+# Inches: the image is as wide as this whatever its pixels, and everything else keeps its size.
 _WIDTH = 6.4
 _MARGIN = 0.12
 _BAR = 0.12
@@ -33,12 +33,12 @@ _BELOW_BAR = 0.5
 _ROW = 0.21
 _COLUMN = 1.28
 _DPI = 130
-# A picture taller than this is drawn narrower: matplotlib draws no more than 65535 pixels.
+# An image taller than this is drawn narrower: matplotlib draws no more than 65535 pixels.
 _TALLEST = 40.0
 _PANEL = 4.2
 _TITLE = 0.25
 
-# Every picture carries it, so that none is ever taken for a photo.
+# Every image carries it, so that none is ever taken for a photo.
 _MARK = ("Software", "depthattn predict.py")
 
 
@@ -90,7 +90,7 @@ def write_pictures(
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is a picture that :func:`write_pictures` wrote."""
+    """Whether a file is an image that :func:`write_pictures` wrote."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             return image.info.get(_MARK[0]) == _MARK[1]
@@ -195,7 +195,7 @@ def _legend(
 
 
 def _page(pixels: npt.NDArray[np.uint8], below: float) -> tuple[Figure, Callable[[float, float, float, float], Any]]:
-    """A figure that holds the picture and ``below`` inches beneath it, and a way to place axes in inches."""
+    """A figure that holds the image and ``below`` inches beneath it, and a way to place axes in inches."""
     tall = _WIDTH * pixels.shape[0] / pixels.shape[1]
     wide = _WIDTH * min(1.0, _TALLEST / tall)
     tall = min(tall, _TALLEST)

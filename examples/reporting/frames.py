@@ -55,7 +55,7 @@ class Shown:
 
     @property
     def error(self) -> torch.Tensor:
-        """Prediction minus truth in metres, (1, H, W); NaN without truth."""
+        """Prediction minus ground truth in metres, (1, H, W); NaN without ground truth."""
         valid = torch.isfinite(self.truth) & (self.truth > 0)
         return torch.where(valid, self.depth - self.truth, math.nan)
 
@@ -115,7 +115,7 @@ class FramePages:
         settings = self._settings
         maps = attention_maps(frame.depth, frame.truth, max_depth=settings.max_depth, log_offset=settings.log_offset)
         means = [float(part.nanmean()) for part in maps]
-        # A sum that stays far below its limit of 2 would be a dark picture.
+        # A sum that stays far below its limit of 2 would be a dark image.
         top = max(0.1, math.ceil(10 * float(maps.total.nan_to_num(0).max())) / 10)
         number = frame.score.index
         titles = ("α_D: how far", "λ_D: how wrong", "α_D + λ_D")
@@ -145,7 +145,7 @@ class FramePages:
             return Section("cloud", title, paragraph("No validation frame has true depth.", "note"))
         known = self._focal(frame.score.index)
         focal = focal_length(self._settings.size) if known is None else known
-        # Only what the truth holds is shown of the prediction, so that the two can be compared.
+        # Only what the ground truth holds is shown of the prediction, so that the two can be compared.
         depths = {"true depth": frame.truth, "predicted depth": torch.where(frame.truth > 0, frame.depth, 0)}
         # Seen from above, whatever is higher than the camera, as the ceiling is, would hide the rest.
         lower = {name: depth.clone() for name, depth in depths.items()}

@@ -31,7 +31,7 @@ _ALONE = {"sync_on_compute": False}
 
 @dataclass(frozen=True)
 class FrameScore:
-    """Errors of one validation frame; NaN where it has no truth."""
+    """Errors of one validation frame; NaN where it has no ground truth."""
 
     index: int
     rmse: float
@@ -165,7 +165,7 @@ class _Scorer:
 
 
 def _computed(metrics: DepthMetrics | SegmentationMetrics, count: float) -> dict[str, float]:
-    # torchmetrics warns of a metric that was never updated; without truth its scores are NaN all the same.
+    # torchmetrics warns of a metric that was never updated; without ground truth its scores are NaN all the same.
     if metrics.update_count == 0 or count == 0:
         names = ("rmse", "abs_rel", "delta1") if isinstance(metrics, DepthMetrics) else ("miou", "pixel_accuracy")
         return dict.fromkeys(names, math.nan)
@@ -173,7 +173,7 @@ def _computed(metrics: DepthMetrics | SegmentationMetrics, count: float) -> dict
 
 
 def ranked(frames: Sequence[FrameScore]) -> tuple[list[FrameScore], int]:
-    """Frames with truth from the best to the worst, and the number of those that have none.
+    """Frames with ground truth from the best to the worst, and the number of those that have none.
 
     Where some have true depth, those without are left out, as metres and shares of labels do not compare.
     """

@@ -77,7 +77,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: 
 
 
 def picture(uri: str, title: str, frame: int, note: str = "") -> str:
-    """An inlined picture with its title below, and a note where there is one.
+    """An inlined image with its title below, and a note where there is one.
 
     With its size, as a page whose pictures grow while they are decoded moves away under a link of its menu.
     """

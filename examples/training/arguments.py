@@ -111,7 +111,7 @@ def _add_training(parser: Parser, both: Callable[[str], str]) -> None:
     add("--accumulate", type=positive, metavar="N", help="batches per step (1)")
     add("--lr", type=above_zero, metavar="X", help=f"highest learning rate of AdamW, one cycle {both('lr')}")
     add("--encoder-lr", type=above_zero, metavar="X",
-        help=f"the same for the encoder (--lr, or of it for pretrained weights {both('encoder_share')})")  # fmt: skip
+        help=f"the same for the encoder (--lr; for pretrained weights {both('encoder_share')} of it)")  # fmt: skip
     add("--ema", type=float, metavar="D",
         help="decay of an exponential moving average of the weights, which is scored and kept (0: none)")  # fmt: skip
     add("--weight-decay", type=float, metavar="X", help="weight decay of AdamW (0.01)")

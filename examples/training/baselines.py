@@ -23,7 +23,7 @@ class TrainingStatistics:
 
 @dataclass(frozen=True)
 class Baselines:
-    """Scores on the validation set of predictors that were fitted to the training set alone; NaN without truth."""
+    """Scores on the validation set of predictors fitted to the training set alone; NaN without ground truth."""
 
     depth: float
     rmse: float
@@ -64,7 +64,7 @@ def count_classes(labels: Tensor, num_classes: int) -> Tensor:
 def chance_miou(truth: Tensor, drawn: Tensor) -> float:
     r"""Expected mIoU of labels drawn independently of the image, with the frequencies of ``drawn``.
 
-    With the share :math:`t_k` of class k in truth and :math:`q_k` in what is drawn, the intersection is
+    With the share :math:`t_k` of class k in ground truth and :math:`q_k` in what is drawn, the intersection is
     :math:`t_k q_k` of all pixels and the union :math:`t_k + q_k - t_k q_k`; the mean is over the classes in either.
 
     Args:

@@ -198,7 +198,7 @@ class Engine:
     def validate(
         self, batches: Iterable[Sample], stop_requested: Callable[[], bool] = lambda: False
     ) -> dict[str, float] | None:
-        """Losses and scores over the ``batches`` of all processes; a score without any truth is NaN.
+        """Losses and scores over the ``batches`` of all processes; a score without any ground truth is NaN.
 
         A single process that is asked to stop returns None. Several go on, as none of them can leave the others alone.
         """

@@ -24,7 +24,7 @@ def expect(content: Mapping[str, Any], kinds: Mapping[str, type], path: Path) ->
             raise RecordError(f"{path}: expected the key {key!r} as {kind.__name__}, got {got:.200}")
 
 
-# JSON has no NaN, which stands for a score without truth.
+# JSON has no NaN, which stands for a score without ground truth.
 def row_to_json(row: Mapping[str, float]) -> dict[str, float | None]:
     return {key: value if value == value else None for key, value in row.items()}
 

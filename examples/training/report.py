@@ -43,7 +43,7 @@ def results(title: str, scores: Mapping[str, float], baseline: Baselines, width:
         ("mIoU", f"{miou:.1%}", f"{baseline.miou:.1%}", _times(miou, baseline.miou), chance),
         ("pixel accuracy", f"{scores['pixel_accuracy']:.1%}", "", "", ""),
     ]
-    # A score without truth is NaN; so is a baseline, where the training set has none.
+    # A score without ground truth is NaN; so is a baseline, where the training set has none.
     rows = [tuple("" if "nan" in cell else cell for cell in row) for row in rows if "nan" not in row[1]]
     return result_table(title, rows, narrow=width < _WIDE)
 

@@ -99,7 +99,7 @@ class RunFolder:
         return next((place for place in (self.last, checkpoint.previous(self.last)) if place.exists()), None)
 
     def write_metrics(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Write metrics.jsonl, an epoch a line; what is NaN, as a score with no truth is, is left out."""
+        """Write metrics.jsonl, an epoch a line; what is NaN, as a score with no ground truth is, is left out."""
         lines = (json.dumps({key: value for key, value in row.items() if not math.isnan(value)}) for row in history)
         checkpoint.write_text(self.path / _METRICS, "".join(f"{line}\n" for line in lines))
 

@@ -20,7 +20,7 @@ OPTIONS_FILE = "config.yaml"
 # nine times that of the first. Pages, recipes and docstrings say the same.
 LOSS_WEIGHTS = (1.0, 0.05, 1.0)
 
-# The encoders halve the picture five times.
+# The encoders halve the image five times.
 _SMALLEST = 32
 
 # What may differ between a run and its continuation without another result. How a step's frames are split up is

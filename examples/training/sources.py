@@ -30,7 +30,7 @@ class Source:
         train_plain: the same frames, seen as in validation.
         validation: the frames to score.
         class_names: a name for each class; empty where there are no labels.
-        focal: the focal length of a frame to score, in pixels of its picture there; None where the data do not say.
+        focal: the focal length of a frame to score, in pixels of its image there; None where the data do not say.
         notes: what a reader should know of the data, a line each.
     """
 
@@ -184,7 +184,7 @@ def _focal(frame: FramePaths, size: tuple[int, int]) -> float | None:
     if frame.focal is None:
         return None
     with Image.open(frame.image, formats=FORMATS) as image:
-        # As eval_transform scales the picture.
+        # As eval_transform scales the image.
         return frame.focal * max(size[0] / image.height, size[1] / image.width)
 
 

@@ -26,7 +26,7 @@ _FRAMES = 3
 _SHOWN_SCORES = ("score/rmse", "score/abs_rel", "score/delta1", "score/miou", "score/pixel_accuracy")
 # Seconds between writes to disk.
 _FLUSH = 10
-# Pixels of the line above a picture, and of the least width that its words need.
+# Pixels of the line above an image, and of the least width that its words need.
 _TITLE_HEIGHT, _TITLE_WIDTH = 14, 150
 
 
@@ -74,7 +74,7 @@ class TensorBoardLog:
         self._scalars({f"step/{name}": value for name, value in values.items()}, step)
 
     def epoch(self, row: Mapping[str, float], step: int) -> None:
-        """Losses, scores and gates of an epoch; NaN, a score with no truth, is left out."""
+        """Losses, scores and gates of an epoch; NaN, a score with no ground truth, is left out."""
         values = {_tag(name): value for name, value in row.items() if "/" in name and value == value}
         self._scalars(values, step)
 
@@ -137,7 +137,7 @@ def _words(value: Any) -> str:
 
 
 def _titled(title: str, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A picture under its title, whole times as large where it is narrower than the words."""
+    """An image under its title, whole times as large where it is narrower than the words."""
     times = -(-_TITLE_WIDTH // pixels.shape[1])
     pixels = pixels.repeat(times, 0).repeat(times, 1)
     strip = Image.new("RGB", (pixels.shape[1], _TITLE_HEIGHT), "white")

@@ -190,7 +190,7 @@ def _check_scale(path: Path, measured: _Numbers, scale: float) -> None:
     if not measured.size:
         return
     sample = measured[:: max(1, measured.size // _SAMPLE)]
-    # The farthest number may be the sky's, and most of the picture; it says nothing about the scale.
+    # The farthest number may be the sky's, and most of the image; it says nothing about the scale.
     nearer = sample[sample < sample.max()]
     median = float(np.median(nearer if nearer.size else sample))
     low, high = _PLAUSIBLE_MEDIAN_M

@@ -75,7 +75,7 @@ def _walk(
         skipped[LOOP] += 1
         return
     for entry in listed:
-        # Among them those that macOS puts beside each file of a foreign disk: ._frame.png is no picture.
+        # Among them those that macOS puts beside each file of a foreign disk: ._frame.png is no image.
         if entry.name.startswith("."):
             skipped[HIDDEN] += 1
             continue

@@ -14,7 +14,7 @@ class ScoreMetric(Metric):
     """A metric whose options are part of its state.
 
     ``torchmetrics.MetricCollection`` updates only one of the metrics whose states agree after the first batch, and lets
-    the others share its states. Two metrics with other options may agree by chance, as two depth ranges do on a batch
+    the others share its states. Two metrics with other options may happen to agree, as two depth ranges do on a batch
     of near depth, and differ on the next. A state that no two of them share keeps them apart.
 
     Args:

@@ -93,7 +93,7 @@ class BoundaryF1(ScoreMetric):
 
 
 def _directions(d: Tensor, g: Tensor, valid: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Ratios of neighbours in prediction and truth, and whether the pair counts: right, left, down, up."""
+    """Ratios of neighbours in prediction and ground truth, and whether the pair counts: right, left, down, up."""
     for axis in (2, 1):
         first, second = (tuple(x.narrow(axis, start, x.shape[axis] - 1) for x in (d, g, valid)) for start in (0, 1))
         pair = first[2] & second[2]

@@ -39,7 +39,7 @@ def check_range(name: str, min_depth: float, max_depth: float | None) -> None:
 def scored_maps(
     name: str, pred: Tensor, target: Tensor, mask: Tensor | None, min_depth: float, max_depth: float | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Check and detach prediction and truth, view both as (B,H,W) in the dtype of arithmetic, and find what counts."""
+    """Check and detach prediction and ground truth as (B,H,W) in the dtype of arithmetic, and find what counts."""
     pred, target, mask = checks.depth_maps(name, pred.detach(), target.detach(), mask)
     dtype = compute_dtype(pred, target)
     pred, target = pred.to(dtype), target.to(dtype)
