@@ -1,4 +1,4 @@
-"""The textbook formulas of the depth scores, in NumPy on lists of numbers in float64."""
+"""The formulas of the depth scores, in NumPy on lists of numbers in float64."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ THIRDS = (0.5, 3.0, 6.5, 10.0)
 
 
 def oracle(pred: np.ndarray, target: np.ndarray, edges: tuple[float, ...], mask: np.ndarray | None = None) -> Any:
-    """The textbook formulas on the list of pixels of each bin."""
+    """The formulas on the list of pixels of each bin."""
     rows, pixels = [], []
     last = len(edges) - 2
     low, high = max(edges[0], 1e-3), edges[-1]
