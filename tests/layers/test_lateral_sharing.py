@@ -238,3 +238,24 @@ def test_options_may_be_numpy_scalars() -> None:
     assert unit.channels == (4, 4)
     assert type(unit.channels[0]) is int
     assert type(unit.init) is float
+
+
+def test_features_of_mixed_dtype_are_promoted_before_adapters() -> None:
+    unit = opened(LateralSharingUnit(2, channels=(4, 6)))
+    a, b = features(4, 6)
+    outputs = unit(a.bfloat16(), b)
+    wanted = unit(a.bfloat16().float(), b)
+    assert [y.dtype for y in outputs] == [torch.float32] * 2
+    assert all(torch.equal(y, w) for y, w in zip(outputs, wanted, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("wrap", "message"),
+    [
+        (list, r"got 1; pass \*features$"),
+        (lambda pair: dict(zip("ab", pair, strict=True)), r"got 1; tasks=\('a', 'b'\)"),
+    ],
+)
+def test_features_in_one_argument(wrap: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LateralSharingUnit(2)(wrap(features(4, 4)))

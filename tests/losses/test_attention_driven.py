@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -229,3 +230,23 @@ def test_compiles_whole() -> None:
 def test_errors(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=f"AttentionDrivenLoss: expected .*{message}"):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"depth_aware": torch.nn.SmoothL1Loss()}, "a DepthAwareLoss that computes as such, got SmoothL1Loss"),
+        ({"joint_gradient": DepthAwareLoss()}, "a JointGradientLoss that computes as such, got DepthAwareLoss"),
+        ({"depth_aware": DepthAwareLoss}, "a DepthAwareLoss that computes as such, got type"),
+        ({"semantic_focal": torch.nn.Identity()}, "a SemanticFocalLoss with ignore_index and reduction, got Identity"),
+        ({"weights": 1.0}, 'three weights or "learned", got float'),
+    ],
+)
+def test_parts_and_weights_of_another_kind(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=f"^AttentionDrivenLoss: expected {message}"):
+        AttentionDrivenLoss(**arguments)
+
+
+def test_float_labels_name_the_call_that_makes_them_integer() -> None:
+    with pytest.raises(TypeError, match=r"label_target as integer class ids, got torch.float32; pass .*\.long\(\)$"):
+        AttentionDrivenLoss()(DEPTH, LOGITS, TRUTH, LABELS.float())

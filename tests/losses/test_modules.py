@@ -96,3 +96,11 @@ def test_cross_entropy_is_the_special_case_gamma_0_by_weight() -> None:
     theirs = nn.functional.cross_entropy(x, CLASSES, weight=weight)
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(torch.autograd.grad(ours, x)[0], torch.autograd.grad(theirs, x)[0])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_one_step_of_a_graph_that_torch_fx_draws(name: str) -> None:
+    module, wanted, inputs, others = MODULES[name]
+    traced = torch.fx.symbolic_trace(module)
+    assert len(list(traced.graph.find_nodes(op="call_function", target=FUNCTIONS[type(module)]))) == 1
+    torch.testing.assert_close(traced(*inputs, **others), wanted)

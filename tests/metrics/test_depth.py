@@ -13,7 +13,7 @@ from tests.metrics.oracle import NAMES, per_image, pooled
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from depthattn.metrics import ConstantDepthBaseline, DepthMetrics
+from depthattn.metrics import BoundaryF1, ConstantDepthBaseline, DepthBinnedMetrics, DepthMetrics
 from depthattn.metrics.exact import exact_sums
 
 
@@ -229,6 +229,11 @@ def test_shapes_that_do_not_fit() -> None:
     metrics = DepthMetrics()
     with pytest.raises(ValueError, match="DepthMetrics: expected pred and target of one size"):
         metrics.update(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 5))
+    for metric in (metrics, DepthBinnedMetrics(), BoundaryF1()):
+        with pytest.raises(
+            TypeError, match=rf"{type(metric).__name__}: expected pred .* ndarray; pass torch\.from_numpy"
+        ):
+            metric.update(np.ones((4, 4)), torch.ones(4, 4))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="DepthMetrics: expected mask as a bool tensor"):
         metrics.update(torch.ones(4, 4), torch.ones(4, 4), torch.ones(4, 4))
     with pytest.raises(ValueError, match="ConstantDepthBaseline: expected target of shape"):

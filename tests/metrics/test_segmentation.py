@@ -87,6 +87,16 @@ def test_other_integers(dtype: torch.dtype) -> None:
     check(metrics.compute(), oracle(pred.numpy(), target.numpy(), 5, ignore_index=255))
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_label_images_may_have_a_channel(batch: int) -> None:
+    logits = torch.rand(batch, 5, 6, 7)
+    target = torch.randint(5, (batch, 6, 7))
+    for pred in (logits, logits.argmax(1)):
+        metrics = SegmentationMetrics(5)
+        metrics.update(pred, target[:, None])
+        check(metrics.compute(), oracle(logits.numpy().argmax(1), target.numpy(), 5))
+
+
 def test_ignore_index_may_be_a_class() -> None:
     pred = torch.tensor([[0, 1, 2, 0]])
     target = torch.tensor([[0, 1, 1, 2]])

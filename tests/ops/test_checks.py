@@ -29,6 +29,14 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "mask size": (lambda: F.depth_aware_loss(MAP, MAP, mask=MAP[:1] > 0), r"mask of the same size"),
     "semantics size": (lambda: F.joint_gradient_loss(MAP, MAP, semantics=MAP[:, 1:]), r"semantics of the same size"),
     "labels size": (lambda: F.joint_gradient_loss(MAP, MAP, labels=TARGET[:, 1:]), r"labels of the same size"),
+    "one mask for all": (
+        lambda: F.depth_aware_loss(MAP, MAP, MAP[0] > 0),
+        r"got \(1, 4, 5\); pass mask\.expand_as\(target\)",
+    ),
+    "an index of 65 bits": (
+        lambda: F.joint_gradient_loss(MAP, MAP, labels=TARGET, ignore_index=2**63),
+        r"ignore_index as an int of 64 bits, got 9223372036854775808",
+    ),
     "two semantic maps": (
         lambda: F.joint_gradient_loss(MAP, MAP, labels=TARGET, semantics=MAP),
         r"expected labels or semantics, got both",
@@ -87,6 +95,14 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
 
 TYPE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "no tensor": (lambda: F.depth_aware_loss(1.0, MAP), r"pred as a torch\.Tensor, got float"),  # type: ignore[arg-type]
+    "an array": (
+        lambda: F.depth_aware_loss(MAP, MAP.numpy()),  # type: ignore[arg-type]
+        r"target as a torch\.Tensor, got ndarray; pass torch\.from_numpy\(target\)",
+    ),
+    "a sparse tensor": (
+        lambda: F.depth_aware_loss(MAP[0].to_sparse(), MAP[0]),
+        r"pred as a dense tensor, got torch\.sparse_coo; pass pred\.to_dense\(\)",
+    ),
     "integer depth": (
         lambda: F.depth_aware_loss(MAP, MAP.long()),
         r"target in float16.*got torch\.int64; pass target\.float\(\)",
@@ -165,3 +181,37 @@ def test_weights_of_classes_may_be_numbers(weight: Any, dtype: torch.dtype) -> N
     loss = depthattn.SemanticFocalLoss(weight)
     assert list(loss.state_dict()) == ["weight"]
     torch.testing.assert_close(loss(logits, target), wanted)
+
+
+def test_options_may_be_numpy_scalars() -> None:
+    pred, labels = torch.rand(2, 1, 4, 5), torch.randint(3, (2, 8, 10))
+    target = torch.rand(2, 8, 10) + 1
+    for make, wanted in (
+        (
+            lambda n: F.depth_aware_loss(
+                pred, target, beta=n(0.5), max_depth=n(9.0), log_offset=n(1.0), detach_weight=np.bool_(True),
+                upsample="bilinear", align_corners=np.bool_(True),
+            ),
+            F.depth_aware_loss(
+                pred, target, beta=0.5, max_depth=9.0, detach_weight=True, upsample="bilinear", align_corners=True
+            ),
+        ),
+        (
+            lambda n: F.joint_gradient_loss(
+                target, target.square(), labels=labels, semantic_weight=n(0.5), ignore_index=np.int8(2)
+            ),
+            F.joint_gradient_loss(target, target.square(), labels=labels, semantic_weight=0.5, ignore_index=2),
+        ),
+        (
+            lambda n: F.semantic_focal_loss(
+                torch.cat((pred, -pred, pred), 1), labels, gamma=n(1.5), ignore_index=np.uint8(2),
+                upsample="bilinear", align_corners=np.bool_(True),
+            ),
+            F.semantic_focal_loss(
+                torch.cat((pred, -pred, pred), 1), labels, gamma=1.5, ignore_index=2, upsample="bilinear",
+                align_corners=True,
+            ),
+        ),
+    ):  # fmt: skip
+        for number in (np.float32, np.float64):
+            assert torch.equal(make(number), wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -126,3 +127,58 @@ def test_no_operator_changes_an_argument() -> None:
     for name in names:
         schema = getattr(torch.ops.depthattn, name.partition("::")[2]).default._schema
         assert not any(argument.alias_info for argument in (*schema.arguments, *schema.returns)), name
+
+
+class Labelled(Tensor):
+    """Named data, as torchvision's tv_tensors are: an operation gives a plain tensor, and attributes are Python."""
+
+    kept = (Tensor.clone, Tensor.detach, Tensor.requires_grad_, Tensor.to)
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            result = function(*arguments, **(options or {}))
+        return result.as_subclass(Tensor) if isinstance(result, cls) and function not in cls.kept else result
+
+    @property
+    def dtype(self) -> torch.dtype:  # type: ignore[override]
+        with torch._C.DisableTorchFunctionSubclass():
+            return super().dtype
+
+    @property
+    def shape(self) -> torch.Size:  # type: ignore[override]
+        with torch._C.DisableTorchFunctionSubclass():
+            return super().shape
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ground_truth_of_a_class_of_its_own() -> None:
+    torch._dynamo.reset()
+    _, target, labels = batch(12, 14)
+    depth = random(2, 12, 14, seed=1, high=9).float()
+
+    def loss(depth: Tensor, target: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        return JointGradientLoss()(depth, target, mask, labels=labels)
+
+    truth = target, target > 1, labels
+    labelled = [x.as_subclass(Labelled) for x in truth]
+    wanted = loss(depth, *truth)
+    torch.testing.assert_close(loss(depth, *labelled), wanted)
+    torch.testing.assert_close(torch.compile(loss, fullgraph=True)(depth, *labelled), wanted)
+
+
+class _Maps(nn.Module):
+    """Maps of the loss, behind torch.export."""
+
+    def forward(self, depth: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+        return tuple(DepthAwareLoss(distance=d, reduction="none")(depth, target) for d in ("smooth_l1", "berhu"))
+
+
+def test_exported_maps_take_other_sizes() -> None:
+    def inputs(batch: int, height: int, width: int) -> tuple[Tensor, ...]:
+        return tuple(random(2, batch, height, width, seed=batch, low=0.5, high=9).float())
+
+    sizes = {axis: torch.export.Dim(name, min=2) for axis, name in enumerate(("batch", "height", "width"))}
+    program = torch.export.export(_Maps(), inputs(3, 8, 9), dynamic_shapes=(sizes, sizes), strict=False)
+    for size in ((3, 8, 9), (4, 7, 12)):
+        torch.testing.assert_close(program.module()(*inputs(*size)), _Maps()(*inputs(*size)))

@@ -71,7 +71,7 @@ LOSSES: dict[str, Callable[[Tensor, str], Tensor]] = {
         f"depth_aware-{distance}": lambda x, r, distance=distance: F.depth_aware_loss(
             x, TARGET, distance=distance, max_depth=10.0, reduction=r
         )
-        for distance in ("smooth_l1", "l1", "l2")
+        for distance in ("smooth_l1", "l1", "l2", "berhu")
     },
     "joint_gradient": lambda x, r: F.joint_gradient_loss(x, TARGET, labels=LABELS, reduction=r),
 }
@@ -149,3 +149,16 @@ def test_depths_near_zero_under_flush_to_zero(log_offset: float, dtype: torch.dt
     for a, b in zip(*results, strict=True):
         assert a.isfinite().all()
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.usefixtures("flushed")
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_a_logarithm_that_is_flushed_moves_no_clamp(backend: str) -> None:
+    """d = 1.2e-38 is above 0: the slope is that of alpha + lambda, -1, and that of lambda, -1 / b times b."""
+    with use_backend(backend):
+        value, slope = with_gradient(
+            lambda x: F.depth_aware_loss(x, torch.full((1, 1), 1e-3), distance="l1", max_depth=10.0),
+            torch.full((1, 1), 1.2e-38),
+        )
+    torch.testing.assert_close(value, torch.tensor(1.0001e-3))
+    torch.testing.assert_close(slope, torch.tensor([[-1.0001 - 1e-3 / math.log1p(1e-3)]]))

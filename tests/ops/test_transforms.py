@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.ops.cases import ONE_OF_EACH, Case, random
+from tests.ops.cases import MASK, ONE_OF_EACH, SIZE, TARGET, Case, depth, random
 from torch import Tensor, nn
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vjp, vmap
+
+from depthattn import functional as F
 
 Loss = Callable[..., Tensor]
 
@@ -61,7 +63,14 @@ def assert_same(ours: Any, theirs: Any) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("case", ONE_OF_EACH, ids=[case.name for case in ONE_OF_EACH])
+def _align(pred: Tensor) -> Tensor:
+    return F.align_scale_shift(pred, TARGET.to(pred.dtype), MASK)
+
+
+EIGHT = [*ONE_OF_EACH, Case("align_scale_shift", lambda dtype: (depth(*SIZE, seed=1),), _align)]
+
+
+@pytest.mark.parametrize("case", EIGHT, ids=[case.name for case in EIGHT])
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_eager(case: Case, name: str) -> None:
     inputs = case.inputs(torch.float64, requires_grad=False)
@@ -73,8 +82,7 @@ def test_compiled(case: Case) -> None:
     """One graph for several transforms."""
     torch._dynamo.reset()
     inputs = case.inputs(torch.float64, requires_grad=False)
-    # One graph takes the compiler minutes with all of them in it: the others go the same way through an operator, and a
-    # compiled hessian was tried by hand.
+    # One graph takes the compiler minutes with all of them in it: make test-slow compiles each by itself.
     names = ["grad", "jvp", "vmap(grad)"]
     # A module cannot be made inside of a graph.
     module = _Bias(_scalar(case.run))
@@ -87,6 +95,37 @@ def test_compiled(case: Case) -> None:
     results = every(*inputs)
     for name, result in results.items():
         assert_same(result, TRANSFORMS[name](_scalar(case.formula), inputs))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", EIGHT, ids=[case.name for case in EIGHT])
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.filterwarnings("ignore")  # Of the compiler's own modules.
+def test_compiled_one_by_one(case: Case, name: str) -> None:
+    """The whole table, by the default compiler."""
+    torch._dynamo.reset()
+    inputs = case.inputs(torch.float64, requires_grad=False)
+    module = _Bias(_scalar(case.run))
+
+    @torch.compile(fullgraph=True)
+    def transformed(*inputs: Tensor) -> Any:
+        return _call(module, inputs) if name == "functional_call" else TRANSFORMS[name](_scalar(case.run), inputs)
+
+    assert_same(transformed(*inputs), TRANSFORMS[name](_scalar(case.formula), inputs))
+
+
+@pytest.mark.parametrize("case", EIGHT, ids=[case.name for case in EIGHT])
+def test_many_gradients_of_one_output(case: Case) -> None:
+    """torch.vmap over a backward pass: is_grads_batched, which torch.autograd.functional uses for vectorize=True."""
+    results = []
+    for function in (case.run, case.formula):
+        inputs = case.inputs(torch.float64)
+        output = function(*inputs)
+        rows = random(3, *output.shape, seed=8, low=-1)
+        results.append(torch.autograd.grad(output, inputs, rows, is_grads_batched=True, retain_graph=True))
+        each = zip(*(torch.autograd.grad(output, inputs, row, retain_graph=True) for row in rows), strict=True)
+        assert_same(results[-1], tuple(torch.stack(grads) for grads in each))
+    assert_same(*results)
 
 
 @pytest.mark.slow

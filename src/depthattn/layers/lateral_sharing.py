@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from depthattn.functional import lateral_sharing
 from depthattn.ops import checks
+from depthattn.ops.masking import promoted
 from depthattn.ops.tracing import traced_quietly
 
 GATES = ("scalar", "channel")
@@ -152,12 +153,15 @@ class LateralSharingUnit(nn.Module):
             _check_tasks(name, features, self.tasks)
             features = tuple(features[0][task] for task in self.tasks)
         if len(features) != self.num_tasks:
-            raise ValueError(f"{name}: expected {self.num_tasks} features, one per task, got {len(features)}")
+            raise ValueError(
+                f"{name}: expected {self.num_tasks} features, one per task, got {len(features)}{_hint(features)}"
+            )
         _check_features(name, features, self.channels, self.channel_dim)
         moved = self.channel_dim != 1
         if moved:
             features = tuple(feature.movedim(self.channel_dim, 1) for feature in features)
         if self.adapters:
+            features = tuple(promoted(features))
             outputs = tuple(self._adapted(task, features) for task in range(self.num_tasks))
         else:
             outputs = lateral_sharing(features, torch.stack(tuple(self.weight)))
@@ -222,6 +226,14 @@ class _Gates(nn.ParameterList):
         for task, row in enumerate(self):
             nn.init.constant_(row, self.init)
             nn.init.constant_(row[task], self.own_init)
+
+
+def _hint(given: tuple[Any, ...]) -> str:
+    if len(given) == 1 and isinstance(given[0], (list, tuple)):
+        return "; pass *features"
+    if len(given) == 1 and isinstance(given[0], Mapping):
+        return f"; tasks={tuple(given[0])} makes a unit for such a dict"
+    return ""
 
 
 @torch.fx.wrap

@@ -111,6 +111,16 @@ class AttentionDrivenLoss(nn.Module):
         super().__init__()
         name = type(self).__name__
         given = (depth_aware, joint_gradient, semantic_focal)
+        for depth_loss, kind in ((depth_aware, DepthAwareLoss), (joint_gradient, JointGradientLoss)):
+            # One pass serves them by their options: a forward of another kind would never be called.
+            if depth_loss is not None and getattr(type(depth_loss), "forward", None) is not kind.forward:
+                got = type(depth_loss).__name__
+                raise TypeError(f"{name}: expected a {kind.__name__} that computes as such, got {got}")
+        if semantic_focal is not None and not (
+            hasattr(semantic_focal, "ignore_index") and hasattr(semantic_focal, "reduction")
+        ):
+            got = type(semantic_focal).__name__
+            raise TypeError(f"{name}: expected a SemanticFocalLoss with ignore_index and reduction, got {got}")
         depth_side = {
             option: _shared(name, option, {"depth_aware": depth_aware, "joint_gradient": joint_gradient})
             for option in ("upsample", "align_corners")
@@ -124,11 +134,6 @@ class AttentionDrivenLoss(nn.Module):
         self.depth_aware = depth_aware or DepthAwareLoss(**_stated(made | depth_side))
         self.joint_gradient = joint_gradient or JointGradientLoss(**_stated(made | depth_side | labels))
         self.semantic_focal = semantic_focal or SemanticFocalLoss(**_stated(made | depth_side | labels))
-        for depth_loss, kind in ((self.depth_aware, DepthAwareLoss), (self.joint_gradient, JointGradientLoss)):
-            # One pass serves them by their options: a forward of another kind would never be called.
-            own = type(depth_loss)
-            if getattr(own, "forward", None) is not kind.forward:
-                raise TypeError(f"{name}: expected a {kind.__name__} that computes as such, got {own.__name__}")
         reductions = [part.reduction for part in (self.depth_aware, self.joint_gradient, self.semantic_focal)]
         if set(reductions) != {"per_image"} and not set(reductions) <= {"mean", "sum"}:
             raise ValueError(
@@ -141,6 +146,8 @@ class AttentionDrivenLoss(nn.Module):
             self.weights = None
             self.log_variances = nn.Parameter(torch.zeros(3))
         else:
+            if not hasattr(weights, "__len__"):
+                raise TypeError(f'{name}: expected three weights or "learned", got {type(weights).__name__}')
             if len(weights) != 3:
                 raise ValueError(f'{name}: expected three weights or "learned", got {len(weights)}')
             for index, weight in enumerate(weights):

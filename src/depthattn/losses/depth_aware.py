@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from depthattn.functional import depth_aware_loss
 from depthattn.ops import checks
+
+# torch.fx cannot follow the conditions on shapes and dtypes in it; it is one step of a graph that it draws.
+torch.fx.wrap("depth_aware_loss")
 
 
 class DepthAwareLoss(nn.Module):

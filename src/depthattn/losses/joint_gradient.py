@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from depthattn.functional import joint_gradient_loss
 from depthattn.ops import checks
+
+# torch.fx cannot follow the conditions on shapes and dtypes in it; it is one step of a graph that it draws.
+torch.fx.wrap("joint_gradient_loss")
 
 
 class JointGradientLoss(nn.Module):

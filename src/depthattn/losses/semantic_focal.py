@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from depthattn.functional import semantic_focal_loss
 from depthattn.ops import checks
+
+# torch.fx cannot follow the conditions on shapes and dtypes in it; it is one step of a graph that it draws.
+torch.fx.wrap("semantic_focal_loss")
 
 
 class SemanticFocalLoss(nn.Module):

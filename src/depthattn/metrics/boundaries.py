@@ -71,7 +71,8 @@ class BoundaryF1(ScoreMetric):
             target: true depth of the same size; 0 where missing.
             mask: bool, True = use; None = all.
         """
-        pred, target, mask = checks.depth_maps("BoundaryF1", pred.detach(), target.detach(), mask)
+        pred, target = checks.detached("BoundaryF1", "pred", pred), checks.detached("BoundaryF1", "target", target)
+        pred, target, mask = checks.depth_maps("BoundaryF1", pred, target, mask)
         dtype = compute_dtype(pred, target)
         valid = valid_depth(target, mask)
         d, g = pred.to(dtype).clamp(min=_SMALLEST), torch.where(valid, target.to(dtype), 1.0)

@@ -178,7 +178,9 @@ class ConstantDepthBaseline(ScoreMetric):
             mask: bool, True = use; None = all.
         """
         checks.check_float("ConstantDepthBaseline", "target", target)
-        target = checks.as_maps("ConstantDepthBaseline", "target", target.detach())
+        target = checks.as_maps(
+            "ConstantDepthBaseline", "target", checks.detached("ConstantDepthBaseline", "target", target)
+        )
         target, _, valid = scored_maps("ConstantDepthBaseline", target, target, mask, self.min_depth, self.max_depth)
         self.total += exact_sums(torch.where(valid, target, 0.0))
         self.count += valid.sum()

@@ -40,7 +40,9 @@ def scored_maps(
     name: str, pred: Tensor, target: Tensor, mask: Tensor | None, min_depth: float, max_depth: float | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Check and detach prediction and ground truth as (B,H,W) in the dtype of arithmetic, and find what counts."""
-    pred, target, mask = checks.depth_maps(name, pred.detach(), target.detach(), mask)
+    pred, target, mask = checks.depth_maps(
+        name, checks.detached(name, "pred", pred), checks.detached(name, "target", target), mask
+    )
     dtype = compute_dtype(pred, target)
     pred, target = pred.to(dtype), target.to(dtype)
     return pred, target, counted(target, mask, min_depth, max_depth)

@@ -70,11 +70,13 @@ class SegmentationMetrics(ScoreMetric):
 
         Args:
             pred: logits (B,K,...) or predicted classes (B,...), integer.
-            target: true classes (B,...), integer.
+            target: true classes (B,...) or (B,1,H,W), integer.
         """
         checks.check_tensor("SegmentationMetrics", "pred", pred)
         checks.check_integer("SegmentationMetrics", "target", target)
         checks.check_device("SegmentationMetrics", "target", target, pred.device)
+        if target.ndim == 4 and target.shape[1] == 1 and pred.ndim == (4 if pred.is_floating_point() else 3):
+            target = target.squeeze(1)
         classes = self._classes(pred.detach(), target).flatten().long()
         target = target.flatten().long()
         counted = (target != self.ignore_index) & (target >= 0) & (target < self.num_classes)

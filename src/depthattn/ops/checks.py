@@ -9,6 +9,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from depthattn.ops.depth_aware import DepthAwareOptions
 from depthattn.ops.joint_gradient import JointGradientOptions
@@ -35,9 +36,31 @@ def shape_of(tensor: Tensor) -> str:
 
 def check_tensor(function: str, name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor):
-        several = isinstance(value, (list, tuple))
-        hint = "; for several predictions (deep supervision) add up the losses of each one" if several else ""
+        hint = ""
+        if isinstance(value, (list, tuple)):
+            hint = "; for several predictions (deep supervision) add up the losses of each one"
+        elif isinstance(value, np.ndarray):
+            hint = f"; pass torch.from_numpy({name})"
         raise TypeError(f"{function}: expected {name} as a torch.Tensor, got {type(value).__name__}{hint}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{function}: expected {name} as a dense tensor, got {value.layout}; pass {name}.to_dense()")
+
+
+def detached(function: str, name: str, value: Tensor) -> Tensor:
+    check_tensor(function, name, value)
+    return value.detach()
+
+
+def plain(value: Tensor) -> Tensor:
+    """A copy without its class where torch.compile needs it.
+
+    The compiler cannot follow the properties of a class such as tv_tensors, nor hand such a tensor to an operator that
+    is not PyTorch's own.
+    """
+    if torch.compiler.is_compiling() and isinstance(value, Tensor) and type(value) not in (Tensor, Parameter):
+        # A copy that is called one would be optimised away.
+        return value.flip(-1).flip(-1)
+    return value
 
 
 def check_float(function: str, name: str, value: Tensor) -> None:
@@ -58,6 +81,7 @@ def check_integer(function: str, name: str, value: Tensor) -> None:
 
 def check_mask(function: str, mask: Tensor, target: Tensor) -> Tensor:
     """Check a mask of the target, and view it as (B,H,W)."""
+    mask = plain(mask)
     check_tensor(function, "mask", mask)
     if mask.dtype != torch.bool:
         raise TypeError(f"{function}: expected mask as a bool tensor (True = use), got {mask.dtype}; pass mask.bool()")
@@ -96,13 +120,15 @@ def check_number(
 
 
 def check_bool(function: str, name: str, value: bool) -> None:
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{function}: expected {name} as a bool, got {type(value).__name__}")
 
 
 def check_index(function: str, name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{function}: expected {name} as an int, got {type(value).__name__}")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{function}: expected {name} as an int of 64 bits, got {value}")
 
 
 def check_upsample(function: str, upsample: str | None, align_corners: bool) -> None:
@@ -128,27 +154,33 @@ def as_maps(function: str, name: str, value: Tensor) -> Tensor:
 
 def check_same_maps(function: str, name: str, value: Tensor, target: Tensor) -> None:
     if value.shape != target.shape:
+        one_for_all = value.shape[0] == 1 and value.shape[1:] == target.shape[1:]
+        hint = f"; pass {name}.expand_as(target)" if one_for_all else ""
         raise ValueError(
             f"{function}: expected {name} of the same size as target, (B,H,W) = {shape_of(target)}, "
-            f"got {shape_of(value)}"
+            f"got {shape_of(value)}{hint}"
         )
 
 
 def depth_maps(
-    function: str, pred: Tensor, target: Tensor, mask: Tensor | None, upsample: str | None = None
+    function: str, pred: Tensor, target: Tensor, mask: Tensor | None, *upsample: str | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Check a prediction, its target and mask, and view all three as (B,H,W); ``upsample`` lets ``pred`` be smaller."""
+    """Check a prediction, its target and mask, and view all three as (B,H,W).
+
+    ``upsample`` is that option of the function, where it has one; set, it lets ``pred`` be smaller.
+    """
+    pred, target = plain(pred), plain(target)
     check_float(function, "pred", pred)
     check_float(function, "target", target)
     check_device(function, "target", target, pred.device)
     check_constant(function, "target", target)
     pred = as_maps(function, "pred", pred)
     target = as_maps(function, "target", target)
-    if pred.shape != target.shape and (upsample is None or pred.shape[0] != target.shape[0] or pred.numel() == 0):
+    if pred.shape != target.shape and (not any(upsample) or pred.shape[0] != target.shape[0] or pred.numel() == 0):
         raise ValueError(
             f"{function}: expected pred and target of one size, got pred (B,H,W) = {shape_of(pred)} and target "
             f"{shape_of(target)}"
-            + ('; upsample="bilinear" resizes the prediction' if pred.shape[0] == target.shape[0] else "")
+            + ('; upsample="bilinear" resizes the prediction' if upsample and pred.shape[0] == target.shape[0] else "")
         )
     return pred, target, None if mask is None else check_mask(function, mask, target)
 
@@ -170,7 +202,7 @@ def depth_aware_options(
     check_bool(function, "detach_weight", detach_weight)
     check_reduction(function, reduction)
     maximum = None if max_depth is None else float(max_depth)
-    return DepthAwareOptions(distance, float(beta), maximum, float(log_offset), detach_weight, reduction)
+    return DepthAwareOptions(distance, float(beta), maximum, float(log_offset), bool(detach_weight), reduction)
 
 
 def joint_gradient_options(
@@ -199,8 +231,14 @@ def semantic_maps(
     if labels is not None and semantics is not None:
         raise ValueError(f"{function}: expected labels or semantics, got both")
     if labels is not None:
+        if isinstance(labels, Tensor) and labels.is_floating_point():
+            raise TypeError(
+                f"{function}: expected labels as integer class ids, got {labels.dtype}; pass labels.long(), or "
+                "semantics= for a map that is taken literally"
+            )
         return label_maps(function, "labels", labels, target), None
     if semantics is not None:
+        semantics = plain(semantics)
         check_tensor(function, "semantics", semantics)
         if semantics.dtype in _INTEGERS:
             raise TypeError(
@@ -213,12 +251,7 @@ def semantic_maps(
 
 def label_maps(function: str, name: str, labels: Tensor, target: Tensor) -> Tensor:
     """Check integer labels and view them as (B,H,W)."""
-    check_tensor(function, name, labels)
-    if labels.is_floating_point():
-        raise TypeError(
-            f"{function}: expected {name} as integer class ids, got {labels.dtype}; pass {name}.long(), or semantics= "
-            "for a map that is taken literally"
-        )
+    labels = plain(labels)
     check_integer(function, name, labels)
     return _like_target(function, name, labels, target)
 
@@ -255,6 +288,7 @@ def focal_tensors(
     upsample: str | None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Check logits (B,K,...), labels (B,...) or (B,1,...) and the weights of the classes; labels as (B,...)."""
+    logits, target = plain(logits), plain(target)
     check_float(function, "logits", logits)
     check_integer(function, "target", target)
     check_device(function, "target", target, logits.device)

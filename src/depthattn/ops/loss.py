@@ -18,7 +18,7 @@ from torch.autograd import Function
 from depthattn.ops.backend import load
 from depthattn.ops.reduction import reference
 from depthattn.ops.reduction.reference import Weight
-from depthattn.ops.registration import FormulaNode, below_autograd, register, schema_of, vjp
+from depthattn.ops.registration import FormulaNode, below_autograd, is_batched, register, schema_of, vjp
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +241,6 @@ def _gradients(
 def _multiplied(gradient: Tensor, numbers: Tensor) -> Tensor:
     """A gradient that nobody else has, (B,...), times one number for all images or one for each."""
     numbers = numbers.view(-1, *(1,) * (gradient.ndim - 1))
-    # A tracer may show the gradient to somebody.
-    in_place = type(gradient) is Tensor and not torch.is_grad_enabled()
+    # A tracer may show the gradient to somebody, and torch.vmap brings many numbers for one gradient.
+    in_place = type(gradient) is Tensor and not torch.is_grad_enabled() and not is_batched(numbers)
     return gradient.mul_(numbers) if in_place else gradient * numbers

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _functorch as functorch
 from torch.autograd import Function
 from torch.utils import _pytree as pytree
 
@@ -65,7 +66,7 @@ def register(
 
     def differentiate(*arguments: Any) -> Any:
         tensors = _tensors_of(arguments)
-        if _is_transformed(tensors):
+        if is_transformed(tensors):
             return formula(*arguments)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             return node(*arguments)
@@ -80,7 +81,27 @@ def register(
         outputs = pytree.tree_map(lambda *each: torch.stack(each), *runs)
         return outputs, pytree.tree_map(lambda _: 0, outputs)
 
+    def batched_gradients(*arguments: Any) -> Any:
+        level = _level_of_batched_gradients()
+        places, spec = pytree.tree_flatten(arguments)
+        batched = [isinstance(value, Tensor) and functorch.is_legacy_batchedtensor(value) for value in places]
+        # The size is read off a batched tensor itself; -1 stands for it.
+        whole = [
+            torch._remove_batch_dim(value, level, -1, 0) if own else value
+            for value, own in zip(places, batched, strict=True)
+        ]
+        size = next(value.shape[0] for value, own in zip(whole, batched, strict=True) if own)
+        runs = [
+            operator(*pytree.tree_unflatten(
+                [value[index] if own else value for value, own in zip(whole, batched, strict=True)], spec
+            ))
+            for index in range(size)
+        ]  # fmt: skip
+        return pytree.tree_map(lambda *each: torch._add_batch_dim(torch.stack(each), 0, level), *runs)
+
     _library.impl(name, differentiate, "Autograd")
+    # torch.autograd.grad(is_grads_batched=True) has a vmap of its own, older than torch.func's.
+    _library.impl(name, batched_gradients, "Batched")
     torch.library.register_vmap(f"depthattn::{name}", batched, lib=_library)
     return operator
 
@@ -102,9 +123,20 @@ def _example(value: Any, dim: Any, index: int) -> Any:
     return value if dim is None else value.select(dim, index)
 
 
-def _is_transformed(tensors: list[Tensor]) -> bool:
+def is_batched(tensor: Tensor) -> bool:
+    """Whether torch.vmap, or the older one of torch.autograd.grad(is_grads_batched=True), made it of many tensors."""
+    return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
+
+
+def _level_of_batched_gradients() -> int:
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    return level
+
+
+def is_transformed(tensors: list[Tensor]) -> bool:
     """Whether a transform of torch.func is at work, or a tensor carries a forward-mode derivative."""
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if functorch.peek_interpreter_stack() is not None:
         return True
     # The level is global: outside of forward mode there is none, and nothing to ask the tensors.
     forward_ad = torch.autograd.forward_ad

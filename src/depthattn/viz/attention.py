@@ -64,7 +64,7 @@ def attention_maps(
         (tensor([[[0.5000, 0.5000]]]), tensor([[[0.0000, 0.5000]]]))
     """
     function = "attention_maps"
-    pred, target, mask = checks.depth_maps(function, pred, target.detach(), mask)
+    pred, target, mask = checks.depth_maps(function, pred, checks.detached(function, "target", target), mask)
     checks.check_number(function, "log_offset", log_offset, at_least=0)
     if max_depth is None:
         norm = masking.image_maximum(target, mask)

@@ -41,9 +41,10 @@ def lambda_(pred: Tensor, target: Tensor, log_offset: float) -> Tensor:
     high = torch.maximum(a, b)
     low = torch.minimum(a, b)
     raw = 1 - low / torch.where(high > 0, high, 1)
-    # Strict: at the upper end of the clamp the weight is constant, so it must carry no gradient. By the logarithm, as
-    # the ratio of a tiny one rounds to the clamp's end.
-    return torch.where(high > 0, torch.where(low > 0, raw, 1), 0)
+    # Strict: at the upper end of the clamp the weight is constant, so it must carry no gradient. By the depth, as the
+    # ratio of a tiny logarithm rounds to the clamp's end, and where denormals are flushed so may the logarithm.
+    inside = torch.minimum(pred.clamp(min=0), target) > 1 - log_offset
+    return torch.where(high > 0, torch.where(inside, raw, 1), 0)
 
 
 def _log(depth: Tensor, offset: float) -> Tensor:
@@ -58,7 +59,7 @@ def _log_at(pred: Tensor, offset: float) -> Tensor:
 
 def state(pred: Tensor, target: Tensor, mask: Tensor | None, options: Any) -> Tensor:
     """(2,B): what normalises the target of each image, and the error at which the distance turns."""
-    dtype, batch = compute_dtype(pred, target), len(pred)
+    dtype, batch = compute_dtype(pred, target), pred.shape[0]
     maximum = image_maximum(target, mask) if options.max_depth is None else target.new_full((batch,), options.max_depth)
     knee = target.new_full((batch,), options.beta, dtype=dtype)
     if options.distance == "berhu":

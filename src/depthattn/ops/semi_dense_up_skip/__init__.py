@@ -16,7 +16,7 @@ def merged(features: list[Tensor], size: tuple[int, int], mode: str, align_corne
     """The sum (B,C,H,W) of features (B,C,h,w) of one dtype, each brought to ``size``."""
     if backend == "reference":
         return reference.merge(features, size, mode, align_corners)
-    result: Tensor = _FORWARD(features, *size, mode, align_corners, backend)
+    result: Tensor = _FORWARD(features, *size, mode, bool(align_corners), backend)
     return result
 
 
