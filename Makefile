@@ -39,12 +39,12 @@ test-compat:
 # The operators' tests on kernels that check every address and every conversion, built into a place of their own.
 CHECKED := build/sanitize
 SANITIZERS := address,undefined
-sanitize: export DEPTHATTN_BUILD_NATIVE = 1
-sanitize: export DEPTHATTN_CXXFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZERS) -fno-sanitize-recover=all
-sanitize: export OMP_NUM_THREADS = 2
+# Not exported: a prerequisite would inherit them, and the installation be built with checks too.
+CHECKS := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZERS) -fno-sanitize-recover=all
 sanitize: $(VENV)/.dev
-	$(BIN)/python setup.py --quiet build --build-lib $(CHECKED)/lib --build-temp $(CHECKED)/temp
-	env PYTHONPATH=$(CHECKED)/lib ASAN_OPTIONS=detect_leaks=0:symbolize=1 \
+	env DEPTHATTN_BUILD_NATIVE=1 DEPTHATTN_CXXFLAGS="$(CHECKS)" \
+		$(BIN)/python setup.py --quiet build --build-lib $(CHECKED)/lib --build-temp $(CHECKED)/temp
+	env OMP_NUM_THREADS=2 PYTHONPATH=$(CHECKED)/lib ASAN_OPTIONS=detect_leaks=0:symbolize=1 \
 		LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
 		$(BIN)/python -m pytest -p no:cacheprovider \
 		tests/ops/test_native_math.py tests/ops/test_*_kernels.py tests/ops/test_golden.py tests/ops/test_invalid.py \
