@@ -128,15 +128,6 @@ def test_many_gradients_of_one_output(case: Case) -> None:
     assert_same(*results)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", ONE_OF_EACH, ids=[case.name for case in ONE_OF_EACH])
-def test_gradient_compiled_by_the_default_compiler(case: Case) -> None:
-    torch._dynamo.reset()
-    inputs = case.inputs(torch.float64, requires_grad=False)
-    compiled = torch.compile(grad(_scalar(case.run)), fullgraph=True)
-    assert_same(compiled(*inputs), grad(_scalar(case.formula))(*inputs))
-
-
 @pytest.mark.parametrize("case", ONE_OF_EACH, ids=[case.name for case in ONE_OF_EACH])
 def test_forward_mode_without_torch_func(case: Case) -> None:
     inputs = case.inputs(torch.float64, requires_grad=False)
