@@ -56,7 +56,7 @@ def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
     add("--list", type=Path, metavar="FILE", help="txt or csv: image, depth, and labels or a focal length")
     add("--val-list", type=Path, metavar="FILE", help="the same for validation; else --hold-out")
     add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
-    add("--val-root", type=Path, metavar="DIR", help="the same of the validation list (--root)")
+    add("--val-root", type=Path, metavar="DIR", help="the same of the validation list (that of --root)")
     add("--folder", type=Path, nargs="+", metavar=("DIR", "DIR"), help="folders with images/, depths/, labels/ ...")
     add("--val-folder", type=Path, nargs="+", metavar=("DIR", "DIR"),
         help="the same for validation; else the folder's own split, or --hold-out")  # fmt: skip
@@ -111,7 +111,8 @@ def _add_training(parser: Parser, both: Callable[[str], str]) -> None:
     add("--accumulate", type=positive, metavar="N", help="batches per step (1)")
     add("--lr", type=above_zero, metavar="X", help=f"highest learning rate of AdamW, one cycle {both('lr')}")
     add("--encoder-lr", type=above_zero, metavar="X",
-        help=f"the same for the encoder (--lr; for pretrained weights {both('encoder_share')} of it)")  # fmt: skip
+        help="highest learning rate of the encoder (that of --lr; with pretrained weights, that of --lr times "
+             f"{both('encoder_share')[1:-1]})")  # fmt: skip
     add("--ema", type=float, metavar="D",
         help="decay of an exponential moving average of the weights, which is scored and kept (0: none)")  # fmt: skip
     add("--weight-decay", type=float, metavar="X", help="weight decay of AdamW (0.01)")

@@ -112,6 +112,31 @@ def test_data_that_changed_are_refused(
     assert f"run was started with, {got}; the last checkpoint is " in error
 
 
+@pytest.mark.parametrize("read", [64 << 20, 0])
+def test_a_file_that_changed_and_kept_its_size(
+    read: int,
+    train: Train,
+    tiny: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Found also where only the first and the last block of a file are read; a copy of it goes on."""
+    monkeypatch.setattr("training.identity._READ", read)
+    write_pictures(tmp_path / "data", 4)
+    for file in (tmp_path / "data" / "depths").iterdir():
+        np.save(file.with_suffix(".npy"), np.full((40, 56), 2.0, np.float32))
+        file.unlink()
+    started(tmp_path, train, "--folder", tmp_path / "data", "--val-folder", tmp_path / "data")
+    depth = tmp_path / "data" / "depths" / "1.npy"
+    depth.write_bytes(depth.read_bytes())
+    assert more(train, tmp_path) == 0
+    np.save(depth, np.append(np.full(40 * 56 - 1, 2.0, np.float32), np.float32(3.0)).reshape(40, 56))
+    capsys.readouterr()
+    assert more(train, tmp_path) == 1
+    assert "to train on that the run was started with, got other content of files" in capsys.readouterr().err
+
+
 def test_another_order_of_a_list_is_other_data(
     train: Train, tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

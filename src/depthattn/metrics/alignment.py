@@ -79,7 +79,7 @@ def align_depth(
 
     For models that predict depth, disparity or log depth up to a scale, or up to a scale and a shift. Alignment uses
     the ground truth, so aligned scores do not compare with those of metric depth. With the prediction p and the ground
-    ground truth q, both in ``space`` (:math:`q = g, 1/g` or :math:`\ln g`), over the valid pixels of each image:
+    truth q, both in ``space`` (:math:`q = g, 1/g` or :math:`\ln g`), over the valid pixels of each image:
 
     ================= =========================================================================================
     ``median``        :math:`p \cdot \operatorname{median}(q) / \operatorname{median}(p)`; in log space
