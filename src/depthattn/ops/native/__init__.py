@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 RECORD = FOLDER / "build.json"
 LIBRARY = FOLDER / {"win32": "kernels.dll", "darwin": "kernels.dylib"}.get(sys.platform, "kernels.so")
 
-ABI = 3
+ABI = 4
 # In the order of the numbers that the library knows them by.
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 FORCE = "DEPTHATTN_ISA"

@@ -17,7 +17,7 @@
 #endif
 
 // Raised with every change of a structure or a signature; checked when the library is loaded.
-#define DEPTHATTN_ABI 3
+#define DEPTHATTN_ABI 4
 
 namespace DEPTHATTN_NAMESPACE {
 
