@@ -1,16 +1,20 @@
 """Frames per second from disk, beside plain h5py on the same frames; and how long a list takes to open.
 
-    python benchmarks/read_frames.py [--nyu MAT] [--frames N] [--workers N ...] [--lines N]
+    python benchmarks/read_frames.py [--nyu MAT] [--frames N] [--workers N ...] [--lines N] [--output DIR]
 
 Without --nyu it writes a file of its own, chunked and deflated as the official one. Frames are read in random order
 and end as the float tensors that training takes; plain h5py leaves them as they are stored. What is
-read is compared before it is timed.
+read is compared before it is timed. The ways to read take turns; times are medians. A loader's processes are started
+before the first round. The result goes into benchmarks/results.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import json
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -23,6 +27,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Subset
 
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import machine, reading, results
 from depthattn.data import NYUDepthV2, RGBDList, SyntheticRooms
 
 KEYS = ("images", "rawDepths", "labels")
@@ -30,7 +38,7 @@ KEYS = ("images", "rawDepths", "labels")
 CHUNKS = {"images": (2, 1, 160, 120), "rawDepths": (1, 80, 120), "labels": (1, 80, 120)}
 SIZE = (480, 640)
 _ROOMS = 4
-_ROUNDS = 3
+_ROUNDS = 5
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -39,6 +47,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=64, metavar="N", help="frames to read (64)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N", help="loader processes (1 2)")
     parser.add_argument("--lines", type=int, default=24_000, metavar="N", help="lines of the list (24000)")
+    parser.add_argument("--output", type=Path, default=results.DEFAULT, metavar="DIR",
+                        help="where result files go; benchmarks/results by default")  # fmt: skip
     return parser.parse_args(arguments)
 
 
@@ -60,14 +70,15 @@ def _stored(room: Any, key: str) -> Any:
     return room["depth"][0].numpy().T if key == "rawDepths" else (room["labels"] + 1).clamp(min=0).numpy().T
 
 
-def _best(work: Callable[[], object]) -> float:
-    """Seconds of the fastest of a few rounds."""
-    seconds = []
+def _medians(works: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Seconds of each; they take turns, so that what else runs on the machine slows all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(_ROUNDS):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def _read(frames: Iterable[Any]) -> None:
@@ -85,12 +96,15 @@ def frames_per_second(path: Path, frames: int, workers: Sequence[int]) -> dict[s
             image, depth, _ = (array[index] for array in arrays)
             assert np.array_equal(dataset[index]["image"].mul(255).round().byte().numpy(), image.swapaxes(-1, -2))
             assert np.array_equal(dataset[index]["depth"][0].numpy(), depth.T)
-        seconds = {"h5py": _best(lambda: [[array[index] for array in arrays] for index in order])}
-    seconds["NYUDepthV2"] = _best(lambda: _read(dataset[index] for index in order))
-    for count in workers:
-        # A loader starts and ends its processes in each round.
-        loader = DataLoader(Subset(dataset, order), batch_size=4, num_workers=count)
-        seconds[f"DataLoader, workers {count}"] = _best(lambda loader=loader: _read(loader))
+        works: dict[str, Callable[[], object]] = {
+            "h5py": lambda: [[array[index] for array in arrays] for index in order],
+            "NYUDepthV2": lambda: _read(dataset[index] for index in order),
+        }
+        for count in workers:
+            loader = DataLoader(Subset(dataset, order), batch_size=4, num_workers=count, persistent_workers=True)
+            _read(loader)
+            works[f"DataLoader, workers {count}"] = lambda loader=loader: _read(loader)
+        seconds = _medians(works)
     return {name: len(order) / time for name, time in seconds.items()}
 
 
@@ -103,12 +117,24 @@ def list_seconds(folder: Path, lines: int) -> tuple[float, float]:
     listed = folder / "frames.txt"
     listed.write_text("\n".join(f"rgb/{number:05}.jpg depth/{number:05}.png 518.8579" for number in range(lines)))
     files = [file for number in range(lines) for file in (f"rgb/{number:05}.jpg", f"depth/{number:05}.png")]
-    checks = _best(lambda: [os.path.isfile(folder / file) for file in files])
-    return _best(lambda: RGBDList(listed)), checks
+    seconds = _medians(
+        {
+            "list": lambda: RGBDList(listed),
+            "checks": lambda: [os.path.isfile(folder / file) for file in files],
+        }
+    )
+    return seconds["list"], seconds["checks"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
+    result = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine.describe(torch.device("cpu")),
+        "commit": machine.commit(),
+        "versions": machine.versions(),
+        "load_average": os.getloadavg()[0],
+    }
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         path = options.nyu
@@ -120,6 +146,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, rate in rates.items():
         print(f"{name:24} {rate:7.1f} frames/s  {rate / rates['h5py']:5.2f} of h5py")
     print(f"list of {options.lines} lines opens in {opened:.2f} s; a look at each of its files takes {checks:.2f} s")
+    result |= {
+        "frames": options.frames,
+        "frames_per_second": rates,
+        "list": {"lines": options.lines, "seconds": opened, "seconds_of_checks": checks},
+    }
+    path = options.output / result["machine"]["slug"] / reading.FOLDER / f"{result['date'][:10]}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results.rounded(result), indent=1, allow_nan=False) + "\n")
+    print(f"wrote {path}")
     return 0
 
 

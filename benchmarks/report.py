@@ -14,7 +14,7 @@ from typing import Any
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import chart, results
+from benchmarks import chart, reading, results
 from benchmarks.machine import ROOT
 from benchmarks.targets import pixels
 
@@ -259,8 +259,10 @@ def summary_section(found: Sequence[dict[str, Any]]) -> list[str]:
     return ["## Targets", "", *lines] if lines else []
 
 
-def render(found: Sequence[dict[str, Any]], charts: dict[str, list[str]]) -> str:
-    """The page, from validated results and the names of each machine's charts."""
+def render(
+    found: Sequence[dict[str, Any]], charts: dict[str, list[str]], readings: Sequence[dict[str, Any]] = ()
+) -> str:
+    """The page, from validated results, the names of each machine's charts, and what read_frames.py measured."""
     lines = [OPENING]
     if not found:
         lines += ["No complete run has been recorded yet.", ""]
@@ -269,6 +271,7 @@ def render(found: Sequence[dict[str, Any]], charts: dict[str, list[str]]) -> str
     lines += [METHOD]
     for result in found:
         lines += machine_section(result, charts.get(results.title_of(result), []))
+    lines += reading.section(readings)
     lines += summary_section(found)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -283,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.docs.mkdir(parents=True, exist_ok=True)
         charts = {results.title_of(result): chart.draw(result, options.docs) for result in found}
         page = options.docs / "benchmarks.md"
-        page.write_text(render(found, charts))
+        page.write_text(render(found, charts, reading.newest(options.results)))
     except (ImportError, OSError, ValueError) as error:
         print(f"benchmarks/report.py: {error}", file=sys.stderr)
         return 2

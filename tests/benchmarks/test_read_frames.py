@@ -7,16 +7,24 @@ from pathlib import Path
 import h5py
 import pytest
 
-from benchmarks import read_frames
+from benchmarks import read_frames, reading
 from depthattn.data import NYUDepthV2, SyntheticRooms
 
 
-def test_a_line_for_each_way_to_read(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_for_each_way_to_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(read_frames, "SIZE", (24, 32))
-    assert read_frames.main(["--frames", "3", "--workers", "1", "--lines", "20"]) == 0
+    options = ["--frames", "3", "--workers", "1", "--lines", "20", "--output", str(tmp_path)]
+    assert read_frames.main(options) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines[:3]] == ["h5py", "NYUDepthV2", "DataLoader, workers 1"]
     assert lines[3].startswith("list of 20 lines opens in ")
+    (result,) = reading.newest(tmp_path)
+    assert list(result["frames_per_second"]) == ["h5py", "NYUDepthV2", "DataLoader, workers 1"]
+    page = "\n".join(reading.section([result]))
+    assert "| 1.00x |\n| NYUDepthV2 |" in page
+    assert "A list of 20 lines" in page
 
 
 def test_its_file_is_like_the_official_one(tmp_path: Path) -> None:

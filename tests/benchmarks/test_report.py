@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from tests.benchmarks import tiny
 
-from benchmarks import chart, report, results
+from benchmarks import chart, reading, report, results
 from depthattn.viz.looks import dark_path
 
 
@@ -118,4 +118,4 @@ def test_committed_page_is_the_one_of_the_committed_results() -> None:
         charts_of_both_looks = [path for name in names for path in (Path(name), dark_path(Path(name)))]
         assert all((report.ROOT / "docs" / path).exists() for path in charts_of_both_looks)
     page = report.ROOT / "docs" / "benchmarks.md"
-    assert page.read_text(encoding="utf-8") == report.render(found, charts)
+    assert page.read_text(encoding="utf-8") == report.render(found, charts, reading.newest(results.DEFAULT))
