@@ -69,6 +69,7 @@ def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
     add("--first-label", type=natural, metavar="N", help="number of the first class in the labels (0)")
     add("--depth-scale", type=above_zero, metavar="X",
         help="stored units per metre (1000 for integers, 1 for floats)")  # fmt: skip
+    add("--val-depth-scale", type=above_zero, metavar="X", help="the same of the validation list (--depth-scale)")
     add("--depth-code", choices=("plain", "sunrgbd"), help="16-bit depth as it is, or rotated as in SUN RGB-D")
     add("--train-frames", type=positive, metavar="N", help=f"use the first N frames only {both('train_frames')}")
     add("--val-frames", type=positive, metavar="N", help=f"use the first N frames only {both('val_frames')}")

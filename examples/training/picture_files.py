@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -71,13 +71,16 @@ def open_pictures(settings: Settings) -> Pictures:
     title = f"{found.name} ({found.words}), {counts[0]} frames to train on, {counts[1]} to score"
     depth = DepthCoding(settings.depth_scale, settings.depth_code, found.missing_depth)
     labels = _label_coding(settings, found)
-    far = next((too_far(frame.depth, depth, settings.max_depth) for frame in train if frame.depth is not None), None)
-    if far is not None:
-        notes.append(f"warning: {far}")
+    scored = replace(depth, scale=settings.val_depth_scale or settings.depth_scale)
+    for part, coding in ((train, depth), (validation, scored)):
+        first = next((frame.depth for frame in part if frame.depth is not None), None)
+        far = None if first is None else too_far(first, coding, settings.max_depth)
+        if far is not None:
+            notes.append(f"warning: {far}")
     if _silent():
         logging.getLogger("depthattn").setLevel(logging.ERROR)
     frames = RGBDList.from_frames(train, depth, labels)
-    return Pictures(title + f" ({how})" * bool(how), tuple(notes), frames, frames.with_frames(validation))
+    return Pictures(title + f" ({how})" * bool(how), tuple(notes), frames, frames.with_frames(validation, scored))
 
 
 def _label_coding(settings: Settings, found: _Found) -> LabelCoding | None:

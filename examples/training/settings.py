@@ -36,6 +36,7 @@ _NEEDS = {
     "val_list": "list",
     "root": "list",
     "val_root": "val_list",
+    "val_depth_scale": "val_list",
     "val_folder": "folder",
     "layout": "folder",
 }
@@ -117,6 +118,7 @@ class Settings:
     ignore_value: int | None = None
     first_label: int | None = None
     depth_scale: float | None = None
+    val_depth_scale: float | None = None
     depth_code: str | None = None
     train_frames: int | None
     val_frames: int | None

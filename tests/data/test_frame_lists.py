@@ -77,6 +77,18 @@ def test_a_header_names_the_columns(
     assert "with a header" in found.words
 
 
+def test_absolute_paths(tree: Path) -> None:
+    lines = [f"{tree / 'a.jpg'},{tree / 'a_depth.png'}", f"{tree / 'my room.jpg'},{tree / 'my depth.png'}"]
+    (tree / "lists").mkdir()
+    for header in ("", "image,depth\n"):
+        (tree / "lists" / "a.csv").write_text(header + "\n".join(lines))
+        frames = RGBDList(tree / "lists" / "a.csv").frames
+        assert [frame.depth for frame in frames] == [tree / "a_depth.png", tree / "my depth.png"]
+    # A root that is given is where lines start, whatever they look like.
+    with pytest.raises(DataError, match=r"line 2: expected an existing file"):
+        RGBDList(tree / "lists" / "a.csv", tree)
+
+
 def test_columns_without_a_header(tree: Path) -> None:
     third = "a.jpg a_depth.png a_label.png"
     assert names(read(tree, third)) == [("a.jpg", "a_depth.png", None)]

@@ -28,6 +28,9 @@ def test_numbers_in_names_are_numbers() -> None:
     assert sorted(shuffled, key=natural_key) == order
     # Two names for one number keep one order, whatever the folder lists first.
     assert sorted(["01.png", "1.png"], key=natural_key) == sorted(["1.png", "01.png"], key=natural_key)
+    # Of digits that are not those of ASCII, Python takes some for numbers and others not.
+    others = ["1a.png", "1²3.png", "a", "²", "²2.png", "²10.png", "٣/1.png"]
+    assert sorted(random.Random(0).sample(others, len(others)), key=natural_key) == others
 
 
 def test_any_case_of_suffix_and_nothing_hidden(tmp_path: Path) -> None:

@@ -178,6 +178,28 @@ def test_the_validation_list_starts_from_a_root_of_its_own(tmp_path: Path) -> No
     assert "(a list of image, depth, focal, blank-separated)" in source.title
 
 
+def test_depth_of_the_validation_list_may_have_another_scale(tmp_path: Path) -> None:
+    """As in the csv files of NYU on Kaggle: 8 bits to train on, 255 for 10 m, and millimetres to test on."""
+    from training.settings import parse
+    from training.sources import open_source
+
+    for name, stored in (("train", np.full((40, 56), 51, np.uint8)), ("test", np.full((40, 56), 3000, np.uint16))):
+        write_pictures(tmp_path / name, 2)
+        for number in range(2):
+            Image.fromarray(stored).save(tmp_path / name / "depths" / f"{number}.png")
+        lines = [f"{name}/images/{number}.png,{name}/depths/{number}.png" for number in range(2)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    lists = ["--list", str(tmp_path / "train.csv"), "--val-list", str(tmp_path / "test.csv"), "--depth-scale", "25.5"]
+    source = open_source(parse([*lists, "--val-depth-scale", "1000"]))
+    assert source.notes == ()
+    assert source.train_plain[0]["depth"].unique().tolist() == [2.0]
+    assert source.validation[0]["depth"].unique().tolist() == [3.0]
+    # Without it the scale that would fit is said.
+    (note,) = open_source(parse(lists)).notes
+    assert "test/depths/0.png: 100% of its depth is beyond 10 m" in note
+    assert "depth_scale=1000 would give 3 m" in note
+
+
 def test_labels_of_a_csv_are_read_and_its_unread_column_is_said(tmp_path: Path) -> None:
     from training.settings import parse
     from training.sources import open_source

@@ -43,8 +43,8 @@ class RGBDList(Dataset[Sample]):
 
     Args:
         list_file: the list.
-        root: folder that the paths in the list start from. None: the folder of the list, or the first above it that
-            has the first image.
+        root: folder that the paths in the list start from. None: the folder of the list, the first above it that has
+            the first image, or the root of the file system, if the list holds absolute paths.
         depth_scale: stored units per metre: 1000 for NYU (millimetres), 256 for KITTI. None: 1000 for integers, 1 for
             floats.
         depth_code: "sunrgbd" for 16-bit numbers rotated left by three bits, "plain" for numbers as they are. None:
@@ -216,14 +216,21 @@ class RGBDList(Dataset[Sample]):
         other.transform = transform
         return other
 
-    def with_frames(self, frames: Sequence[FramePaths]) -> RGBDList:
+    def with_frames(self, frames: Sequence[FramePaths], depth: DepthCoding | None = None) -> RGBDList:
         """Other frames, read in the same way.
 
         Args:
             frames: the files of each.
+            depth: how their depth is stored, where it is in another way.
+
+        Raises:
+            ValueError: an option of ``depth`` that is out of range.
         """
         other = copy.copy(self)
         other.frames = list(frames)
+        if depth is not None:
+            check_depth(depth, "RGBDList.with_frames")
+            other._depth = depth
         return other
 
     def __len__(self) -> int:

@@ -62,7 +62,8 @@ def read_list(
 
     Args:
         list_file: the list.
-        root: folder that the lines start from. None: that of the list, or the first above it that has the first image.
+        root: folder that the lines start from. None: that of the list, the first above it that has the first image, or
+            the root of the file system, if the lines hold absolute paths.
         labelled: whether a third column of files that no header names holds labels; it is not read otherwise.
         on_line: called with the number of lines that are done and of all.
 
@@ -77,7 +78,8 @@ def read_list(
     if not lines:
         raise DataError(f"RGBDList: {list_file}: expected at least one line that names an image and a depth, got none")
     known = KnownFiles()
-    roots = [root] if root is not None else [list_file.parent, *list_file.absolute().parent.parents[:2]]
+    above = list_file.absolute().parent.parents
+    roots = [root] if root is not None else [list_file.parent, *above[:2], Path(list_file.absolute().anchor)]
     separator = _separator(lines[0].text, lambda name: any(_there(known, folder, name) for folder in roots))
     header = _header(_cells(lines[0].text, separator))
     rows = lines[1:] if header else lines

@@ -30,9 +30,10 @@ class Found(NamedTuple):
 
 def natural_key(path: str | os.PathLike[str]) -> list[tuple[list[str | int], str]]:
     """A key that puts frame2 before frame10, folder by folder."""
-    # The name itself as last word, so that 1.png and 01.png have one order, too.
+    # The name itself as last word, so that 1.png and 01.png have one order, too. What the pattern found stands at odd
+    # places; str.isdigit would also take superscripts, and digits of other scripts, for numbers.
     return [
-        ([int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)], name)
+        ([int(part) if place % 2 else part for place, part in enumerate(re.split(r"([0-9]+)", name))], name)
         for name in Path(path).parts
     ]
 
