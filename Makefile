@@ -3,7 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # A process for each core, of one thread each: what the tests compute is too small to share a core's work.
-PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
+# In the order of the folders: by the number of tests, the files of a few long ones would come last, and run alone.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # What the C++ kernels are built from: an installation is out of date when one of them has changed.
 KERNELS := setup.py $(wildcard src/depthattn/ops/*/*.cpp src/depthattn/ops/*/*.h)
 

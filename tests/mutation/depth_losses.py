@@ -13,7 +13,7 @@ MUTANTS = (
     Mutant("loss.py", "terms of a kept loss are taken for constants",
            "if torch.is_grad_enabled():\n                # The terms", "if False:\n                # The terms"),
     Mutant("registration.py", "a transform meets the operator that has no derivative",
-           "if _is_transformed(tensors):", "if False:"),
+           "if is_transformed(tensors):", "if False:"),
     Mutant("reduction/reference.py", "nothing counted divides by 0", "totals.masked_fill(totals == 0, 1)", "totals"),
     Mutant("depth_aware/pixels.h", "below the target lambda rises", "p < g ? T(-1) : T(0)", "p < g ? T(1) : T(0)"),
     Mutant("depth_aware/pixels.h", "one factor of lambda's slope is dropped",
