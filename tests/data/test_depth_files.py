@@ -132,3 +132,20 @@ def test_depth_that_is_mostly_too_far_is_said_with_the_scales_that_fit(tmp_path:
     assert "depth_scale=5000 would give 2.49 m" in said
     assert "depth_scale=1000 " not in said
     assert too_far(path, DepthCoding(5000.0), 10.0) is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.uint32, np.int64, np.float32, np.float64])
+def test_rotated_numbers_are_recognised_in_any_type(tmp_path: Path, dtype: type) -> None:
+    """A 16-bit image that was read and saved again as an array keeps its rotation."""
+    millimetres = np.random.default_rng(0).integers(500, 8000, (6, 8)).astype(np.uint16)
+    np.save(tmp_path / "a.npy", (millimetres << 3 | millimetres >> 13).astype(np.uint16).astype(dtype))
+    with pytest.raises(DataError, match="rotated left by three bits"):
+        read_metres(tmp_path / "a.npy", DepthCoding(scale=1000.0))
+    read = read_metres(tmp_path / "a.npy", DepthCoding(scale=1000.0, code="sunrgbd"))
+    np.testing.assert_allclose(read, millimetres / 1000, rtol=1e-6)
+
+
+def test_a_tiff_of_several_pages_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.full((2, 6, 8), 2.0, np.float32))
+    with pytest.raises(DataError, match=r"a\.tif: expected one-channel depth in a TIFF of one page, got 2 pages"):
+        read_metres(tmp_path / "a.tif", DepthCoding())

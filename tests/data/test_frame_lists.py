@@ -56,6 +56,7 @@ def test_separators_and_quotes(tree: Path, text: str, expected: tuple[str | None
     [
         ("image,depth\na.jpg,a_depth.png", ("a.jpg", "a_depth.png", None), None),
         ("Depth,RGB\na_depth.png,a.jpg", ("a.jpg", "a_depth.png", None), None),
+        ("filename,gt_path\na.jpg,a_depth.png", ("a.jpg", "a_depth.png", None), None),
         (",image,depth\n0,a.jpg,a_depth.png", ("a.jpg", "a_depth.png", None), None),
         (
             "image depth focal label\na.jpg a_depth.png 500.5 a_label.png",

@@ -144,6 +144,8 @@ def _from_tiff(path: Path, wanted: str) -> _Numbers:
             compression = getattr(page.compression, "name", str(page.compression))
             if compression not in _LOSSLESS_TIFF:
                 raise DataError(f"RGBDList: {path}: {wanted} in a format that keeps numbers, got TIFF of {compression}")
+            if len(file.pages) > 1 and file.pages[1].shape == page.shape:
+                raise DataError(f"RGBDList: {path}: {wanted} in a TIFF of one page, got {len(file.pages)} pages")
             if page.nbytes > path.stat().st_size * MAX_EXPANSION:
                 raise DataError(f"RGBDList: {path}: {wanted} that fits into its file, got shape {page.shape}")
             values: _Numbers = page.asarray()

@@ -81,8 +81,9 @@ def read_metres(path: Path, coding: DepthCoding) -> npt.NDArray[np.float32]:
         codes = codes.astype(np.float32)
     scale = _scale(path, codes.dtype, coding.scale)
     measured = _measured(codes, coding.missing)
-    if codes.dtype == np.uint16:
-        codes = _plain(path, codes, measured, coding.code)
+    in_16_bits = _in_16_bits(codes, measured)
+    if in_16_bits is not None:
+        codes = _plain(path, in_16_bits, measured, coding.code)
     elif coding.code == "sunrgbd":
         raise DataError(f"RGBDList: {path}: expected 16-bit depth with depth_code='sunrgbd', got {codes.dtype}")
     _check_scale(path, codes[measured], scale)
@@ -125,6 +126,18 @@ def _measured(codes: _Numbers, missing: tuple[float, ...]) -> npt.NDArray[np.boo
     for number in sentinels:
         measured &= codes != number
     return measured
+
+
+def _in_16_bits(codes: _Numbers, measured: npt.NDArray[np.bool_]) -> _Numbers | None:
+    """The measured numbers in 16 bits, in whatever type a 16-bit image was saved again; None if they are others."""
+    if codes.dtype == np.uint16:
+        return codes
+    if codes.dtype.itemsize == 1:
+        return None
+    known = np.where(measured, codes, 0)
+    with np.errstate(invalid="ignore"):
+        narrow = known.astype(np.uint16)
+    return narrow if np.array_equal(narrow, known) else None
 
 
 def _plain(path: Path, codes: _Numbers, measured: npt.NDArray[np.bool_], code: str | None) -> _Numbers:

@@ -14,8 +14,20 @@ from depthattn.data.errors import DataError
 from depthattn.data.frame_paths import FramePaths, KnownFiles
 
 _NAMES = {
-    "image": ("image", "images", "rgb", "img", "color", "colour", "photo", "input", "image_path", "rgb_path"),
-    "depth": ("depth", "depths", "gt", "target", "depth_path", "depth_map"),
+    "image": (
+        "image",
+        "images",
+        "rgb",
+        "img",
+        "color",
+        "colour",
+        "photo",
+        "input",
+        "image_path",
+        "rgb_path",
+        "filename",
+    ),  # fmt: skip
+    "depth": ("depth", "depths", "gt", "target", "depth_path", "depth_map", "gt_path"),
     "labels": ("labels", "label", "mask", "masks", "seg", "segmentation", "semantic", "semantics", "label_path"),
     "focal": ("focal", "focal_length", "fx"),
 }
