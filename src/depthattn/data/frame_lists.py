@@ -26,7 +26,7 @@ _NAMES = {
         "image_path",
         "rgb_path",
         "filename",
-    ),  # fmt: skip
+    ),
     "depth": ("depth", "depths", "gt", "target", "depth_path", "depth_map", "gt_path"),
     "labels": ("labels", "label", "mask", "masks", "seg", "segmentation", "semantic", "semantics", "label_path"),
     "focal": ("focal", "focal_length", "fx"),
