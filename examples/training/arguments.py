@@ -41,7 +41,7 @@ def build_parser(both: Callable[[str], str]) -> Parser:
     parser = Parser(PROGRAM, _DESCRIPTION, _EPILOG, usage, argument_default=argparse.SUPPRESS)
     _add_data(parser, both)
     _add_model(parser, both)
-    _add_loss(parser, both)
+    _add_loss(parser)
     _add_training(parser, both)
     _add_output(parser)
     return parser
@@ -95,10 +95,10 @@ def _add_model(parser: Parser, both: Callable[[str], str]) -> None:
         help="statistics of each process, of all processes (GPUs), or frozen (local)")  # fmt: skip
 
 
-def _add_loss(parser: Parser, both: Callable[[str], str]) -> None:
+def _add_loss(parser: Parser) -> None:
     add = parser.add_argument_group("loss").add_argument
-    weights = f"depth-aware, joint gradient, semantic focal; or 'learned' {both('loss_weights')}"
-    add("--loss-weights", nargs="+", metavar=("W", "W"), help=weights)
+    add("--loss-weights", nargs="+", metavar=("W", "W"),
+        help="depth-aware, joint gradient, semantic focal; or 'learned' (1 0.05 1)")  # fmt: skip
     add("--distance", choices=("smooth_l1", "l1", "l2"), help="distance of the depth-aware loss (smooth_l1)")
     add("--max-depth", type=above_zero, metavar="M", help="metres where alpha is 1; depth beyond is missing (10)")
     add("--log-offset", type=float, metavar="X", help="metres added in the logarithms of lambda; 0: as published (1)")

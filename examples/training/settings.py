@@ -57,7 +57,6 @@ class Defaults:
     epochs: int
     lr: float
     encoder_share: float
-    loss_weights: tuple[float, float, float]
     train_frames: int | None
     val_frames: int | None
     max_scale: float
@@ -73,8 +72,6 @@ SYNTHETIC = Defaults(
     lr=2e-3,
     # Drawn rooms are far from photos, and the steps are few.
     encoder_share=0.5,
-    # A short run has to learn the depth first; a strong gradient term, whose Sobel kernels gain 8, would keep it flat.
-    loss_weights=(4.0, 0.1, 1.0),
     train_frames=1024,
     val_frames=96,
     max_scale=1.2,
@@ -89,7 +86,6 @@ FULL = Defaults(
     lr=3e-4,
     # Pretrained weights are to be adapted, not to be learned again.
     encoder_share=0.1,
-    loss_weights=LOSS_WEIGHTS,
     train_frames=None,
     val_frames=None,
     max_scale=1.5,
@@ -136,7 +132,7 @@ class Settings:
     log_offset: float = 1.0
     max_depth: float = 10.0
     gamma: float = 2.0
-    loss_weights: tuple[float, float, float] | str
+    loss_weights: tuple[float, float, float] | str = LOSS_WEIGHTS
     epochs: int
     batch_size: int = 8
     accumulate: int = 1

@@ -39,3 +39,8 @@ def test_docstrings_and_recipes(weights: tuple[float, float, float]) -> None:
     assert alone is not None
     assert float(alone[1]) == weights[1] / weights[0]
     assert importlib.import_module("ingredients").attention_loss().weights == weights
+
+
+def test_help_of_the_script(weights: tuple[float, float, float]) -> None:
+    told = importlib.import_module("training.arguments").build_parser(str).format_help()
+    assert f"or 'learned' ({' '.join(f'{weight:g}' for weight in weights)})" in " ".join(told.split())
