@@ -72,10 +72,11 @@ def check_float(function: str, name: str, value: Tensor) -> None:
         )
 
 
-def check_integer(function: str, name: str, value: Tensor) -> None:
+def check_integer(function: str, name: str, value: Tensor, instead: str = "") -> None:
+    """Class ids; ``instead`` says what else a float tensor may be passed as."""
     check_tensor(function, name, value)
     if value.dtype not in _INTEGERS:
-        hint = f"; pass {name}.long()" if value.is_floating_point() else ""
+        hint = f"; pass {name}.long(){instead}" if value.is_floating_point() else ""
         raise TypeError(f"{function}: expected {name} as integer class ids, got {value.dtype}{hint}")
 
 
@@ -231,12 +232,7 @@ def semantic_maps(
     if labels is not None and semantics is not None:
         raise ValueError(f"{function}: expected labels or semantics, got both")
     if labels is not None:
-        if isinstance(labels, Tensor) and labels.is_floating_point():
-            raise TypeError(
-                f"{function}: expected labels as integer class ids, got {labels.dtype}; pass labels.long(), or "
-                "semantics= for a map that is taken literally"
-            )
-        return label_maps(function, "labels", labels, target), None
+        return label_maps(function, "labels", labels, target, ", or semantics= for a map that is taken literally"), None
     if semantics is not None:
         semantics = plain(semantics)
         check_tensor(function, "semantics", semantics)
@@ -249,10 +245,10 @@ def semantic_maps(
     return None, None
 
 
-def label_maps(function: str, name: str, labels: Tensor, target: Tensor) -> Tensor:
+def label_maps(function: str, name: str, labels: Tensor, target: Tensor, instead: str = "") -> Tensor:
     """Check integer labels and view them as (B,H,W)."""
     labels = plain(labels)
-    check_integer(function, name, labels)
+    check_integer(function, name, labels, instead)
     return _like_target(function, name, labels, target)
 
 
