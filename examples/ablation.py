@@ -1,4 +1,4 @@
-"""What each piece adds: the same network, data and seeds, one piece more at a time, with significance over seeds.
+"""What each component adds: the same network, data and seeds, one component more at a time, with significance over seeds.
 
 python examples/ablation.py --help
 """

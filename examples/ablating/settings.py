@@ -20,7 +20,7 @@ _NEEDS = {"splits": "nyu", "val_folder": "folder", "folder": "val_folder"}
 _ROOMS = {"train_frames": 640, "val_frames": 500}
 
 _DESCRIPTION = """\
-What does each piece of "Look Deeper into Depth" add? Trains one network after
+What does each component of "Look Deeper into Depth" add? Trains one network after
 another and compares them: smooth L1 and cross entropy, then with the
 depth-aware loss, the joint gradient loss, the semantic focal loss, lateral
 sharing units and semi-dense up-skips, one more at a time; and beside this

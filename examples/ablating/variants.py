@@ -72,15 +72,15 @@ class Family:
         return tuple(dict.fromkeys(one for pair in self.comparisons for one in (pair.reference, pair.variant)))
 
 
-# The attention of an indoor pixel is a third on average: three times L_DA weighs as much as smooth L1.
+# The attention of an indoor pixel is a third on average: three times the depth-aware loss weighs as much as smooth L1.
 _DEPTH, _GRADIENT = 3.0, 0.05
 
 BASE = Variant("base", "smooth L1 + CE")
-DEPTH_AWARE = replace(BASE, key="depth_aware", title="+ L_DA", depth_weight=_DEPTH, attention="both")
-GRADIENT = replace(DEPTH_AWARE, key="joint_gradient", title="+ L_JG", gradient_weight=_GRADIENT)
-FOCAL = replace(GRADIENT, key="semantic_focal", title="+ L_semF", gamma=2.0, class_weights=True)
-SHARING = replace(FOCAL, key="sharing", title="+ LSU", sharing="scalar")
-UP_SKIP = replace(SHARING, key="up_skip", title="+ SUC", up_skip=True)
+DEPTH_AWARE = replace(BASE, key="depth_aware", title="+ depth-aware loss", depth_weight=_DEPTH, attention="both")
+GRADIENT = replace(DEPTH_AWARE, key="joint_gradient", title="+ joint gradient loss", gradient_weight=_GRADIENT)
+FOCAL = replace(GRADIENT, key="semantic_focal", title="+ semantic focal loss", gamma=2.0, class_weights=True)
+SHARING = replace(FOCAL, key="sharing", title="+ sharing unit", sharing="scalar")
+UP_SKIP = replace(SHARING, key="up_skip", title="+ up-skip", up_skip=True)
 LADDER = (BASE, DEPTH_AWARE, GRADIENT, FOCAL, SHARING, UP_SKIP)
 
 
@@ -91,10 +91,10 @@ def _against(reference: Variant, *variants: Variant) -> tuple[Comparison, ...]:
 FAMILIES = (
     Family(
         "ladder",
-        "The ladder: each piece against the variant before it, and all pieces against the first",
+        "The ladder: each component against the variant before it, and all against the first",
         (
             *(pair for before, after in pairwise(LADDER) for pair in _against(before, after)),
-            Comparison(BASE, UP_SKIP, "all pieces"),
+            Comparison(BASE, UP_SKIP, "all components"),
         ),
     ),
     Family(
@@ -103,7 +103,7 @@ FAMILIES = (
         _against(
             BASE,
             replace(BASE, key="heavy_smooth_l1", title="3 smooth L1", depth_weight=_DEPTH),
-            replace(DEPTH_AWARE, key="light_depth_aware", title="1 L_DA", depth_weight=1.0),
+            replace(DEPTH_AWARE, key="light_depth_aware", title="1 depth-aware loss", depth_weight=1.0),
             replace(DEPTH_AWARE, key="alpha_alone", title="4 alpha alone", depth_weight=4.0, attention="alpha"),
             replace(DEPTH_AWARE, key="lambda_alone", title="8 lambda alone", depth_weight=8.0, attention="lambda"),
         ),
@@ -138,12 +138,12 @@ FAMILIES = (
             FOCAL,
             replace(FOCAL, key="depth_only", title="depth only", label_weight=0.0),
             replace(FOCAL, key="labels_only", title="labels only", depth_weight=0.0, gradient_weight=0.0),
-            replace(FOCAL, key="sharing_channel", title="LSU, a gate per channel", sharing="channel"),
+            replace(FOCAL, key="sharing_channel", title="sharing by channel gates", sharing="channel"),
         ),
     ),
     Family(
         "weights",
-        "All pieces with the plain sum of the paper: against the weights of the ladder",
+        "All components with the plain sum of the paper: against the weights of the ladder",
         _against(UP_SKIP, replace(UP_SKIP, key="plain_sum", title="1, 1, 1", depth_weight=1.0, gradient_weight=1.0)),
     ),
 )

@@ -49,7 +49,7 @@ _COLUMNS = (
 )
 _FIRST_COLUMNS = ("epoch", "val/rmse", "val/miou", "train/total", "val/total", "val/abs_rel", "val/delta1")
 _BEST_BY = ("val/rmse", "val/miou")
-_SHOWN_LOSSES = {"total": "loss", "depth_aware": "DA", "joint_gradient": "JG", "semantic_focal": "semF"}
+_SHOWN_LOSSES = {"total": "loss", "depth_aware": "depth", "joint_gradient": "gradient", "semantic_focal": "focal"}
 
 
 class Interrupted(Exception):

@@ -104,10 +104,10 @@ def test_gradient_loss_with_and_without_labels(semantic: bool) -> None:
     assert float(total) == pytest.approx(0.25 * expected, rel=1e-5)
 
 
-def test_each_rung_has_one_piece_more_and_every_comparison_one_change() -> None:
+def test_each_rung_has_one_component_more_and_every_comparison_one_change() -> None:
     from ablating.variants import FAMILIES, LADDER, variants_of
 
-    pieces = {
+    components = {
         "depth_aware": {"depth_weight", "attention"},
         "joint_gradient": {"gradient_weight"},
         "semantic_focal": {"gamma", "class_weights"},
@@ -115,7 +115,7 @@ def test_each_rung_has_one_piece_more_and_every_comparison_one_change() -> None:
         "up_skip": {"up_skip"},
     }
     for before, after in pairwise(LADDER):
-        assert changed(before, after) == pieces[after.key]
+        assert changed(before, after) == components[after.key]
     variants = variants_of(FAMILIES)
     assert variants[: len(LADDER)] == LADDER
     assert len({variant.key for variant in variants}) == len(variants)

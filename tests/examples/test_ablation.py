@@ -16,7 +16,7 @@ TINY = ("--size", 32, 48, "--decoder-channels", 8, 8, "--epochs", 1, "--batch-si
         "--families", "gradient")  # fmt: skip
 ROOMS = ("--train-frames", 4, "--val-frames", 2, "--seeds", 0, 1)
 VARIANTS = {
-    "depth_aware": "+ L_DA",
+    "depth_aware": "+ depth-aware loss",
     "gradient_0.25": "0.25",
     "gradient_0.05_depth": "0.05, no labels",
     "gradient_0.25_depth": "0.25, no labels",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-LOSSES = {"loss": 1.234, "DA": 0.5, "JG": 0.7, "semF": 2.3}
+LOSSES = {"loss": 1.234, "depth": 0.5, "gradient": 0.7, "focal": 2.3}
 COLUMNS = (
     ("epoch", "epoch", ".0f"),
     ("train/total", "loss", ".3f"),
@@ -68,7 +68,7 @@ def test_the_bar_has_epoch_loss_and_time_left_at_any_width(width: int, terminal:
     assert len(line) <= width
     assert re.match(r"epoch 3/12 ━\S* *\S*━* loss 1\.234  ETA \d+:\d\d", line)
     assert "…" not in line
-    extras = [r"img/s", r"step .*, data", r"DA 0\.500", r"JG 0\.700", r"semF 2\.300"]
+    extras = [r"img/s", r"step .*, data", r"depth 0\.500", r"gradient 0\.700", r"focal 2\.300"]
     found = [re.search(extra, line) is not None for extra in extras]
     # More with more room, in this order.
     assert found == sorted(found, reverse=True)
@@ -111,7 +111,7 @@ def test_what_is_no_terminal_gets_everything() -> None:
     bar(console)
     lines = shown(console)
     assert len(lines) == 2
-    assert lines[1].startswith("epoch 3/12  step 2/4  loss 1.234  DA 0.500  JG 0.700  semF 2.300  ")
+    assert lines[1].startswith("epoch 3/12  step 2/4  loss 1.234  depth 0.500  gradient 0.700  focal 2.300  ")
     assert re.search(r" img/s  step .*, data .*  ETA \d+:\d\d$", lines[1])
 
 
