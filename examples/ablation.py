@@ -1,4 +1,4 @@
-"""What each component adds: the same network, data and seeds, one component more at a time, with significance over seeds.
+"""What each component adds: the same network, data and seeds, one more at a time, with significance over seeds.
 
 python examples/ablation.py --help
 """
