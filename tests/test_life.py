@@ -121,8 +121,9 @@ def test_data_parallel_without_devices_is_the_module(name: str) -> None:
     assert torch.equal(run(nn.DataParallel(module)), run(module))
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_two_processes_under_ddp_take_the_mean_of_their_gradients(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(step_of_one, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.start_processes(step_of_one, (str(tmp_path),), nprocs=2, start_method="fork")
     alone = [step(*parts(), half) for half in HALVES]
     assert len(alone[0]) == sum(1 for part in parts() for _ in part.parameters())
     for rank in (0, 1):

@@ -1,26 +1,20 @@
-"""Runs of train_nyu.py that are killed: each in a process of its own, forked from this one, which imports torch once.
-
-    python killed_runs.py FOLDER ARGUMENT...    # with the root of the repository and examples/ on the path
-
-In FOLDER, `whole` is never interrupted; every other run is killed at a moment of its own and then resumed.
-"""
+"""Runs of train_nyu.py that are stopped at a moment, each in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# An optimiser imports it, which takes longer than a whole run: once here, instead of in each process.
-import torch._dynamo  # noqa: F401
 from tests.examples.factory import tiny_network
+from tests.forked import forked
 
-import reporting
-import training.run
-from training import app, checkpoint
-from training.engine import Engine
+
+def engine() -> type:
+    from training.engine import Engine
+
+    return Engine
 
 
 def die() -> None:
@@ -47,11 +41,13 @@ def at_call(owner: object, name: str, number: int, act: Callable[[], None], *, h
 
 def in_a_step() -> None:
     """In the second epoch, two steps behind the last checkpoint."""
-    at_call(Engine, "_accumulate", 8, die)
+    at_call(engine(), "_accumulate", 8, die)
 
 
 def while_writing() -> None:
     """With half of the optimiser's state on the disk."""
+    from training import checkpoint
+
     at_call(checkpoint, "save_file", 4, die, half_written=True)
 
 
@@ -73,13 +69,13 @@ def between_renames() -> None:
 
 def by_sigterm() -> None:
     """Asked to stop in the middle of an epoch, which saves and exits with 128 + 15."""
-    at_call(Engine, "_accumulate", 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    at_call(engine(), "_accumulate", 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def by_ctrl_c_with_workers() -> None:
     """Asked to stop by the terminal, which sends SIGINT to loader workers too; saves and exits with 128 + 2."""
     os.setpgid(0, 0)
-    at_call(Engine, "_accumulate", 6, lambda: os.killpg(0, signal.SIGINT))
+    at_call(engine(), "_accumulate", 6, lambda: os.killpg(0, signal.SIGINT))
 
 
 # What stops each run, and the options of its first part and of what comes after.
@@ -90,30 +86,22 @@ MOMENTS = {
     by_sigterm: ([], []),
     by_ctrl_c_with_workers: (["--workers", "2"], ["--workers", "1"]),
 }
+# How a run ends there: by SIGKILL, or on its own after a signal that asks it to.
+STATUSES = {in_a_step: -9, while_writing: -9, between_renames: -9, by_sigterm: 143, by_ctrl_c_with_workers: 130}
 
 
-def run(prepare: Callable[[], None], arguments: list[str]) -> int:
+def run_of(prepare: Callable[[], None], arguments: Sequence[object], folder: Path) -> int:
     """The exit status of a run in another process; negative for a signal."""
-    child = os.fork()
-    if not child:
+
+    def program() -> int:
+        import reporting
+        import training.run
+        from training import app
+
         # Pictures take longer than the rest.
         reporting.write_report = training.run.draw_curves = training.run.draw_contact_sheet = lambda *_: None
         app.build_model = tiny_network
         prepare()
-        try:
-            status = app.main(arguments)
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        sys.stdout.flush()
-        os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return app.main([*map(str, arguments)])
 
-
-if __name__ == "__main__":
-    folder, arguments = Path(sys.argv[1]), sys.argv[2:]
-    print("whole", run(lambda: None, [*arguments, "--output", str(folder / "whole")]), flush=True)
-    for moment, (before, after) in MOMENTS.items():
-        output = ["--output", str(folder / moment.__name__), "--resume"]
-        stopped = run(moment, [*arguments, *output, *before])
-        # The other options come from the run itself.
-        print(moment.__name__, stopped, run(lambda: None, [*output, *after]), flush=True)
+    return forked(program, folder).status

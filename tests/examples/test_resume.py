@@ -5,25 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from tests.examples.factory import TINY, script_environment, tiny_network
+from tests.examples.factory import TINY, tiny_network
+from tests.examples.killed_runs import MOMENTS, STATUSES, run_of
 
 Train = Callable[..., int]
-
-# The moments of killed_runs.py, and how a run ends there: by SIGKILL, or on its own after a signal that asks it to.
-MOMENTS = {
-    "in_a_step": -9,
-    "while_writing": -9,
-    "between_renames": -9,
-    "by_sigterm": 143,
-    "by_ctrl_c_with_workers": 130,
-}
 
 # Four steps an epoch and a checkpoint at every third, so that it falls inside of one.
 OPTIONS = ["--epochs", "2", "--train-frames", "9", "--val-frames", "2", "--checkpoint-every", "3",
@@ -37,16 +27,18 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[int]]]:
-    """A folder of runs, and by name the exit statuses of their parts."""
+    """A folder of runs, and by name the exit statuses of their parts: `whole` is never stopped."""
     folder = tmp_path_factory.mktemp("runs")
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("killed_runs.py"), folder, *TINY, *OPTIONS],
-        env=script_environment(), capture_output=True, text=True, timeout=500,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    names = ("whole", *MOMENTS)
-    lines = [line.split() for line in done.stdout.splitlines()]
-    return folder, {words[0]: [int(word) for word in words[1:]] for words in lines if words and words[0] in names}
+    options = [*TINY, *OPTIONS]
+    statuses = {"whole": [run_of(lambda: None, [*options, "--output", folder / "whole"], folder)]}
+    for moment, (before, after) in MOMENTS.items():
+        output = ["--output", folder / moment.__name__, "--resume"]
+        statuses[moment.__name__] = [
+            run_of(moment, [*options, *output, *before], folder),
+            # The other options come from the run itself.
+            run_of(lambda: None, [*output, *after], folder),
+        ]
+    return folder, statuses
 
 
 @pytest.fixture
@@ -55,13 +47,13 @@ def run(runs: tuple[Path, dict[str, list[int]]], tmp_path: Path) -> Path:
     return Path(shutil.copytree(runs[0] / "whole", tmp_path / "run"))
 
 
-@pytest.mark.parametrize("moment", list(MOMENTS))
+@pytest.mark.parametrize(("moment", "status"), [(moment.__name__, status) for moment, status in STATUSES.items()])
 def test_weights_are_those_of_a_run_that_was_never_stopped(
-    moment: str, runs: tuple[Path, dict[str, list[int]]]
+    moment: str, status: int, runs: tuple[Path, dict[str, list[int]]]
 ) -> None:
     folder, statuses = runs
     assert statuses["whole"] == [0]
-    assert statuses[moment] == [MOMENTS[moment], 0]
+    assert statuses[moment] == [status, 0]
     for checkpoint in ("last", "best"):
         for file in sorted((folder / "whole" / "checkpoints" / checkpoint).glob("*.safetensors")):
             mine = load_file(folder / moment / "checkpoints" / checkpoint / file.name)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.examples.factory import TINY, script_environment, tiny_network
+from tests.examples.factory import tiny_network
+from tests.forked import group
+
+import reporting
 
 Train = Callable[..., int]
 
@@ -26,31 +29,41 @@ OPTIONS = ["--epochs", "2", "--train-frames", "9", "--val-frames", "3", "--batch
 @pytest.fixture(autouse=True)
 def _exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("training.app.build_model", tiny_network)
-    monkeypatch.setattr("training.run.draw_curves", lambda *_: None)
-    monkeypatch.setattr("training.run.draw_contact_sheet", lambda *_: None)
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
 
 
-def test_two_processes_and_two_batches_equal_one_of_both(train: Train, tmp_path: Path) -> None:
-    script = Path(__file__).with_name("exact_run.py")
-    launched = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script,
-         *TINY, *OPTIONS, "--batch-size", "2", "--output", tmp_path / "processes"],
-        env=script_environment(OMP_NUM_THREADS="1"), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert launched.returncode == 0, launched.stderr
-    assert "2 epochs of 2 steps, 2 processes, batch 4" in launched.stdout
+def test_two_processes_and_two_batches_equal_one_of_both(
+    train: Train, reports: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report = reporting.write_report
+
+    def announced(*arguments: Any) -> Any:
+        # In a group that is still there, the others would wait for this process.
+        print(f"report by process {os.environ['RANK']}, in a group: {torch.distributed.is_initialized()}", flush=True)
+        return write_report(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reporting, "write_report", announced)
+        ended = group(
+            lambda: train(*OPTIONS, "--batch-size", 2, "--output", tmp_path / "processes"), tmp_path / "written"
+        )
+    assert [process.status for process in ended] == [0, 0], [process.err for process in ended]
+    out = "".join(process.out for process in ended)
+    assert "2 epochs of 2 steps, 2 processes, batch 4" in out
     # What comes after the training is done once, by the main process, which no other one waits for.
-    assert re.findall("report by process .*", launched.stdout) == ["report by process 0, in a group: False"]
-    assert launched.stdout.count("Validation, epoch") == 1
+    assert re.findall("report by process .*", out) == ["report by process 0, in a group: False"]
+    assert out.count("Validation, epoch") == 1
     assert {path.name for path in (tmp_path / "processes").iterdir()} == {
         "checkpoints", "config.json", "config.yaml", "metrics.jsonl", "model", "pictures", "report.html",
         "results.json",
     }  # fmt: skip
     assert (tmp_path / "processes" / "report.html").read_text(encoding="utf-8").endswith("</html>\n")
     assert len(list((tmp_path / "processes" / "pictures").iterdir())) == 2
+    monkeypatch.setattr(reporting, "write_report", lambda folder, *_: folder / "report.html")
+    for name in ("draw_curves", "draw_contact_sheet"):
+        monkeypatch.setattr(f"training.run.{name}", lambda *_: None)
     assert train(*OPTIONS, "--batch-size", 4, "--output", tmp_path / "joined") == 0
     assert train(*OPTIONS, "--batch-size", 2, "--accumulate", 2, "--output", tmp_path / "batches") == 0
 

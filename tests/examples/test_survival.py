@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from tests.data.nyu_factory import write_labeled_mat
 from tests.examples.factory import TINY, script_environment, write_list
+from tests.forked import group
 from torch.utils.data import get_worker_info
 
 Train = Callable[..., int]
@@ -178,25 +179,49 @@ def test_a_refused_lock(train: Train, tmp_path: Path, error: Callable[[], str]) 
     assert "damaged" not in text
 
 
-def test_damage_that_only_the_second_process_reads(tmp_path: Path) -> None:
+@pytest.fixture
+def damaged(tmp_path: Path) -> tuple[Path, list[object]]:
+    """A damaged frame that the second of two processes is the first to read, and the options of a run that meets it."""
     from training.batches import StepBatches
 
     frames = write_list(tmp_path / "data", 8)
     batches = StepBatches(8, batch_size=1, accumulate=1, process_index=1, num_processes=2, seed=0)
-    damaged = next(index for ((_, index),) in batches if index not in (0, 4))
-    Image.new("L", (56, 40)).save(tmp_path / "data" / "depths" / f"{damaged}.png")
+    frame = tmp_path / "data" / "depths" / f"{next(index for ((_, index),) in batches if index not in (0, 4))}.png"
+    Image.new("L", (56, 40)).save(frame)
     validation = tmp_path / "data" / "first.txt"
     validation.write_text(frames.read_text().partition("\n")[0])
+    return frame, ["--batch-size", "1", "--list", frames, "--val-list", validation, "--output", tmp_path / "runs/new"]
+
+
+def check_words(frame: Path, text: str) -> None:
+    assert f"train_nyu.py: error: process 1: RGBDList: {frame}: expected" in text
+    other = [line for line in text.splitlines() if line.startswith("train_nyu.py: error: process 0: ")]
+    assert all("another process of this run has ended, and says why in a line of its own" in line for line in other)
+
+
+def test_damage_that_only_the_second_process_reads(
+    damaged: tuple[Path, list[object]], train: Train, tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else the statistics, which the first process computes, would find it.
+    monkeypatch.setattr("training.run._STATISTICS_FRAMES", 2)
+    frame, options = damaged
+    ended = group(lambda: train(*options), tmp_path / "written")
+    assert [process.status for process in ended] == [1, 2]
+    check_words(frame, "".join(process.err for process in ended))
+    assert all(process.err.count("\n") == 1 for process in ended)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_torchrun_shows_the_words_of_each_process(damaged: tuple[Path, list[object]], tmp_path: Path) -> None:
+    frame, options = damaged
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         Path(__file__).with_name("unseen_damage.py"), *TINY, "--batch-size", "1", "--list", frames, "--val-list",
-         validation, "--output", tmp_path / "runs" / "new"],
+         Path(__file__).with_name("unseen_damage.py"), *TINY, *options],
         env=script_environment(OMP_NUM_THREADS="1"), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode != 0
-    assert f"train_nyu.py: error: process 1: RGBDList: {tmp_path}/data/depths/{damaged}.png: expected" in done.stderr
-    other = [line for line in done.stderr.splitlines() if line.startswith("train_nyu.py: error: process 0: ")]
-    assert all("another process of this run has ended, and says why in a line of its own" in line for line in other)
+    check_words(frame, done.stderr)
     # That of the launcher alone.
     assert done.stderr.count("Traceback") == done.stderr.count("ChildFailedError:") == 1
     assert not (tmp_path / "runs").exists()

@@ -9,11 +9,12 @@ import pytest
 import torch
 from tests.metrics.oracle import boundary_f1, per_image, pooled
 from tests.metrics.two_processes import frames, score_share, scores_of
-from torch.multiprocessing import spawn
+from torch.multiprocessing import start_processes
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_two_processes_give_what_one_does(tmp_path: Path) -> None:
-    spawn(score_share, (str(tmp_path),), nprocs=2)
+    start_processes(score_share, (str(tmp_path),), nprocs=2, start_method="fork")
     expected = scores_of(slice(0, 4))
     assert int(expected["binned"]["pixels"].sum()) > 100
     for rank in (0, 1):

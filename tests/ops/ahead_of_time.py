@@ -1,4 +1,4 @@
-"""Compile the kernels for GPUs that need not be there: ``python -m tests.ops.ahead_of_time [operation ...]``.
+"""Compile the kernels for GPUs that need not be there: ``python -m tests.ops.ahead_of_time [--common]``.
 
 The library's own functions run on tensors without memory, with the launches replaced by compilations, so that
 what is compiled is what a user's call would launch. Prints one JSON object per kernel, with its loads from global
@@ -104,16 +104,16 @@ def compile_call(operation: str, call: Callable[[Any], object], architecture: in
         } | _resources(compiled.asm["cubin"])
 
 
-def main(operations: list[str]) -> None:
+def main(*, common: bool) -> None:
+    """Compile the first call of each operation, the common one, for every architecture, and others for one in turn."""
     for operation, calls in CALLS.items():
         for number, (label, call) in enumerate(calls.items()):
-            if operations and operation not in operations:
-                continue
-            # The first call, the common one, for every architecture, and the others for one in turn.
+            if number and common:
+                break
             for architecture in ARCHITECTURES if number == 0 else ARCHITECTURES[number % 2 :: 2]:
                 for row in compile_call(operation, call, architecture):
                     print(json.dumps({"operation": operation, "call": label} | row), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(common="--common" in sys.argv[1:])

@@ -21,15 +21,14 @@ from depthattn import (
 
 
 class Head(nn.Module):
-    """Depth in metres and logits of four classes, each by a convolution of its own, and what is computed of them."""
+    """Depth in metres by an activation of its own, and what is computed of it and of the logits."""
 
     def __init__(self, activation: nn.Module, run: Callable[..., Tensor], *layers: nn.Module) -> None:
         super().__init__()
-        self.depth, self.logits = nn.Conv2d(5, 1, 1), nn.Conv2d(5, 4, 1)
         self.activation, self.run, self.layers = activation, run, nn.ModuleList(layers)
 
-    def forward(self, features: Tensor, target: Tensor, labels: Tensor) -> Tensor:
-        value: Tensor = self.run(self.activation(self.depth(features)) * 9, self.logits(features), target, labels)
+    def forward(self, depth: Tensor, logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+        value: Tensor = self.run(self.activation(depth) * 9, logits, target, labels)
         return value
 
 
@@ -54,11 +53,15 @@ SMALL_LOGITS = SemanticFocalLoss(upsample="bilinear")
 
 
 class Network(nn.Module):
-    """A convolution with batch norm, and behind it every loss and layer; gives the value of each."""
+    """Convolutions with batch norm, and behind them every loss and layer; gives the value of each.
+
+    One convolution for the depth of all heads: the compiler makes one program of their activations, not one of each.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1, bias=False), nn.BatchNorm2d(5), nn.ELU())
+        self.depth, self.logits = nn.Conv2d(5, 1, 1), nn.Conv2d(5, 4, 1)
         self.heads = nn.ModuleList(
             (
                 Head(nn.Softplus(), lambda d, z, t, y: DepthAwareLoss()(d, t)),
@@ -74,7 +77,8 @@ class Network(nn.Module):
 
     def forward(self, image: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         features = self.features(image)
-        return torch.stack([head(features, target, labels) for head in self.heads])
+        depth, logits = self.depth(features), self.logits(features)
+        return torch.stack([head(depth, logits, target, labels) for head in self.heads])
 
 
 def batch(height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:

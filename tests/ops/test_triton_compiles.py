@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -14,11 +16,13 @@ from tests.ops.kernel_calls import CALLS
 pytestmark = pytest.mark.triton
 
 
-def compiled(operation: str) -> list[dict[str, Any]]:
+@lru_cache
+def compiled(*options: str) -> list[dict[str, Any]]:
+    """The kernels of every operation, compiled."""
     # In a process of its own: the interpreter, once chosen, holds for a process.
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     run = subprocess.run(
-        [sys.executable, "-m", "tests.ops.ahead_of_time", operation], env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "tests.ops.ahead_of_time", *options], env=environment, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
     return [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
@@ -37,13 +41,23 @@ LOADS = {
 }
 
 
-@pytest.mark.parametrize("operation", CALLS)
-def test_kernels_compile_for_both_architectures_and_do_not_spill(operation: str) -> None:
-    rows = compiled(operation)
+def check(operation: str, rows: list[dict[str, Any]], calls: Iterable[str]) -> None:
+    rows = [row for row in rows if row["operation"] == operation]
     assert {(row["call"], row["kernel"]) for row in rows} >= {
-        (call, kernel) for call in CALLS[operation] for kernel in ("_forward_kernel", "_backward_kernel")
+        (call, kernel) for call in calls for kernel in ("_forward_kernel", "_backward_kernel")
     }
     assert {row["architecture"] for row in rows} == {80, 90}
     assert [row for row in rows if row["local"] > 0] == []
     for kernel, least in zip(("_forward_kernel", "_backward_kernel"), LOADS[operation], strict=True):
         assert min(row["loads"] for row in rows if row["kernel"] == kernel) >= least
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_the_common_call_compiles_for_both_architectures_and_does_not_spill(operation: str) -> None:
+    check(operation, compiled("--common"), [next(iter(CALLS[operation]))])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", CALLS)
+def test_every_call_compiles_and_does_not_spill(operation: str) -> None:
+    check(operation, compiled(), CALLS[operation])
