@@ -23,8 +23,8 @@ OPENING = """\
 
 <!-- Written by benchmarks/report.py from the files under benchmarks/results. Do not edit. -->
 
-The time of a forward and a backward pass, side by side: depthattn, the naive formula, `torch.compile` of it, and what
-one would call instead; in brackets, how many times as long as ours. Compare along a row: speeds are compared within a
+The time of a forward and a backward pass, side by side: depthattn, the naive formula, `torch.compile` of it, and the
+usual alternative; in brackets, how many times as long as ours. Compare along a row: speeds are compared within a
 run only. Rows that we lose are shown like the others.
 """
 
@@ -88,7 +88,7 @@ def overview(result: dict[str, Any]) -> list[str]:
         )
     if not rows:
         return []
-    header = ["ms", "depthattn", "naive", "torch.compile", "instead", "peak MiB", "naive"]
+    header = ["ms", "depthattn", "naive", "torch.compile", "alternative", "peak MiB", "naive, MiB"]
     return [f"## {results.title_of(result)}: summary", "", *table(header, rows), ""]
 
 

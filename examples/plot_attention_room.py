@@ -2,9 +2,9 @@
 Where the loss looks in a room
 ==============================
 
-A prediction with two faults: the far half of the room is too near, as it often is in the output of depth networks, and
-the sofa in front is seen three times as far as it is. Alpha weights a pixel by its true depth, lambda by how wrong its
-prediction is, near or far, and the loss multiplies the distance of prediction and ground truth by their sum.
+The prediction has two errors: the far half of the room is predicted too near, and the sofa in front three times too
+far. Alpha is the weight of a pixel by its true depth, lambda by the error of its prediction. The loss multiplies the
+error of each pixel by their sum, so the far wall and the sofa weigh most.
 """
 
 import matplotlib.pyplot as plt

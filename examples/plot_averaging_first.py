@@ -2,11 +2,11 @@
 Averaging before weighting cancels the attention
 ================================================
 
-``smooth_l1_loss(d, g)`` averages over the pixels before a weight can reach it. Multiplied by alpha + lambda and
-averaged again, it gives ``mean(weights) * mean(distances)``: one weight for all pixels. In this room every pixel is
-predicted half a metre too near. With detached weights (dashed) and the average first, every pixel has the same
-gradient. With the gradient of lambda (solid), near pixels have the largest. Weighted pixel by pixel, the gradient
-grows with depth, and lambda raises it at the nearest pixels, where half a metre is a large error.
+``smooth_l1_loss(d, g)`` averages over the pixels before they are weighted. Multiplied by alpha + lambda and averaged
+again, it gives ``mean(weights) * mean(distances)``: one weight for all pixels. In this room every pixel is predicted
+half a metre too near. With the average first and detached weights (dashed), every pixel has the same gradient; with a
+gradient through lambda (solid), near pixels have the largest. Weighted pixel by pixel, the gradient grows with depth
+from 2 m on. Lambda also raises it at the nearest pixels, where half a metre is a large error.
 """
 
 import matplotlib.pyplot as plt

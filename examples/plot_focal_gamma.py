@@ -2,10 +2,10 @@
 What gamma does to the focal loss
 =================================
 
-A pixel whose class is predicted with probability p has the loss ``-(1 - p)^gamma log p``. Gamma 0 is cross entropy. The
-larger gamma is, the less a pixel counts that is already right, and the more the others do. The gradient at the logit of
-the true class is what training gets: with gamma 2 that of a pixel at p = 0.9 is thirteen times smaller than under cross
-entropy, and that of one at p = 0.1 a little larger.
+A pixel whose true class is predicted with probability p has the loss ``-(1 - p)^gamma log p``. Gamma 0 is cross
+entropy. A larger gamma lowers the loss of pixels that are already right. The second chart shows what training gets,
+the gradient at the logit of the true class: with gamma 2 it is thirteen times smaller than under cross entropy at p =
+0.9, and a little larger at p = 0.1.
 """
 
 import matplotlib.pyplot as plt

@@ -2,9 +2,9 @@
 Gates while a network trains
 ============================
 
-The gates of a lateral sharing unit start at zero, where the unit is the identity, and move as far as sharing helps.
-Here a small SynergyNet trains for a few seconds on synthetic rooms. ``model.gates()`` is all that it takes to log
-them. So short a run shows how to watch gates, not what they become.
+The gates of a lateral sharing unit start at zero, where each task keeps its own features, and are learned. Here a
+small SynergyNet trains for a few seconds on synthetic rooms, and ``model.gates()`` is logged at every step. So short
+a run shows how to log gates, and not what they are after a full training.
 """
 
 from itertools import pairwise
@@ -65,9 +65,10 @@ for name in model.gates():
     curves.plot(step, line, dashes, label=label, linewidth=1.6)
 curves.set(title="Gates (dashed: from the other task)", ylabel="gate")
 figure.legend(fontsize=8.5, ncols=2, loc="outside lower center")
-for name in ("depth_aware", "semantic_focal"):
-    line = [float(getattr(losses, name)) for losses, _ in history]
-    values.plot(step, line, label=name.replace("_", " "))
+names = {"depth_aware": "depth-aware", "semantic_focal": "semantic focal"}
+for part, name in names.items():
+    line = [float(getattr(losses, part)) for losses, _ in history]
+    values.plot(step, line, label=name)
 values.set(title="Losses", xlabel="step", ylabel="loss", ylim=(0, None))
 values.legend()
 figure.set_label(

@@ -2,10 +2,10 @@
 Gradient magnitude by depth
 ===========================
 
-Every pixel is predicted 20 % too near. The figure shows the gradient magnitude of each loss at a pixel by true depth,
-divided by that at 1 m. That of smooth L1 is as large at 10 m as at 5. That of a scale-invariant logarithmic loss
-(SiLog) falls with depth. That of the depth-aware loss grows all the way; ``detach_weight=True`` leaves out the
-gradient of lambda.
+Every pixel is predicted 20 % too near. The figure shows the gradient magnitude of each loss by true depth, divided by
+that at 1 m. For smooth L1 it is the same at 5 m and at 10 m. For a scale-invariant logarithmic loss (SiLog) it falls
+with depth. For the depth-aware loss it grows at all depths. ``detach_weight=True`` leaves out the gradient through
+lambda.
 """
 
 import matplotlib.pyplot as plt

@@ -2,10 +2,10 @@
 The idea in one figure
 ======================
 
-A small network, trained with L1 for some seconds on synthetic rooms, sees a room that it does not know. Alpha is bright
-where the room is far away, lambda where the network is wrong, and the depth-aware loss weights each pixel by their sum.
-The chart shows the effect over many such rooms: far pixels have the largest errors, and the depth-aware loss gives them
-a larger part of the whole than L1 does.
+A small network, trained with L1 for some seconds on synthetic rooms, predicts the depth of a room that it has not
+seen. Alpha is large where the room is far away, lambda where the prediction is wrong. The depth-aware loss weights
+each pixel by their sum. The chart is a mean over 96 such rooms: far pixels have the largest errors, and in the
+depth-aware loss they count about three times as much as in L1.
 """
 
 import matplotlib.pyplot as plt

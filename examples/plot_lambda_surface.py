@@ -2,10 +2,10 @@
 Lambda, as published and as computed
 ====================================
 
-Lambda is meant to be 0 for a good prediction and to approach 1 for a bad one. Published as
-``1 - min(log d, log g) / max(log d, log g)``, it does so where both depths exceed a metre. Below, the logarithms are
-negative or zero: it leaves [0, 1], jumps through infinity along the lines at one metre, and is large or negative for
-predictions that are nearly right. With the logarithm of depth + 1 it is the same idea, and in [0, 1] everywhere.
+Lambda should be 0 for a right prediction and approach 1 for a wrong one. As published, ``1 - min(log d, log g) /
+max(log d, log g)``, it does so if both depths are above one metre. Below, the logarithms are negative or zero. Lambda
+then leaves [0, 1], is infinite along the lines at one metre, and is large or negative for predictions that are nearly
+right. This library takes the logarithm of depth + 1, which keeps lambda in [0, 1].
 """
 
 import matplotlib.pyplot as plt

@@ -2,9 +2,9 @@
 How far one pixel of the up-skip sees
 =====================================
 
-The semi-dense up-skip adds every level of a decoder to its last one. Each frame holds the features of one level that
-the pixel in the middle of the output depends on: those with a gradient. Of the finest level these are a few pixels
-around it, of the coarsest a twelfth of the image, in one step and without a layer in between.
+The semi-dense up-skip adds every level of a decoder to its last one. Each square holds the features of one level that
+reach the pixel in the middle of the output, found by their gradient. At the finest level these are a few pixels
+around it, at the coarsest a twelfth of the image. No other layer lies between.
 """
 
 import matplotlib.pyplot as plt

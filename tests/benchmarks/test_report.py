@@ -22,7 +22,7 @@ def test_rows_state_times_speed_memory_and_bandwidth(page: list[str]) -> None:
 
 
 def test_it_opens_with_one_row_for_each_case(page: list[str]) -> None:
-    at = page.index("| ms | depthattn | naive | torch.compile | instead | peak MiB | naive |")
+    at = page.index("| ms | depthattn | naive | torch.compile | alternative | peak MiB | naive, MiB |")
     assert page[at + 2] == "| Title of depth_aware | 8 | 32 (4.0x) |  | faster thing: 2 (0.2x) | 1 | 16 |"
     assert at < page.index("## How it is measured") < page.index("## Targets")
 

@@ -13,12 +13,13 @@ torch.fx.wrap("depth_aware_loss")
 
 
 class DepthAwareLoss(nn.Module):
-    r"""Depth-aware loss: a module that keeps the options of :func:`depthattn.functional.depth_aware_loss`.
+    r"""Depth-aware loss: errors weigh more where the true depth is large or the prediction is wrong.
 
     .. math:: L_{DA} = \frac{1}{N} \sum_i (\alpha_i + \lambda_i)\, l(d_i, g_i)
 
     :math:`\alpha_i` grows with the true depth of the pixel, :math:`\lambda_i` with the error of the prediction, and
-    :math:`l` is the distance between prediction :math:`d` and ground truth :math:`g`. The function has their formulas.
+    :math:`l` is the distance between prediction :math:`d` and ground truth :math:`g`. The function
+    :func:`depthattn.functional.depth_aware_loss` has their formulas.
 
     Args:
         distance: ``"smooth_l1"``, ``"l1"``, ``"l2"`` or ``"berhu"``.

@@ -13,15 +13,15 @@ torch.fx.wrap("joint_gradient_loss")
 
 
 class JointGradientLoss(nn.Module):
-    r"""Joint gradient loss: a module that keeps the options of :func:`depthattn.functional.joint_gradient_loss`.
+    r"""Joint gradient loss: compares Sobel gradients of predicted and true depth, and asks for flat regions.
 
     .. math::
 
         L_{JG} = L_g(d, g) + w\, L_g(d, s), \qquad L_g(a, b) = \frac{1}{N} \sum_i |S_h (a - b)|_i + |S_v (a - b)|_i
 
     for predicted depth :math:`d`, true depth :math:`g` and semantic map :math:`s`, with the Sobel kernels :math:`S_h`
-    and :math:`S_v`. The function says which windows count. The kernels are not normalised: beside a depth-aware loss of
-    weight 1, start with a weight of 0.05.
+    and :math:`S_v`. The function :func:`depthattn.functional.joint_gradient_loss` says which windows count. The kernels
+    are not normalised: beside a depth-aware loss of weight 1, start with a weight of 0.05.
 
     Args:
         semantic_weight: the weight w of the semantic term.

@@ -15,11 +15,12 @@ torch.fx.wrap("semantic_focal_loss")
 
 
 class SemanticFocalLoss(nn.Module):
-    r"""Softmax focal loss: a module that keeps the options of :func:`depthattn.functional.semantic_focal_loss`.
+    r"""Semantic focal loss: cross entropy in which pixels that are already right weigh less, with class weights.
 
     .. math:: L_{semF} = -\frac{1}{N} \sum_i w_{y_i} (1 - p_{i, y_i})^\gamma \log p_{i, y_i}
 
-    with :math:`p` the softmax of the logits, :math:`y` the labels and :math:`w` the class weights.
+    with :math:`p` the softmax of the logits, :math:`y` the labels and :math:`w` the class weights; see
+    :func:`depthattn.functional.semantic_focal_loss`.
 
     Args:
         weight: one weight per class, (K,), a tensor or a sequence of numbers; None weights all classes by 1.
