@@ -11,7 +11,7 @@ import torch
 from tests.ops.cases import LABELS, MASK, SIZE, TARGET, depth, labels_for, random
 from torch import Tensor, nn
 
-from depthattn import DepthAwareLoss, JointGradientLoss, SemanticFocalLoss
+from depthattn import AttentionDrivenLoss, DepthAwareLoss, JointGradientLoss, SemanticFocalLoss
 from depthattn import functional as F
 
 PRED = depth(*SIZE, seed=1)
@@ -104,3 +104,12 @@ def test_one_step_of_a_graph_that_torch_fx_draws(name: str) -> None:
     traced = torch.fx.symbolic_trace(module)
     assert len(list(traced.graph.find_nodes(op="call_function", target=FUNCTIONS[type(module)]))) == 1
     torch.testing.assert_close(traced(*inputs, **others), wanted)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.05, 2.0), "learned"])
+def test_the_attention_driven_loss_in_a_graph_that_torch_fx_draws(weights: tuple[float, ...] | str) -> None:
+    module = AttentionDrivenLoss(weights=weights)
+    logits = random(2, 5, 9, 11, seed=3)
+    wanted = module(PRED, logits, TARGET, LABELS, MASK)
+    traced = torch.fx.symbolic_trace(module)
+    torch.testing.assert_close(tuple(traced(PRED, logits, TARGET, LABELS, MASK)), tuple(wanted))

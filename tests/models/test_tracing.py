@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from depthattn import LateralSharingUnit, SynergyNet
+from depthattn import LateralSharingUnit, SemiDenseUpSkip, SynergyNet, UpProjection
 
 SIZES = [(1, 65, 97), (2, 64, 96), (1, 36, 100), (1, 32, 32)]
 
@@ -156,3 +157,45 @@ def test_jit_trace_of_a_sharing_unit(channels: tuple[int, int], gate: str) -> No
     features = tuple(torch.rand(2, count, 5, 3) for count in channels)
     for ours, theirs in zip(traced(*features), unit(*features), strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+IMAGE, NARROW, TOKENS = torch.rand(2, 8, 5, 3), torch.rand(2, 4, 5, 3), torch.rand(2, 15, 8)
+LAYERS: dict[str, tuple[nn.Module, tuple[Any, ...]]] = {
+    "sharing": (LateralSharingUnit(init=0.3), (IMAGE, 2 * IMAGE)),
+    "sharing tokens": (LateralSharingUnit(init=0.3, channel_dim=-1), (TOKENS, 2 * TOKENS)),
+    "sharing by name": (LateralSharingUnit(tasks=("a", "b"), init=0.3), ({"b": IMAGE, "a": 2 * IMAGE},)),
+    "sharing with adapters": (LateralSharingUnit(2, (8, 4), gate="channel", init=0.3), (IMAGE, NARROW)),
+    "up-skip": (SemiDenseUpSkip([8, 4], 5), ([IMAGE, NARROW[..., :2]],)),
+    "up-projection": (UpProjection(8, 4), (IMAGE,)),
+}
+
+
+class Inside(nn.Module):
+    """A layer in a network, which unpacks what the layer returns."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.layer(*(inputs[place] for place in range(self.count)))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_by_itself_and_in_a_network(name: str) -> None:
+    """Traced by its code, which sees no sizes, and by what it runs."""
+    layer, inputs = LAYERS[name]
+    layer.eval()
+    network = Inside(layer)
+    network.count = len(inputs)
+    wanted = layer(*inputs)
+    for traced in (fx.symbolic_trace(layer), fx.symbolic_trace(network), make_fx(layer)(*inputs)):
+        torch.testing.assert_close(traced(*inputs), wanted)
+
+
+def test_a_traced_sharing_unit_keeps_its_checks() -> None:
+    traced = fx.symbolic_trace(LateralSharingUnit(2, (8, 4)))
+    with pytest.raises(ValueError, match=r"of one batch and image size, got \(2, 8, 5, 3\) and \(2, 4, 3, 5\)"):
+        traced(IMAGE, NARROW.mT)
+    with pytest.raises(ValueError, match="expected 2 features, one per task, got 3"):
+        traced(IMAGE, NARROW, NARROW)

@@ -16,8 +16,9 @@ from depthattn.ops.tracing import traced_quietly
 
 GATES = ("scalar", "channel")
 
-# torch.fx cannot follow the conditions on shapes and dtypes in it; it is one step of a graph that it draws.
+# torch.fx cannot follow the conditions on shapes and dtypes in these; they are one step each of a graph that it draws.
 torch.fx.wrap("lateral_sharing")
+torch.fx.wrap("promoted")
 
 
 class LateralSharingUnit(nn.Module):
@@ -137,7 +138,6 @@ class LateralSharingUnit(nn.Module):
                     if given != wanted:
                         self.adapters[f"{to}_from_{source}"] = nn.Conv2d(given, wanted, 1, bias=False)
 
-    @traced_quietly
     def forward(self, *features: Any) -> Any:
         """Mix the features of all tasks.
 
@@ -148,20 +148,25 @@ class LateralSharingUnit(nn.Module):
         Returns:
             A tuple of T tensors, or a dict by name, with the shapes and dtypes of the features.
         """
+        # torch.fx patches what it traces, and cannot patch a function that is decorated.
+        return self._shared(features)
+
+    @traced_quietly
+    def _shared(self, given: tuple[Any, ...]) -> Any:
         name = type(self).__name__
+        _check_given(name, given, self.num_tasks, self.tasks)
         if self.tasks is not None:
-            _check_tasks(name, features, self.tasks)
-            features = tuple(features[0][task] for task in self.tasks)
-        if len(features) != self.num_tasks:
-            raise ValueError(
-                f"{name}: expected {self.num_tasks} features, one per task, got {len(features)}{_hint(features)}"
-            )
+            features = tuple(given[0][task] for task in self.tasks)
+        else:
+            features = tuple(given[task] for task in range(self.num_tasks))
         _check_features(name, features, self.channels, self.channel_dim)
         moved = self.channel_dim != 1
         if moved:
             features = tuple(feature.movedim(self.channel_dim, 1) for feature in features)
         if self.adapters:
-            features = tuple(promoted(features))
+            _check_sizes(name, features)
+            promotion = promoted(features)
+            features = tuple(promotion[task] for task in range(self.num_tasks))
             outputs = tuple(self._adapted(task, features) for task in range(self.num_tasks))
         else:
             outputs = lateral_sharing(features, torch.stack(tuple(self.weight)))
@@ -170,27 +175,12 @@ class LateralSharingUnit(nn.Module):
         return outputs if self.tasks is None else {task: outputs[t] for t, task in enumerate(self.tasks)}
 
     def _adapted(self, task: int, features: tuple[Tensor, ...]) -> Tensor:
-        own = features[task]
-        output = own
+        output = features[task]
         for source, feature in enumerate(features):
             key = f"{task}_from_{source}"
-            adapted = self._convolved(self.adapters[key], feature) if key in self.adapters else feature
-            if adapted.shape != own.shape:
-                raise ValueError(
-                    f"{type(self).__name__}: expected features of one batch and image size, got "
-                    f"{checks.shape_of(own)} and {checks.shape_of(feature)}"
-                )
-            gate = self.weight[task][source].view(-1, *(1,) * (own.ndim - 2))
-            output = output + gate.to(adapted.dtype) * adapted
+            adapted = self.adapters[key](_as_image(feature)) if key in self.adapters else feature
+            output = _with_gated(output, self.weight[task][source], adapted)
         return output
-
-    @staticmethod
-    def _convolved(adapter: nn.Module, feature: Tensor) -> Tensor:
-        if feature.ndim == 4:
-            image: Tensor = adapter(feature)
-            return image
-        flat: Tensor = adapter(feature.reshape(*feature.shape[:2], -1, 1))
-        return flat.reshape(flat.shape[0], flat.shape[1], *feature.shape[2:])
 
     def gates(self) -> dict[str, Tensor]:
         """The gates by name, detached, for the log.
@@ -237,11 +227,38 @@ def _hint(given: tuple[Any, ...]) -> str:
 
 
 @torch.fx.wrap
-def _check_tasks(name: str, given: tuple[Any, ...], tasks: tuple[str, ...]) -> None:
+def _check_given(name: str, given: tuple[Any, ...], num_tasks: int, tasks: tuple[str, ...] | None) -> None:
+    if tasks is None:
+        if len(given) != num_tasks:
+            raise ValueError(f"{name}: expected {num_tasks} features, one per task, got {len(given)}{_hint(given)}")
+        return
     if len(given) != 1 or not isinstance(given[0], Mapping):
         raise TypeError(f"{name}: expected one dict of features by task, {tasks}, got {len(given)} arguments")
     if set(given[0]) != set(tasks):
         raise ValueError(f"{name}: expected features of the tasks {tasks}, got {tuple(given[0])}")
+
+
+@torch.fx.wrap
+def _check_sizes(name: str, features: tuple[Tensor, ...]) -> None:
+    first = features[0]
+    for feature in features[1:]:
+        if feature.shape[:1] != first.shape[:1] or feature.shape[2:] != first.shape[2:]:
+            raise ValueError(
+                f"{name}: expected features of one batch and image size, got {checks.shape_of(first)} and "
+                f"{checks.shape_of(feature)}"
+            )
+
+
+@torch.fx.wrap
+def _as_image(feature: Tensor) -> Tensor:
+    """(B,C,...) as (B,C,H,W), for a convolution."""
+    return feature if feature.ndim == 4 else feature.reshape(*feature.shape[:2], -1, 1)
+
+
+@torch.fx.wrap
+def _with_gated(output: Tensor, gate: Tensor, feature: Tensor) -> Tensor:
+    gate = gate.view(-1, *(1,) * (output.ndim - 2))
+    return output + gate.to(feature.dtype) * feature.reshape(output.shape)
 
 
 @torch.fx.wrap

@@ -104,12 +104,9 @@ class SemiDenseUpSkip(nn.Module):
             The merged map (B,out_channels,H,W).
         """
         name = type(self).__name__
-        if len(features) != len(self.in_channels):
-            raise ValueError(f"{name}: expected {len(self.in_channels)} features, got {len(features)}")
         _check_features(name, features, self.in_channels)
-        if size is None:
-            size = _largest(features)
-        projected = [project(feature) for project, feature in zip(self.projections, features, strict=True)]
+        projected = [project(features[level]) for level, project in enumerate(self.projections)]
+        size = _size_of_result(features, size)
         merged: Tensor = self.smooth(
             semi_dense_up_skip(projected, size, mode=self.mode, align_corners=self.align_corners)
         )
@@ -124,6 +121,8 @@ class SemiDenseUpSkip(nn.Module):
 
 @torch.fx.wrap
 def _check_features(name: str, features: Sequence[Tensor], in_channels: tuple[int, ...]) -> None:
+    if len(features) != len(in_channels):
+        raise ValueError(f"{name}: expected {len(in_channels)} features, got {len(features)}")
     for level, (feature, channels) in enumerate(zip(features, in_channels, strict=True)):
         checks.check_float(name, f"features[{level}]", feature)
         if feature.ndim != 4 or feature.shape[1] != channels:
@@ -133,7 +132,9 @@ def _check_features(name: str, features: Sequence[Tensor], in_channels: tuple[in
 
 
 @torch.fx.wrap
-def _largest(features: Sequence[Tensor]) -> Sequence[int]:
+def _size_of_result(features: Sequence[Tensor], size: Sequence[int] | None) -> Sequence[int]:
+    if size is not None:
+        return size
     # A loop, because torch.compile cannot trace max with a key.
     size = features[0].shape[2:]
     for feature in features[1:]:

@@ -168,9 +168,7 @@ class UpProjection(nn.Module):
             The map (B, out_channels, height, width).
         """
         _check_features(x, self.in_channels)
-        y = self.unpool_conv(x)
-        if size is not None:
-            y = _cropped(y, size)
+        y = _cropped(self.unpool_conv(x), size)
         residual, shortcut = self.unpool_norm(y).chunk(2, dim=1)
         return F.relu(self.norm(self.conv(F.relu(residual))) + shortcut)
 
@@ -186,8 +184,10 @@ def _check_features(x: Tensor, channels: int) -> None:
 
 
 @torch.fx.wrap
-def _cropped(y: Tensor, size: Sequence[int]) -> Tensor:
+def _cropped(y: Tensor, size: Sequence[int] | None) -> Tensor:
     """The first rows and columns of a doubled map, which loses one of each at most."""
+    if size is None:
+        return y
     if is_symbolic(size):
         # A slice asks whether it cuts anything off, and the answer at the traced size would bind the exported
         # program to it. Indices ask nothing.

@@ -184,7 +184,8 @@ class AttentionDrivenLoss(nn.Module):
         semantic_parts: list[Tensor] = []
         terms = []
         if depth_target is not None:
-            total, *depth_parts = self.depth_side(depth, depth_target, label_target, mask, weights)
+            total, attention, gradients = self.depth_side(depth, depth_target, label_target, mask, weights)
+            depth_parts = [attention, gradients]
             terms.append(total)
         if label_target is not None:
             semantic_parts = [self.semantic_focal(semantics, label_target)]
@@ -203,8 +204,7 @@ class AttentionDrivenLoss(nn.Module):
     def _weights(self, like: Tensor) -> Tensor:
         """What the three losses are multiplied by, (3,)."""
         if self.weights is not None:
-            # Filled one by one, as a tensor made of numbers would be copied to the device and waited for.
-            return torch.stack([like.new_full((), weight, dtype=compute_dtype(like)) for weight in self.weights])
+            return _filled(self.weights, like)
         depth_aware, joint_gradient, semantic_focal = torch.exp(-self.log_variances).unbind()
         # A density in metres has the factor 1/2 (a Gaussian's), a softmax has not.
         return torch.stack((0.5 * depth_aware, 0.5 * joint_gradient, semantic_focal))
@@ -225,15 +225,7 @@ class AttentionDrivenLoss(nn.Module):
             The weighted sum, which has a gradient to ``depth`` and ``weights``, and each loss by itself, detached.
             Scalars, or (B,) where the losses are ``"per_image"``.
         """
-        name, first, second = type(self).__name__, self.depth_aware, self.joint_gradient
-        pred, target, mask = checks.depth_maps(name, depth, target, mask, first.upsample)
-        if labels is not None:
-            labels = checks.label_maps(name, "label_target", labels, target)
-        pred = upsampled(pred, target, first.upsample, first.align_corners)
-        depth_aware, joint_gradient, *_ = weights.to(compute_dtype(pred, target)).unbind()
-        each = [depth_aware, joint_gradient]
-        if labels is not None:
-            each.append(second.semantic_weight * joint_gradient)
+        first, second = self.depth_aware, self.joint_gradient
         options = AttentionDepthOptions(
             distance=first.distance,
             beta=first.beta,
@@ -244,12 +236,9 @@ class AttentionDrivenLoss(nn.Module):
             depth_aware_reduction=first.reduction,
             joint_gradient_reduction=second.reduction,
         )
-        tensors = pred, target, mask, labels, torch.stack(each)
-        total, terms = ATTENTION_DEPTH(tensors, options, resolve(pred.device))
-        attention, gradients, *semantic = terms.unbind()
-        for term in semantic:
-            gradients = torch.add(gradients, term, alpha=second.semantic_weight)
-        return total, attention, gradients
+        resizing = first.upsample, first.align_corners
+        given = depth, target, labels, mask, weights
+        return _depth_side(type(self).__name__, options, second.semantic_weight, resizing, *given)
 
     def extra_repr(self) -> str:
         return f"weights={'learned' if self.weights is None else self.weights!r}"
@@ -267,3 +256,38 @@ def _shared(name: str, option: str, parts: dict[str, nn.Module | None]) -> Any:
 def _stated(options: dict[str, Any]) -> dict[str, Any]:
     """The options that some part states."""
     return {option: value for option, value in options.items() if value is not None}
+
+
+# torch.fx cannot follow the conditions on shapes and dtypes in these; they are one step each of a graph that it draws.
+@torch.fx.wrap
+def _filled(weights: tuple[float, ...], like: Tensor) -> Tensor:
+    # One by one, as a tensor made of numbers would be copied to the device and waited for.
+    return torch.stack([like.new_full((), weight, dtype=compute_dtype(like)) for weight in weights])
+
+
+@torch.fx.wrap
+def _depth_side(
+    name: str,
+    options: AttentionDepthOptions,
+    semantic_weight: float,
+    resizing: tuple[str | None, bool],
+    depth: Tensor,
+    target: Tensor,
+    labels: Tensor | None,
+    mask: Tensor | None,
+    weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    pred, target, mask = checks.depth_maps(name, depth, target, mask, resizing[0])
+    if labels is not None:
+        labels = checks.label_maps(name, "label_target", labels, target)
+    pred = upsampled(pred, target, *resizing)
+    depth_aware, joint_gradient, *_ = weights.to(compute_dtype(pred, target)).unbind()
+    each = [depth_aware, joint_gradient]
+    if labels is not None:
+        each.append(semantic_weight * joint_gradient)
+    tensors = pred, target, mask, labels, torch.stack(each)
+    total, terms = ATTENTION_DEPTH(tensors, options, resolve(pred.device))
+    attention, gradients, *semantic = terms.unbind()
+    for term in semantic:
+        gradients = torch.add(gradients, term, alpha=semantic_weight)
+    return total, attention, gradients
