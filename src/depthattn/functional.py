@@ -301,7 +301,7 @@ def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, 
         >>> lateral_sharing([depth, semantics], torch.tensor([[0.0, 0.5], [0.0, 0.0]]))
         (tensor([[[6., 6.]]]), tensor([[[10., 10.]]]))
     """
-    checks.sharing_tensors("lateral_sharing", features, gates)
+    features = checks.sharing_tensors("lateral_sharing", features, gates)
     return shared(promoted(features), gates, "reference" if exporting() else resolve(gates.device))
 
 
@@ -342,6 +342,6 @@ def semi_dense_up_skip(
     """
     name = "semi_dense_up_skip"
     checks.resize_options(name, mode, align_corners)
-    checks.pyramid(name, features)
+    features = checks.pyramid(name, features)
     backend = "reference" if exporting() else resolve(features[0].device)
     return merged(promoted(features), checks.image_size(name, size), mode, align_corners, backend)

@@ -17,7 +17,10 @@ from depthattn import (
     LateralSharingUnit,
     SemanticFocalLoss,
     SemiDenseUpSkip,
+    SynergyNet,
+    UpProjection,
 )
+from depthattn.functional import lateral_sharing, semi_dense_up_skip
 
 
 class Head(nn.Module):
@@ -169,6 +172,23 @@ def test_ground_truth_of_a_class_of_its_own() -> None:
     wanted = loss(depth, *truth)
     torch.testing.assert_close(loss(depth, *labelled), wanted)
     torch.testing.assert_close(torch.compile(loss, fullgraph=True)(depth, *labelled), wanted)
+
+
+def test_images_and_features_of_a_class_of_its_own() -> None:
+    torch._dynamo.reset()
+    image, features = random(1, 3, 32, 40, seed=1).float(), random(2, 3, 5, 6, seed=2).float()
+    share, skip, up = LateralSharingUnit(init=0.5), SemiDenseUpSkip([3, 3], 4), UpProjection(3, 4).eval()
+    network = SynergyNet(nn.Conv2d(3, 4, 16, stride=16), 3, decoder_channels=(4,), sharing=None, up_skip=False).eval()
+
+    def run(image: Tensor, x: Tensor) -> list[Tensor]:
+        functions = lateral_sharing([x, x], torch.ones(2, 2))[1], semi_dense_up_skip([x, x], (7, 8))
+        return [network(image).depth, share(x, x)[0], skip([x, x]), up(x), *functions]
+
+    # Only the part of the compiler that reads Python sees the class.
+    compiled = torch.compile(run, fullgraph=True, backend="eager")
+    torch.testing.assert_close(
+        compiled(image.as_subclass(Labelled), features.as_subclass(Labelled)), run(image, features)
+    )
 
 
 class _Maps(nn.Module):

@@ -156,9 +156,9 @@ class LateralSharingUnit(nn.Module):
         name = type(self).__name__
         _check_given(name, given, self.num_tasks, self.tasks)
         if self.tasks is not None:
-            features = tuple(given[0][task] for task in self.tasks)
+            features = tuple(checks.plain(given[0][task]) for task in self.tasks)
         else:
-            features = tuple(given[task] for task in range(self.num_tasks))
+            features = tuple(checks.plain(given[task]) for task in range(self.num_tasks))
         _check_features(name, features, self.channels, self.channel_dim)
         moved = self.channel_dim != 1
         if moved:

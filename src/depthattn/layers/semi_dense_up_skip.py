@@ -104,8 +104,10 @@ class SemiDenseUpSkip(nn.Module):
             The merged map (B,out_channels,H,W).
         """
         name = type(self).__name__
+        _check_number(name, features, self.in_channels)
+        features = [checks.plain(features[level]) for level in range(len(self.in_channels))]
         _check_features(name, features, self.in_channels)
-        projected = [project(features[level]) for level, project in enumerate(self.projections)]
+        projected = [project(feature) for project, feature in zip(self.projections, features, strict=True)]
         size = _size_of_result(features, size)
         merged: Tensor = self.smooth(
             semi_dense_up_skip(projected, size, mode=self.mode, align_corners=self.align_corners)
@@ -120,9 +122,13 @@ class SemiDenseUpSkip(nn.Module):
 
 
 @torch.fx.wrap
-def _check_features(name: str, features: Sequence[Tensor], in_channels: tuple[int, ...]) -> None:
+def _check_number(name: str, features: Sequence[Tensor], in_channels: tuple[int, ...]) -> None:
     if len(features) != len(in_channels):
         raise ValueError(f"{name}: expected {len(in_channels)} features, got {len(features)}")
+
+
+@torch.fx.wrap
+def _check_features(name: str, features: Sequence[Tensor], in_channels: tuple[int, ...]) -> None:
     for level, (feature, channels) in enumerate(zip(features, in_channels, strict=True)):
         checks.check_float(name, f"features[{level}]", feature)
         if feature.ndim != 4 or feature.shape[1] != channels:

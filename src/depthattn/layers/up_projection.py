@@ -167,6 +167,7 @@ class UpProjection(nn.Module):
         Returns:
             The map (B, out_channels, height, width).
         """
+        x = checks.plain(x)
         _check_features(x, self.in_channels)
         y = _cropped(self.unpool_conv(x), size)
         residual, shortcut = self.unpool_norm(y).chunk(2, dim=1)

@@ -150,6 +150,7 @@ class SynergyNetwork(nn.Module):
         Returns:
             Depth in metres and logits, both at the size of the image; see :class:`~depthattn.models.SynergyOutput`.
         """
+        image = checks.plain(image)
         maps = self.encode(image)
         size = (image.shape[-2], image.shape[-1])
         depth, semantics = self.decode(maps, size)
@@ -166,7 +167,9 @@ class SynergyNetwork(nn.Module):
         Returns:
             The encoder's maps (B, C_i, h_i, w_i), fine to coarse.
         """
-        maps: list[Tensor] = self.encoder(_normalised(image, self.encoder.mean, self.encoder.std, self.dtype))
+        maps: list[Tensor] = self.encoder(
+            _normalised(checks.plain(image), self.encoder.mean, self.encoder.std, self.dtype)
+        )
         return maps
 
     def decode(self, maps: Sequence[Tensor], image_size: tuple[int, int]) -> SynergyOutput:

@@ -329,11 +329,12 @@ def focal_tensors(
     return logits, target, weight
 
 
-def _check_alike(function: str, features: Sequence[Tensor], leading: int | None) -> None:
+def _alike(function: str, features: Sequence[Tensor], leading: int | None) -> list[Tensor]:
     if isinstance(features, Tensor) or not isinstance(features, Sequence):
         raise TypeError(f"{function}: expected features as a sequence of tensors, got {type(features).__name__}")
     if not features:
         raise ValueError(f"{function}: expected at least one feature, got none")
+    features = [plain(feature) for feature in features]
     first = features[0]
     for index, feature in enumerate(features):
         check_float(function, f"features[{index}]", feature)
@@ -347,10 +348,11 @@ def _check_alike(function: str, features: Sequence[Tensor], leading: int | None)
                 f"{function}: expected features that fit each other, got {shape_of(first)} "
                 f"and features[{index}] {shape_of(feature)}"
             )
+    return features
 
 
-def sharing_tensors(function: str, features: Sequence[Tensor], gates: Tensor) -> None:
-    _check_alike(function, features, None)
+def sharing_tensors(function: str, features: Sequence[Tensor], gates: Tensor) -> list[Tensor]:
+    features = _alike(function, features, None)
     if features[0].ndim < 2:
         raise ValueError(f"{function}: expected features of shape (B,C,...), got {shape_of(features[0])}")
     check_float(function, "gates", gates)
@@ -361,6 +363,7 @@ def sharing_tensors(function: str, features: Sequence[Tensor], gates: Tensor) ->
             f"{function}: expected gates of shape (T,T) = ({tasks}, {tasks}) or (T,T,C) = "
             f"({tasks}, {tasks}, {channels}), got {shape_of(gates)}"
         )
+    return features
 
 
 def resize_options(function: str, mode: str, align_corners: bool) -> None:
@@ -370,13 +373,14 @@ def resize_options(function: str, mode: str, align_corners: bool) -> None:
         raise ValueError(f'{function}: expected mode="bilinear" for align_corners=True, got {mode!r}')
 
 
-def pyramid(function: str, features: Sequence[Tensor]) -> None:
-    _check_alike(function, features, 2)
+def pyramid(function: str, features: Sequence[Tensor]) -> list[Tensor]:
+    features = _alike(function, features, 2)
     for index, feature in enumerate(features):
         if feature.ndim != 4 or 0 in feature.shape[2:]:
             raise ValueError(
                 f"{function}: expected features[{index}] of shape (B,C,h,w) with h, w >= 1, got {shape_of(feature)}"
             )
+    return features
 
 
 def image_size(function: str, size: Sequence[int]) -> tuple[int, int]:
