@@ -31,9 +31,8 @@ run only. Rows that we lose are shown like the others.
 METHOD = """\
 ## How it is measured
 
-Every side is checked before it is timed: its values and gradients have to agree with the reference formula in
-float64 within the bound of its dtype, and a side that does not gets no time. Sides of one case are run in turn within
-one run, on inputs that rotate through more memory than the cache holds; times are medians, with the 20th and 80th
+Each implementation, a *side*, is checked before it is timed: its values and gradients have to agree with the reference
+formula in float64 within the bound of its dtype. A side that does not gets no time. Sides of one case run in turn, on inputs that rotate through more memory than the cache holds; times are medians, with the 20th and 80th
 percentile.
 
 - **cpu**, **triton**: the kernels of depthattn; **reference**: its formula under autograd, which runs where there are
