@@ -10,7 +10,7 @@ from torch import Tensor
 from depthattn.ops import native
 from depthattn.ops.native import View, view
 
-FUNCTIONS = ("convert", "exp", "log", "log1p")
+FUNCTIONS = ("convert", "exp", "log", "log1p", "exp_of_negative", "log1p_of_positive")
 
 
 class _Arguments(ctypes.Structure):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 
 import numpy as np
@@ -100,13 +100,44 @@ def test_exp_near_its_limits(dtype: torch.dtype, instructions: str) -> None:
 @each_instruction_set
 @each_dtype
 @pytest.mark.parametrize(
-    ("function", "at"), [("log", 1.0), ("log1p", 0.0), ("log1p", -1.0), ("log", 0.7071067811865476)]
+    ("function", "at"),
+    [("log", 1.0), ("log1p", 0.0), ("log1p", -1.0), ("log", 0.7071067811865476), ("log", 0.75), ("log1p", 0.5)],
 )
 def test_where_the_logarithm_cancels(function: str, at: float, dtype: torch.dtype, instructions: str) -> None:
     number, *_ = FORMATS[dtype]
     steps = np.arange(-25_000, 25_000) * float(np.spacing(number(at or 1e-3)))
     near = np.concatenate([at + steps, at + np.linspace(-0.4, 0.6, 50_001)]).astype(number)
     error, where = worst(function, near, dtype, instructions, reference(function, near))
+    assert error <= ULPS, where
+
+
+@each_instruction_set
+@each_dtype
+@pytest.mark.parametrize("flushed", [False, True])
+def test_exp_of_negative_numbers(dtype: torch.dtype, instructions: str, *, flushed: bool) -> None:
+    number, *_ = FORMATS[dtype]
+    lowest = float(np.log(np.finfo(number).smallest_normal))
+    x = every_exponent(dtype, normal=True)
+    near = np.concatenate([np.linspace(lowest - 1, 0, 50_001), lowest + np.linspace(-1e-3, 1e-3, 50_001)])
+    x = np.concatenate([x[(x <= 0) | np.isnan(x)], near]).astype(number)
+    wanted = reference("exp", x)
+    # What would be denormal is 0. An argument next to that of the least normal number may be on either side.
+    wanted[wanted < np.finfo(number).smallest_normal] = 0
+    x, wanted = (values[np.abs(x - lowest) > 4 * np.spacing(number(-lowest))] for values in (x, wanted))
+    with flushed_denormals() if flushed else nullcontext():
+        actual = call("exp_of_negative", torch.from_numpy(x), dtype, instructions).numpy()
+    errors = errors_in_ulps(actual, wanted)
+    at = int(errors.argmax())
+    assert errors[at] <= ULPS, (x[at], actual[at], wanted[at])
+
+
+@each_instruction_set
+@each_dtype
+def test_log1p_of_positive_numbers(dtype: torch.dtype, instructions: str) -> None:
+    number, *_ = FORMATS[dtype]
+    x = every_exponent(dtype)
+    x = np.concatenate([x[x >= 0], np.linspace(0, 12, 100_001)]).astype(number)
+    error, where = worst("log1p_of_positive", x, dtype, instructions, reference("log1p", x))
     assert error <= ULPS, where
 
 

@@ -45,8 +45,8 @@ struct DepthAwarePixels {
   private:
     template <bool unit_offset>
     static T logarithm(T depth, T offset) {
-        // With an offset of 1 the sum would round a depth below the precision of 1 away.
-        if constexpr (unit_offset) return log1p(depth);
+        // With an offset of 1 the sum would round a depth below the precision of 1 away. What is no depth is dropped.
+        if constexpr (unit_offset) return log1p_of_positive(depth);
         return log(depth + offset);
     }
 

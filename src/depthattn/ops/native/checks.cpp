@@ -8,7 +8,7 @@ namespace {
 struct Arguments {
     View from, to;  // (n,)
     int64_t count;
-    int64_t function;  // 0: x itself, 1: exp, 2: log, 3: log1p
+    int64_t function;  // 0: x itself, 1: exp, 2: log, 3: log1p, 4: exp_of_negative, 5: log1p_of_positive
 };
 
 template <class T>
@@ -26,6 +26,12 @@ int32_t run(const Arguments& a) {
                 break;
             case 3:
                 for (int64_t i = 0; i < n; ++i) result[i] = log1p(x[i]);
+                break;
+            case 4:
+                for (int64_t i = 0; i < n; ++i) result[i] = exp_of_negative(x[i]);
+                break;
+            case 5:
+                for (int64_t i = 0; i < n; ++i) result[i] = log1p_of_positive(x[i]);
                 break;
             default:
                 for (int64_t i = 0; i < n; ++i) result[i] = x[i];

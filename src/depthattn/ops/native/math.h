@@ -28,7 +28,7 @@ template <> struct Format<float> {
     static constexpr float magic = 12582912.0f;
     static constexpr float smallest_normal = 1.17549435e-38f;
     static constexpr float ln2_high = 0.693145751953125f, ln2_low = 1.42860682030941723e-6f;
-    static constexpr float exp_lowest = -104.0f, exp_highest = 89.0f;
+    static constexpr float exp_lowest = -104.0f, exp_highest = 89.0f, normal_lowest = -87.33654f;
 };
 template <> struct Format<double> {
     using Int = int64_t;
@@ -38,7 +38,7 @@ template <> struct Format<double> {
     static constexpr double magic = 6755399441055744.0;
     static constexpr double smallest_normal = 2.2250738585072014e-308;
     static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
-    static constexpr double exp_lowest = -746.0, exp_highest = 710.0;
+    static constexpr double exp_lowest = -746.0, exp_highest = 710.0, normal_lowest = -708.396418532264;
 };
 
 // condition ? yes : no by bits. Of the operator a compiler makes a branch where `yes` is a load or what follows is simpler
@@ -98,11 +98,15 @@ inline T exp(T x) {
     return value * power_of_two((n - half) + F::magic);
 }
 
-inline float log_polynomial(float z) {
-    float p = 0.24279078841f;
-    p = p * z + 0.28498786688f;
-    p = p * z + 0.40000972152f;
-    return (p * z + 0.66666662693f) * z;
+// e^x for x <= 0, minus infinity included; any number for others. What would be denormal is 0.
+template <class T>
+inline T exp_of_negative(T x) {
+    using F = Format<T>;
+    const T y = x < F::normal_lowest ? F::normal_lowest : x;
+    const T rounded = y * T(1.44269504088896340736) + F::magic, n = rounded - F::magic;
+    const T r = (y - n * F::ln2_high) - n * F::ln2_low;
+    const T value = (T(1) + exp_polynomial(r)) * power_of_two(rounded);
+    return x < F::normal_lowest ? T(0) : value;
 }
 
 inline double log_polynomial(double z) {
@@ -115,57 +119,105 @@ inline double log_polynomial(double z) {
     return (p * z + 6.666666666666735130e-01) * z;
 }
 
-// A whole number below 2^mantissa as a float, by way of the bits: not every vector unit converts 64-bit integers.
+// A whole number below 2^52 as a double, by way of the bits: not every vector unit converts 64-bit integers.
+inline double whole(uint64_t n) {
+    const double base = 4503599627370496.0;
+    return bits_as<double>(bits_as<uint64_t>(base) | n) - base;
+}
+
+// What a logarithm is where it is not a finite number: 0 gives -inf, a negative number or NaN gives NaN, infinity itself.
 template <class T>
-inline T whole(typename Format<T>::Unsigned n) {
-    using F = Format<T>;
-    const T base = bits_as<T>(static_cast<typename F::Unsigned>(
-        static_cast<typename F::Unsigned>(F::bias + F::mantissa) << F::mantissa));
-    return bits_as<T>(static_cast<typename F::Unsigned>(bits_as<typename F::Unsigned>(base) | n)) - base;
+inline T logarithm_or_special(T x, T logarithm) {
+    const T infinity = std::numeric_limits<T>::infinity();
+    const T finite_or_infinite = x < infinity ? logarithm : x;
+    return x > T(0) ? finite_or_infinite : (x == T(0) ? -infinity : std::numeric_limits<T>::quiet_NaN());
 }
 
 // log(x + lost), where `lost` is less than the spacing of x: x = 2^k m with m in [sqrt(1/2), sqrt 2), and
 // log m = 2 atanh(f / (2 + f)) with f = m - 1, to which what was lost is added at its scale. A sum with 1 is 0 or normal.
-template <bool of_sum, class T>
-inline T log_of(T x, T lost) {
-    using F = Format<T>;
-    using Unsigned = typename F::Unsigned;
+template <bool of_sum>
+inline double log_of(double x, double lost) {
+    using F = Format<double>;
+    using Unsigned = F::Unsigned;
     const bool small = !of_sum && x < F::smallest_normal;
-    const T scaled = small ? x * T(Unsigned(1) << F::mantissa) : x;
+    const double scaled = small ? x * double(Unsigned(1) << F::mantissa) : x;
     const Unsigned bits = bits_as<Unsigned>(scaled);
     const Unsigned one = Unsigned(F::bias) << F::mantissa;
     const Unsigned fraction = bits & ((Unsigned(1) << F::mantissa) - 1);
-    const T m0 = bits_as<T>(static_cast<Unsigned>(fraction | one));
-    const bool big = m0 > T(1.41421356237309504880);
-    const T m = big ? m0 * T(0.5) : m0;
-    const T exponent = whole<T>(bits >> F::mantissa) - T(F::bias) - (small ? T(F::mantissa) : T(0));
-    const T k = big ? exponent + T(1) : exponent;
-    T f = m - T(1);
+    const double m0 = bits_as<double>(fraction | one);
+    const bool big = m0 > 1.41421356237309504880;
+    const double m = big ? m0 * 0.5 : m0;
+    const double exponent = whole(bits >> F::mantissa) - double(F::bias) - (small ? double(F::mantissa) : 0.0);
+    const double k = big ? exponent + 1.0 : exponent;
+    double f = m - 1.0;
     if constexpr (of_sum) {
-        const T power = bits_as<T>(static_cast<Unsigned>((Unsigned(2 * F::bias) << F::mantissa) - (bits - fraction)));
-        f += lost * (big ? power * T(0.5) : power);
+        const double power = bits_as<double>((Unsigned(2 * F::bias) << F::mantissa) - (bits - fraction));
+        f += lost * (big ? power * 0.5 : power);
     }
-    const T s = f / (T(2) + f);
-    const T half_square = T(0.5) * f * f;
-    const T tail = s * (half_square + log_polynomial(s * s)) + k * F::ln2_low;
-    const T value = k * F::ln2_high - ((half_square - tail) - f);
-    const T infinity = std::numeric_limits<T>::infinity();
-    // 0 gives -inf, a negative number or NaN gives NaN, and infinity itself.
-    const T finite_or_infinite = x < infinity ? value : x;
-    return x > T(0) ? finite_or_infinite : (x == T(0) ? -infinity : std::numeric_limits<T>::quiet_NaN());
+    const double s = f / (2.0 + f);
+    const double half_square = 0.5 * f * f;
+    const double tail = s * (half_square + log_polynomial(s * s)) + k * F::ln2_low;
+    return logarithm_or_special(x, k * F::ln2_high - ((half_square - tail) - f));
 }
 
-template <class T>
-inline T log(T x) {
-    return log_of<false>(x, T(0));
+// (log(1 + f) - f + f^2 / 2) / f^3 for f in [-1/4, 1/2]: the error is at most a tenth of the last bit of log(1 + f).
+inline float log_polynomial(float f) {
+    float p = -0.0450744666f;
+    p = p * f + 0.104629956f;
+    p = p * f - 0.131611958f;
+    p = p * f + 0.144784003f;
+    p = p * f - 0.16647312f;
+    p = p * f + 0.199908614f;
+    p = p * f - 0.250000954f;
+    return p * f + 0.333334506f;
+}
+
+// log(2^k (1 + f)) in single precision, where a longer polynomial takes less time than a division.
+inline float log_of_parts(float f, float k) {
+    const float square = f * f;
+    const float tail = square * f * log_polynomial(f) + k * Format<float>::ln2_low;
+    return k * Format<float>::ln2_high - ((0.5f * square - tail) - f);
+}
+
+// k of x = 2^k m with m in [3/4, 3/2), where an exponent has its bits.
+inline uint32_t power_of(float x) {
+    const uint32_t mantissa = (uint32_t(1) << Format<float>::mantissa) - 1;
+    return (bits_as<uint32_t>(x) - bits_as<uint32_t>(0.75f)) & ~mantissa;
+}
+
+inline float exponent_of(uint32_t power) {
+    return static_cast<float>(static_cast<int32_t>(power)) * (1.0f / 8388608.0f);
+}
+
+inline double log(double x) { return log_of<false>(x, 0.0); }
+
+inline float log(float x) {
+    const bool small = x < Format<float>::smallest_normal;
+    const float scaled = small ? x * 8388608.0f : x;
+    const uint32_t power = power_of(scaled);
+    const float f = bits_as<float>(bits_as<uint32_t>(scaled) - power) - 1.0f;
+    return logarithm_or_special(x, log_of_parts(f, exponent_of(power) - (small ? 23.0f : 0.0f)));
 }
 
 // log(1 + x): what the sum rounds away is handed on.
-template <class T>
-inline T log1p(T x) {
-    const T sum = T(1) + x;
-    const T kept = sum - T(1);
-    return log_of<true>(sum, (T(1) - (sum - kept)) + (x - kept));
+inline double log1p(double x) {
+    const double sum = 1.0 + x, kept = sum - 1.0;
+    return log_of<true>(sum, (1.0 - (sum - kept)) + (x - kept));
 }
+
+// log(1 + x) for x >= 0, infinity included; any number for others.
+inline double log1p_of_positive(double x) { return log1p(x); }
+
+// The sum gives k alone; 2^-k x + (2^-k - 1) is rounded once. 2^(2-k) is never denormal.
+inline float log1p_of_positive(float x) {
+    const float sum = 1.0f + x;
+    const uint32_t power = power_of(sum);
+    const float scaled = bits_as<float>(bits_as<uint32_t>(x) - power);
+    const float f = scaled + (0.25f * bits_as<float>(bits_as<uint32_t>(4.0f) - power) - 1.0f);
+    const float value = log_of_parts(f, exponent_of(power));
+    return x < std::numeric_limits<float>::infinity() ? value : x;
+}
+
+inline float log1p(float x) { return logarithm_or_special(1.0f + x, log1p_of_positive(x)); }
 
 }  // namespace DEPTHATTN_NAMESPACE

@@ -165,7 +165,7 @@ class FocalPixels {
         for (int64_t k = 0; k < classes_; ++k) {
             T* e = row(k);
             for (int64_t i = 0; i < n; ++i) {
-                const T term = exp(e[i] - top_[i]);
+                const T term = exp_of_negative(e[i] - top_[i]);
                 e[i] = term;
                 others_[i] += term;
             }
@@ -175,7 +175,7 @@ class FocalPixels {
     void softmax_of_label(int64_t n) {
         for (int64_t i = 0; i < n; ++i) {
             const T below = own_[i] - top_[i], others = others_[i];
-            const T e = exp(below);
+            const T e = exp_of_negative(below);
             const T sum = e + others;
             const T over = T(1) / sum;
             const bool likely = e >= others;
