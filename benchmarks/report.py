@@ -32,8 +32,8 @@ METHOD = """\
 ## How it is measured
 
 Each implementation, a *side*, is checked before it is timed: its values and gradients have to agree with the reference
-formula in float64 within the bound of its dtype. A side that does not gets no time. Sides of one case run in turn, on inputs that rotate through more memory than the cache holds; times are medians, with the 20th and 80th
-percentile.
+formula in float64 within the bound of its dtype. A side that does not gets no time. Sides of one case run in turn, on
+inputs that rotate through more memory than the cache holds; times are medians, with the 20th and 80th percentile.
 
 - **cpu**, **triton**: the kernels of depthattn; **reference**: its formula under autograd, which runs where there are
   no kernels.
