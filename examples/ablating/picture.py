@@ -32,7 +32,7 @@ def draw_effects(study: Study, path: Path) -> None:
         layout="constrained",
     )
     figure.suptitle(
-        f"Change: mean over {len(study.seeds)} seeds, {CONFIDENCE:.0%} confidence interval, each seed (small). "
+        f"Change: mean over the seeds, {CONFIDENCE:.0%} confidence interval, each seed (small). "
         "Colour: clear after Holm's correction",
         fontsize=11,
     )

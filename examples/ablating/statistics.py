@@ -2,7 +2,7 @@
 
 The seeds are blocks and the variants treatments of a randomised block design: score = seed + variant + rest, by least
 squares over the trials that there are. A difference of two variants is so compared within seeds, and its error is
-estimated from the rests of all variants, which a few seeds can do where those of two variants alone could not.
+estimated from the rests of all variants that are given, which a few seeds can do where those of two alone could not.
 """
 
 from __future__ import annotations

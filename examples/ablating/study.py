@@ -51,15 +51,24 @@ class Study:
             measure.key: {key: [one.get(measure.key, math.nan) for one in each] for key, each in scores.items()}
             for measure in MEASURES
         }
-        self._designs = {name: BlockDesign(values) for name, values in self._values.items()}
-        pairs = [(measure, pair) for family in families for pair in family.comparisons for measure in MEASURES]
+        # One for each family: what varies more from seed to seed than the rest, such as the plain sum of the paper,
+        # blurs the comparisons of its own family only.
+        self._designs = {
+            (family.key, measure.key): BlockDesign(
+                {variant.key: self._values[measure.key][variant.key] for variant in family.variants}
+            )
+            for family in families
+            for measure in MEASURES
+        }
+        pairs = [(family, measure, pair) for family in families for pair in family.comparisons for measure in MEASURES]
         differences = [
-            self._designs[measure.key].compare(pair.reference.key, pair.variant.key) for measure, pair in pairs
+            self._designs[family.key, measure.key].compare(pair.reference.key, pair.variant.key)
+            for family, measure, pair in pairs
         ]
         adjusted = holm([difference.p for difference in differences])
         self._findings = {
             (measure.key, pair): Finding(difference, p)
-            for (measure, pair), difference, p in zip(pairs, differences, adjusted, strict=True)
+            for (_, measure, pair), difference, p in zip(pairs, differences, adjusted, strict=True)
         }
         self.tests = sum(p == p for p in adjusted)
 
@@ -73,10 +82,14 @@ class Study:
     def detectable(self, measure: Measure) -> float:
         """The smallest change that the first comparison finds with 80 % power, at the first of Holm's steps."""
         pair = self.families[0].comparisons[0]
-        return self._designs[measure.key].detectable(pair.reference.key, pair.variant.key, max(self.tests, 1))
+        return self._design(measure).detectable(pair.reference.key, pair.variant.key, max(self.tests, 1))
 
     def freedom(self, measure: Measure) -> int:
-        return self._designs[measure.key].freedom
+        """Degrees of freedom of the first family."""
+        return self._design(measure).freedom
+
+    def _design(self, measure: Measure) -> BlockDesign:
+        return self._designs[self.families[0].key, measure.key]
 
     def trials(self) -> dict[int, int]:
         """How many variants have results, by seed."""

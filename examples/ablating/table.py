@@ -20,8 +20,8 @@ def markdown(study: Study) -> str:
     trials = ", ".join(f"{count} variants of seed {seed}" for seed, count in study.trials().items())
     explained = (
         f"Mean change over the seeds ({trials}), with its {CONFIDENCE:.0%} confidence interval; of percentages in "
-        f"points. **Bold**: p < {SIGNIFICANT:g} after Holm's correction for all {study.tests} tests here. An "
-        "arrow says which way a score gets better."
+        f"points. The error of a change is estimated from all variants of its table. **Bold**: p < {SIGNIFICANT:g} "
+        f"after Holm's correction for all {study.tests} tests here. An arrow says which way a score gets better."
     )
     return "\n\n".join(
         (
@@ -29,7 +29,7 @@ def markdown(study: Study) -> str:
             *(part for family in study.families for part in (f"### {family.title}", _changes(study, family))),
             "### All scores",
             f"Mean and standard deviation over the seeds. Below them, the smallest change that has an 80 % chance of "
-            f"being bold, if it is the only one ({study.freedom(MEASURES[0])} degrees of freedom):",
+            f"being bold in the first table, if it is the only one ({study.freedom(MEASURES[0])} degrees of freedom):",
             _scores(study),
         )
     )

@@ -173,3 +173,23 @@ def test_spread_is_that_of_a_sample() -> None:
     assert spread([math.nan, *values]) == pytest.approx(expected)
     assert spread([math.nan, 0.5]) == pytest.approx((0.5, math.nan), nan_ok=True)
     assert spread([math.nan]) == pytest.approx((math.nan, math.nan), nan_ok=True)
+
+
+def test_a_variant_that_varies_widely_blurs_its_own_family_only() -> None:
+    from ablating.measures import MEASURES
+    from ablating.statistics import BlockDesign
+    from ablating.study import Study
+    from ablating.variants import Comparison, Family, Variant
+
+    base, mild, wild = (Variant(key, key) for key in ("base", "mild", "wild"))
+    scores = {"base": (1.0, 2.0, 3.0), "mild": (1.5, 2.4, 3.6), "wild": (9.0, 1.0, 30.0)}
+    pairs = Comparison(base, mild, "mild"), Comparison(base, wild, "wild")
+    families = [Family(pair.title, pair.title, (pair,)) for pair in pairs]
+    study = Study(families, (0, 1, 2), lambda variant, seed: {MEASURES[0].key: scores[variant.key][seed]})
+    # The paired t-test of three seeds: changes of 0.5, 0.4 and 0.6; 4.302653 is the quantile of the printed table.
+    half = 4.302653 * 0.1 / math.sqrt(3)
+    found = study.finding(pairs[0], MEASURES[0]).difference
+    assert (found.mean, found.low, found.high) == pytest.approx((0.5, 0.5 - half, 0.5 + half))
+    alone = BlockDesign({key: scores[key] for key in ("base", "wild")}).compare("base", "wild")
+    assert study.finding(pairs[1], MEASURES[0]).difference == alone
+    assert study.tests == 2
