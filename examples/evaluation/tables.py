@@ -9,26 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
-# As papers write them.
-_TITLES = {
-    "abs_rel": "AbsRel",
-    "sq_rel": "SqRel",
-    "rmse": "RMSE",
-    "rmse_log": "RMSElog",
-    "silog": "SILog",
-    "mae": "MAE",
-    "irmse": "iRMSE",
-    "delta05": "delta < 1.25^0.5",
-    "delta1": "delta1 (< 1.25)",
-    "delta2": "delta2 (< 1.25^2)",
-    "delta3": "delta3 (< 1.25^3)",
-    "boundary_f1": "boundary F1",
-    "pixel_accuracy": "pixel accuracy",
-    "mean_accuracy": "mean accuracy",
-    "miou": "mIoU",
-}
-_UNITS = {"sq_rel": " m", "rmse": " m", "mae": " m", "irmse": " 1/km"}
-_SHARES = ("pixel_accuracy", "mean_accuracy", "miou")
+from scripting.scores import score_text, score_title
+
 _AVERAGES = {
     "per_image": "per image: BTS, AdaBins, ZoeDepth, Depth Anything, UniDepth, the benchmark of KITTI",
     "per_pixel": "per pixel: Eigen et al., Laina et al.",
@@ -60,8 +42,10 @@ def score_table(facts: Mapping[str, Any], pooling: str) -> Table:
     table.add_column(first.replace("_", " "), justify="right", style="bold")
     table.add_column(second.replace("_", " "), justify="right")
     for name in facts["scores"]:
-        cells = (_text(name, facts[average][name]) if name in facts[average] else "" for average in (first, second))
-        table.add_row(_TITLES.get(name, name), *cells)
+        cells = (
+            score_text(name, facts[average][name]) if name in facts[average] else "" for average in (first, second)
+        )
+        table.add_row(score_title(name), *cells)
     return table
 
 
@@ -85,8 +69,3 @@ def bin_table(edges: Sequence[float], bins: Mapping[str, Sequence[float]]) -> Ta
         numbers = (f"{rmse:.3f} m", f"{abs_rel:.3f}", f"{bias:+.3f} m", f"{delta1:.1%}") if pixels else ("-",) * 4
         table.add_row(f"{low:g} - {high:g} m", f"{pixels / total:.1%}", *numbers)
     return table
-
-
-def _text(name: str, value: float) -> str:
-    share = name.startswith("delta") or name in _SHARES
-    return f"{value:.2%}" if share else f"{value:.4f}{_UNITS.get(name, '')}"

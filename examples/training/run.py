@@ -17,6 +17,7 @@ import reporting
 from depthattn import SynergyNet
 from depthattn.data import DataError
 from scripting.console import new_console, print_fact
+from scripting.scores import score_text, score_title
 from training import checkpoint
 from training.baselines import Baselines, baselines, training_statistics
 from training.batches import own_share, plain_loader, training_loader
@@ -376,7 +377,7 @@ def _loss_in_words(settings: Settings) -> str:
 
 def _model_notes(data: str, epoch: int, scores: dict[str, float]) -> str:
     """What the model card says of the training."""
-    rows = [f"| {name} | {value:.4g} |" for name, value in scores.items() if value == value]
+    rows = [f"| {score_title(name)} | {score_text(name, value)} |" for name, value in scores.items() if value == value]
     heading = f"Trained by `examples/train_nyu.py` on: {data}. Scores on its validation frames after epoch {epoch}:"
     return "\n".join([heading, "", "| score | value |", "| --- | ---: |", *rows])
 

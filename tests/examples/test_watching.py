@@ -78,4 +78,4 @@ def test_the_record_of_a_run_and_its_model(train: Train, tmp_path: Path) -> None
     assert net.image_size == (32, 48)
     assert net.class_names == tuple(config["class_names"])
     rmse = json.loads((run / "results.json").read_text())["scores"]["rmse"]
-    assert f"| rmse | {rmse:.4g} |" in (run / "model" / "README.md").read_text()
+    assert f"| RMSE | {rmse:.4f} m |" in (run / "model" / "README.md").read_text()
