@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 
 from depthattn._messages import reason_of
 from depthattn.data import DataError, Sample
+from depthattn.data.arrays import read_npz
 from depthattn.data.codes import read_depth_codes
 from depthattn.data.hdf5 import open_hdf5, stored_array
 from depthattn.data.mat5 import read_mat5
@@ -39,7 +40,8 @@ class Predictor(Protocol):
 
 
 _KEY = "pred"
-_SUFFIXES = (".png", ".npy", ".mat")
+_PICTURES = (".png", ".tif", ".tiff", ".pfm")
+_SUFFIXES = (*_PICTURES, ".npy", ".npz", ".mat")
 
 
 class NetworkPredictor:
@@ -78,7 +80,7 @@ class FilePredictor:
     """Predictions from files: one for each frame, or all in one.
 
     Args:
-        path: a folder with a png, npy or mat for each frame, named after it; or one npy or mat, in the frames' order.
+        path: a folder with a file for each frame, named after it; or one npy, npz or mat, in the frames' order.
         truth: the frames.
         scale: stored units in a metre.
         in_order: take the files in natural order, whatever their names.
@@ -120,7 +122,7 @@ def open_predictor(settings: Settings, truth: Truth) -> Predictor:
 
 
 def read_prediction(path: Path) -> npt.NDArray[Any]:
-    """The array of a png, npy or mat file, MATLAB's axes in MATLAB's order.
+    """The array of a file, MATLAB's axes in MATLAB's order.
 
     Raises:
         DataError: no such file, or one that does not hold an array of real numbers.
@@ -128,11 +130,13 @@ def read_prediction(path: Path) -> npt.NDArray[Any]:
     if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
         raise DataError(f"{path}: expected a folder or a file with predictions ({', '.join(_SUFFIXES)}), got neither")
     try:
-        if path.suffix.lower() == ".png":
+        if path.suffix.lower() in _PICTURES:
             values: Any = read_depth_codes(path)
         elif path.suffix.lower() == ".npy":
             # Mapped, so that a header cannot ask for more memory than the file has.
             values = np.load(path, mmap_mode="r", allow_pickle=False)
+        elif path.suffix.lower() == ".npz":
+            values = read_npz(path, _KEY, "expected predictions")
         else:
             values = _read_mat(path)
     except DataError:

@@ -132,8 +132,9 @@ def _parser() -> Parser:
     add("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT",
         help="folder of SynergyNet.save_pretrained, run of train_nyu.py, one of its checkpoints, or .safetensors")
     add("--predictions", type=Path, metavar="PATH",
-        help="of any model: a folder with a png, npy or mat for each frame, named after it (or after the number of a "
-        "frame of NYU); or one npy (N,H,W) or mat with key 'pred' for all, in the order of the frames")
+        help="of any model: a folder with a png, TIFF, pfm, npy, npz or mat for each frame, named after it (or after "
+        "the number of a frame of NYU); or one npy (N,H,W), or one npz or mat with key 'pred', for all, in the order "
+        "of the frames")
     add("--in-order", action="store_true", help="pair the files with frames in natural order, not by name")
     add("--pred-scale", type=above_zero, default=1.0, metavar="X",
         help="stored units per metre: 1000 for png in millimetres, 256 for KITTI (1)")

@@ -56,7 +56,14 @@ def picture_paths(name: str, folder: Path, *, labelled: bool) -> dict[str, Path]
     kinds = ("depth", "depth_colour", *(["labels"] if labelled else []), "overview")
     paths = {kind: folder / f"{name}_{kind}.png" for kind in kinds}
     for path in paths.values():
-        if os.path.lexists(path) and not is_ours(path):
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            # The name of a photo fits into its file system, and what is added to it may not.
+            raise DataError(f"{path}: expected a name for a file, got: {error.strerror}") from error
+        if not is_ours(path):
             raise DataError(f"{path}: expected a free name, got a file that predict.py did not write")
     return paths
 
@@ -219,7 +226,8 @@ def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
     """Make the file in memory, write it beside its place, and move it there."""
     content = io.BytesIO()
     save(content)
-    writing = path.with_name(f"{path.name}.writing")
+    # No longer than its name, which may be as long as the file system takes.
+    writing = path.with_name(f".{os.getpid()}.writing")
     try:
         writing.write_bytes(content.getbuffer())
         os.replace(writing, path)

@@ -41,8 +41,14 @@ def check_identity(saved: Mapping[str, Any], source: Source, settings: Settings,
     """
     for part, found in identity(source, settings).items():
         before = saved.get(part)
-        if not isinstance(before, dict) or before.keys() != found.keys():
+        if not isinstance(before, dict):
             raise CheckpointError(f"{where}: expected facts about the frames {_PARTS[part]}, got {before!r:.60}")
+        if before.keys() != found.keys():
+            got = ", ".join(map(str, before)) or "nothing"
+            raise CheckpointError(
+                f"{where}: expected a run of this build, with {', '.join(found)} of the frames {_PARTS[part]}, got "
+                f"one of another build, with {got}; start again without --resume"
+            )
         if before["frames"] != found["frames"]:
             raise CheckpointError(
                 f"--resume: expected the {before['frames']} frames {_PARTS[part]} that the run was started with, got "

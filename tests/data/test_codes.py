@@ -52,6 +52,14 @@ def test_pgm_of_any_largest_value(tmp_path: Path, largest: int, plain: bool) -> 
     assert (codes == values).all()
 
 
+@pytest.mark.parametrize("largest", [10, 100, 1000])
+def test_pgm_of_numbers_that_its_header_excludes(tmp_path: Path, largest: int) -> None:
+    values = numbers(largest) + 1
+    path = write_pgm(tmp_path / "a.pgm", values, largest)
+    with pytest.raises(DataError, match=rf"numbers up to {largest}, as its header says, got {largest + 1}"):
+        read_label_codes(path)
+
+
 @pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "u4", "i2", "f2", "f4", "f8", ">f4"])
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
 def test_tiff_of_any_type(tmp_path: Path, dtype: str, compression: str | None) -> None:

@@ -110,7 +110,7 @@ def test_workers_batch_frames_with_and_without_depth(tree: Path, context: str) -
         ("rgb/z.png None", r"line 1: expected an existing file, got .*rgb/z\.png"),
         ("rgb/a\0.png None", "line 1: expected an existing file"),
         (f"{'x' * 5000} None", "line 1: expected an existing file"),
-        ("\n\nrgb/a.png", r"line 3: expected 2 to 4 columns \(image, depth, labels, focal; .*\), got 1"),
+        ("\n\nrgb/a.png", r"line 3: expected 2 to 4 columns \(image, depth, labels, focal\), .*, got 1"),
         ("rgb/a.png depth/a.png 518 0.1", "line 1: expected columns image, depth, labels, focal, got two of focal"),
         (
             "rgb/a.png depth/a.png depth",

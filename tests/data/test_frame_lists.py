@@ -117,8 +117,9 @@ def test_lines_start_from_the_first_folder_that_has_the_first_image(tree: Path) 
     [
         (
             "my room.jpg my depth.png x y z",
-            r"line 1: expected 2 to 4 columns \(.* names with blanks in quotes\), got 7",
+            r"line 1: expected 2 to 4 columns \(.*\), .* quotes around names that hold one of these, got 7",
         ),
+        ("a.jpg;a_depth.png", r"line 1: expected 2 to 4 columns .*, separated by commas, tabs or blanks, .*, got 1"),
         ("a.jpg a_depth.png\na.jpg a_depth.png 5 6", r"line 2: expected 2 to 4 columns .*, got 4"),
         ("image,depth", "expected lines below the header, got none"),
         ("image,depth\na.jpg,gone.png", r"line 2: expected an existing file, got .*gone\.png"),

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+import tifffile
 import torch
 from PIL import Image
 from tests.data.nyu_factory import Frames, write_labeled_mat, write_splits_mat
@@ -129,6 +130,27 @@ def write_mats(folder: Path, pred: np.ndarray) -> None:
         scipy.io.savemat(folder / f"{number}.mat", {"pred": depth * 256})
 
 
+def write_npzs(folder: Path, pred: np.ndarray) -> None:
+    for number, depth in zip(TEST, pred, strict=True):
+        np.savez_compressed(folder / f"{number}.npz", depth * 256)
+
+
+def write_tiffs(folder: Path, pred: np.ndarray) -> None:
+    for number, depth in zip(TEST, pred, strict=True):
+        tifffile.imwrite(folder / f"{number}.TIFF", depth * 256)
+
+
+def write_pfms(folder: Path, pred: np.ndarray) -> None:
+    for number, depth in zip(TEST, pred, strict=True):
+        # As MiDaS writes it: little-endian, the last row first.
+        head = f"Pf\n{depth.shape[1]} {depth.shape[0]}\n-1.0\n".encode()
+        (folder / f"{number}.pfm").write_bytes(head + (depth[::-1] * 256).astype("<f4").tobytes())
+
+
+def write_npz_of_all(folder: Path, pred: np.ndarray) -> None:
+    np.savez(folder / "all.npz", other=np.zeros(3), pred=pred * 256)
+
+
 def write_frames_last(folder: Path, pred: np.ndarray) -> None:
     scipy.io.savemat(folder / "all.mat", {"pred": np.moveaxis(pred, 0, 2) * 256})
 
@@ -139,14 +161,17 @@ def write_hdf5(folder: Path, pred: np.ndarray) -> None:
         file["pred"] = np.moveaxis(pred, 0, 2).T * 256
 
 
-@pytest.mark.parametrize("write", [write_pngs, write_npys, write_mats, write_frames_last, write_hdf5])
+@pytest.mark.parametrize(
+    "write",
+    [write_pngs, write_npys, write_npzs, write_tiffs, write_pfms, write_mats, write_npz_of_all, write_frames_last,
+     write_hdf5],
+)  # fmt: skip
 def test_files_of_predictions(evaluate: Evaluate, tmp_path: Path, nyu: Frames, write: Callable[..., None]) -> None:
     truth = nyu.raw_depths[TEST]
     pred = predictions(truth)
     (tmp_path / "pred").mkdir()
     write(tmp_path / "pred", pred)
-    single = tmp_path / "pred" / "all.mat"
-    path = single if single.exists() else tmp_path / "pred"
+    path = next((tmp_path / "pred").glob("all.*"), tmp_path / "pred")
     assert evaluate("--predictions", path, "--pred-scale", 256, "--crop", "none", *data(tmp_path)) == 0
     # Half a unit of rounding in the png.
     assert results(tmp_path)["scores"]["rmse"] == pytest.approx(expected_rmse(pred, truth), abs=2e-3)

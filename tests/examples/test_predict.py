@@ -105,6 +105,22 @@ def test_folder_of_photos_upright(predict: Predict, tmp_path: Path, capsys: pyte
     ]
 
 
+def test_a_photo_whose_results_would_have_too_long_a_name_is_passed_over(
+    predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "run")
+    longest = 255 - len("_depth_colour.png")
+    long, longer = "x" * longest, "y" * (longest + 1)
+    for name in (long, longer):
+        write_photo(tmp_path / "photos" / f"{name}.png", 32, 40)
+    assert predict(tmp_path / "photos", "--checkpoint", tmp_path / "run", "-o", tmp_path / "out") == 1
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "predict.py: 1 of 2 photos could not be predicted:"
+    assert last.endswith(f"{longer}_depth_colour.png: expected a name for a file, got: File name too long")
+    kinds = ("depth", "depth_colour", "labels", "overview")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{long}_{kind}.png" for kind in kinds}
+
+
 def test_what_is_no_photo_is_named_at_the_end(
     predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -135,6 +136,18 @@ def test_a_file_that_changed_and_kept_its_size(
     capsys.readouterr()
     assert more(train, tmp_path) == 1
     assert "to train on that the run was started with, got other content of files" in capsys.readouterr().err
+
+
+def test_a_run_of_another_build_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.checkpoint import CheckpointError
+    from training.identity import check_identity
+
+    facts = {"frames": 5, "names": "a", "sizes": "b", "content": "c"}
+    monkeypatch.setattr("training.identity.identity", lambda *_: {"train": facts})
+    with pytest.raises(
+        CheckpointError, match=r"expected a run of this build, .*, got one of another build, with frames"
+    ):
+        check_identity({"train": {"frames": 5, "names": "a"}}, MagicMock(), MagicMock(), Path("last"))
 
 
 def test_another_order_of_a_list_is_other_data(

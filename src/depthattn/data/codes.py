@@ -32,6 +32,8 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_BITS, _PNG_COLOUR = 24, 25
 # Where a header ends, its comments included.
 _HEAD = 1 << 14
+_BETWEEN = rb"(?:\s|#[^\r\n]*[\r\n])+"
+_PGM_HEADER = re.compile(rb"P5" + _BETWEEN + rb"\d+" + _BETWEEN + rb"\d+" + _BETWEEN + rb"(\d+)\s")
 
 _Numbers = npt.NDArray[Any]
 
@@ -105,11 +107,28 @@ def _from_picture(path: Path, wanted: str) -> _Numbers:
         raise DataError(f"RGBDList: {path}: {wanted} in a format that keeps numbers, got {image.format}")
     if image.mode not in NUMBER_MODES | {"1", "L", "P"}:
         raise DataError(f"RGBDList: {path}: {wanted}, got Pillow mode {image.mode}")
+    if head.startswith(b"P5"):
+        return _from_binary_pgm(path, head, image.size, wanted)
     values: _Numbers = np.asarray(image)
     if image.mode == "F":
         return values
     values = values.astype(np.uint8 if image.mode in ("1", "L", "P") else np.uint16)
     return _unscaled(head, image, values)
+
+
+def _from_binary_pgm(path: Path, head: bytes, size: tuple[int, int], wanted: str) -> _Numbers:
+    """The numbers behind the header: Pillow spreads them over all of 8 or 16 bits, and cuts off what is too large."""
+    header = _PGM_HEADER.match(head)
+    if header is None:
+        raise DataError(f"RGBDList: {path}: {wanted}, got a PGM whose header is longer than {_HEAD} bytes")
+    largest = int(header[1])
+    dtype = np.dtype(">u2" if largest > 255 else np.uint8)
+    values = np.fromfile(path, dtype, count=size[0] * size[1], offset=header.end()).reshape(size[::-1])
+    if values.max() > largest:
+        raise DataError(
+            f"RGBDList: {path}: {wanted} of numbers up to {largest}, as its header says, got {values.max()}"
+        )
+    return values.astype(dtype.newbyteorder("="))
 
 
 def _unscaled(head: bytes, image: Any, values: _Numbers) -> _Numbers:

@@ -175,7 +175,8 @@ def _columns(first: Sequence[str], labelled: bool, is_file: Callable[[str], bool
 
 def _wrong_count(where: str, count: int) -> DataError:
     return DataError(
-        f"{where}: expected 2 to 4 columns (image, depth, labels, focal; names with blanks in quotes), got {count}"
+        f"{where}: expected 2 to 4 columns (image, depth, labels, focal), separated by commas, tabs or blanks, with "
+        f"quotes around names that hold one of these, got {count}"
     )
 
 
