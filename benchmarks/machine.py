@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
@@ -27,6 +28,20 @@ def cpu_model() -> str:
         text = ""
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return found.group(1).strip() if found else platform.processor() or platform.machine()
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep up to 1 GiB of what is freed, for all sides alike; elsewhere nothing happens.
+
+    It gives the end of its heap back to the system, so that by the accident of what lies there every result of a step
+    is paid for in page faults, or none: the same step takes 6 ms in one process and 14 in another. In a training other
+    tensors lie there. Results above 32 MiB are asked for anew in any case.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        trim_threshold, mmap_threshold = -1, -3
+        libc = ctypes.CDLL(None)
+        libc.mallopt(trim_threshold, 1 << 30)
+        libc.mallopt(mmap_threshold, 1 << 25)
 
 
 def slug(name: str) -> str:

@@ -33,7 +33,8 @@ METHOD = """\
 
 Each implementation, a *side*, is checked before it is timed: its values and gradients have to agree with the reference
 formula in float64 within the bound of its dtype. A side that does not gets no time. Sides of one case run in turn, on
-inputs that rotate through more memory than the cache holds; times are medians, with the 20th and 80th percentile.
+inputs that rotate through more memory than the cache holds; times are medians, with the 20th and 80th percentile. The C
+library keeps memory that is freed: else, by chance, all of a process's results or none would cost page faults.
 
 - **cpu**, **triton**: the kernels of depthattn; **reference**: its formula under autograd, which runs where there are
   no kernels.

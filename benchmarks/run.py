@@ -158,6 +158,7 @@ def failures(result: dict[str, Any]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
+    machine.keep_freed_memory()
     try:
         result = measure(options)
         path = results.write(result, options.output)

@@ -162,12 +162,13 @@ def test_closed_gates_are_the_identity_to_the_last_bit() -> None:
     assert all(torch.equal(g, w) for g, w in zip(grads, weights, strict=True))
 
 
-def test_the_gradient_of_gates_is_exact_over_many_elements() -> None:
+def test_the_gradient_of_gates_over_many_elements_is_off_by_less_than_one_rounding_of_each_product() -> None:
     features, gates, weights = tensors(2, (2, 64, 50, 60), torch.float32)
     gates = gates.requires_grad_()
     (ours,) = torch.autograd.grad(shared(features, gates, "cpu"), gates, weights)
-    wanted = torch.einsum("tbchw,ubchw->tu", *(torch.stack(x).double() for x in (weights, features)))
-    assert torch.equal(ours, wanted.float())
+    pairs = [torch.stack(x).double() for x in (weights, features)]
+    wanted, sizes = (torch.einsum("tbchw,ubchw->tu", *x) for x in (pairs, [x.abs() for x in pairs]))
+    assert ((ours.double() - wanted).abs() <= 2.0**-24 * sizes).all()
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4, 5), (2, 0, 4, 5), (2, 3, 0, 5)], ids=str)
