@@ -13,7 +13,7 @@ MUTANTS = (
     Mutant("lateral_sharing/cpu.cpp", "the last chunk alone reaches the gates",
            "a.to_gates[slot] += sums", "a.to_gates[slot] = sums"),
     Mutant("lateral_sharing/cpu.cpp", "numbers behind the last full vector do not reach the gates",
-           "for (int64_t lane = 0; i < n; ++i, ++lane) sums", "for (int64_t lane = 0; i < n - 1; ++i, ++lane) sums"),
+           "for (; i < n; ++i) sums[i % lanes]", "for (; i < n - 1; ++i) sums[i % lanes]"),
     Mutant("lateral_sharing/cpu.cpp", "channels along a row share the first one's gate",
            "const bool along = a.channel_axis == last", "const bool along = false"),
     Mutant("lateral_sharing/cpu.py", "axes join whatever their strides",
