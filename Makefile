@@ -17,7 +17,7 @@ test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# What takes a compiler minutes.
+# What takes minutes: compilers, and torchrun, whose processes each import everything.
 test-slow: export OMP_NUM_THREADS = 1
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL) -m slow
