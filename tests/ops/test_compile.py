@@ -113,7 +113,8 @@ def test_network_losses_and_layers_by_the_default_compiler(dynamic: bool | None)
     for size in ((12, 14), (16, 11)):
         inputs = batch(*size)
         for a, b in zip(outcome(compiled, network, *inputs), outcome(network, network, *inputs), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+            # A gradient is a sum over pixels and heads, whose rounding is that of its largest terms.
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(b.abs().max()))
 
 
 @pytest.mark.slow
