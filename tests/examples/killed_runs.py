@@ -10,11 +10,10 @@ from pathlib import Path
 from tests.examples.factory import tiny_network
 from tests.forked import forked
 
-
-def engine() -> type:
-    from training.engine import Engine
-
-    return Engine
+import reporting
+import training.run
+from training import app, checkpoint
+from training.engine import Engine
 
 
 def die() -> None:
@@ -41,13 +40,11 @@ def at_call(owner: object, name: str, number: int, act: Callable[[], None], *, h
 
 def in_a_step() -> None:
     """In the second epoch, two steps behind the last checkpoint."""
-    at_call(engine(), "_accumulate", 8, die)
+    at_call(Engine, "_accumulate", 8, die)
 
 
 def while_writing() -> None:
     """With half of the optimiser's state on the disk."""
-    from training import checkpoint
-
     at_call(checkpoint, "save_file", 4, die, half_written=True)
 
 
@@ -69,13 +66,13 @@ def between_renames() -> None:
 
 def by_sigterm() -> None:
     """Asked to stop in the middle of an epoch, which saves and exits with 128 + 15."""
-    at_call(engine(), "_accumulate", 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    at_call(Engine, "_accumulate", 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def by_ctrl_c_with_workers() -> None:
     """Asked to stop by the terminal, which sends SIGINT to loader workers too; saves and exits with 128 + 2."""
     os.setpgid(0, 0)
-    at_call(engine(), "_accumulate", 6, lambda: os.killpg(0, signal.SIGINT))
+    at_call(Engine, "_accumulate", 6, lambda: os.killpg(0, signal.SIGINT))
 
 
 # What stops each run, and the options of its first part and of what comes after.
@@ -94,10 +91,6 @@ def run_of(prepare: Callable[[], None], arguments: Sequence[object], folder: Pat
     """The exit status of a run in another process; negative for a signal."""
 
     def program() -> int:
-        import reporting
-        import training.run
-        from training import app
-
         # Pictures take longer than the rest.
         reporting.write_report = training.run.draw_curves = training.run.draw_contact_sheet = lambda *_: None
         app.build_model = tiny_network

@@ -33,7 +33,7 @@ _PNG_BITS, _PNG_COLOUR = 24, 25
 # Where a header ends, its comments included.
 _HEAD = 1 << 14
 _BETWEEN = rb"(?:\s|#[^\r\n]*[\r\n])+"
-_PGM_HEADER = re.compile(rb"P5" + _BETWEEN + rb"\d+" + _BETWEEN + rb"\d+" + _BETWEEN + rb"(\d+)\s")
+_PGM_HEADER = re.compile(rb"P[25]" + _BETWEEN + rb"\d+" + _BETWEEN + rb"\d+" + _BETWEEN + rb"(\d+)\s")
 
 _Numbers = npt.NDArray[Any]
 
@@ -107,20 +107,20 @@ def _from_picture(path: Path, wanted: str) -> _Numbers:
         raise DataError(f"RGBDList: {path}: {wanted} in a format that keeps numbers, got {image.format}")
     if image.mode not in NUMBER_MODES | {"1", "L", "P"}:
         raise DataError(f"RGBDList: {path}: {wanted}, got Pillow mode {image.mode}")
-    if head.startswith(b"P5"):
-        return _from_binary_pgm(path, head, image.size, wanted)
+    header = _PGM_HEADER.match(head)
+    if head[:2] in (b"P2", b"P5") and header is None:
+        raise DataError(f"RGBDList: {path}: {wanted}, got a PGM whose header is longer than {_HEAD} bytes")
+    if header is not None and head.startswith(b"P5"):
+        return _from_binary_pgm(path, header, image.size, wanted)
     values: _Numbers = np.asarray(image)
     if image.mode == "F":
         return values
     values = values.astype(np.uint8 if image.mode in ("1", "L", "P") else np.uint16)
-    return _unscaled(head, image, values)
+    return _unscaled(head, header, image, values)
 
 
-def _from_binary_pgm(path: Path, head: bytes, size: tuple[int, int], wanted: str) -> _Numbers:
+def _from_binary_pgm(path: Path, header: re.Match[bytes], size: tuple[int, int], wanted: str) -> _Numbers:
     """The numbers behind the header: Pillow spreads them over all of 8 or 16 bits, and cuts off what is too large."""
-    header = _PGM_HEADER.match(head)
-    if header is None:
-        raise DataError(f"RGBDList: {path}: {wanted}, got a PGM whose header is longer than {_HEAD} bytes")
     largest = int(header[1])
     dtype = np.dtype(">u2" if largest > 255 else np.uint8)
     values = np.fromfile(path, dtype, count=size[0] * size[1], offset=header.end()).reshape(size[::-1])
@@ -131,14 +131,13 @@ def _from_binary_pgm(path: Path, head: bytes, size: tuple[int, int], wanted: str
     return values.astype(dtype.newbyteorder("="))
 
 
-def _unscaled(head: bytes, image: Any, values: _Numbers) -> _Numbers:
+def _unscaled(head: bytes, header: re.Match[bytes] | None, image: Any, values: _Numbers) -> _Numbers:
     """Pillow spreads the numbers of grey images over all of 8 or 16 bits: bring back those of the file."""
     largest = stored = int(np.iinfo(values.dtype).max)
     if image.format == "PNG" and head[_PNG_COLOUR] == 0 and head[_PNG_BITS] in (2, 4):
         stored = 2 ** head[_PNG_BITS] - 1
-    elif image.format == "PPM" and image.mode != "1":
-        # Behind the width and the height; comments may stand between.
-        stored = int(re.sub(rb"#[^\r\n]*", b"", head).split(maxsplit=4)[3])
+    elif header is not None:
+        stored = int(header[1])
     if stored == largest:
         return values
     return np.rint(values * (stored / largest)).astype(values.dtype)
