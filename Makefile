@@ -1,7 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Bytecode is made of what is imported, when it is imported: of all packages it takes a minute and a half.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 # A process for each core, of one thread each: what the tests compute is too small to share a core's work.
 # In the order of the folders: by the number of tests, the files of a few long ones would come last, and run alone.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
@@ -92,7 +93,8 @@ $(VENV)/.docs: $(BIN)/pip pyproject.toml constraints.txt $(KERNELS)
 	$(INSTALL) --editable ".[docs]"
 	@touch $@
 
+# Has all that the other two need: the kernels are built once.
 $(VENV)/.dev: $(BIN)/pip pyproject.toml constraints.txt $(KERNELS)
 	@echo "installing depthattn with its dev extra into $(VENV) ..."
 	$(INSTALL) --editable ".[dev]"
-	@touch $@
+	@touch $@ $(VENV)/.docs $(VENV)/.demo

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ablating.features import Features
-from ablating.losses import build_loss
+from ablating.losses import VariantLoss
 from ablating.network import PartlyFrozen, build_model
 from ablating.scores import Scores, rarest_classes
 from ablating.settings import Settings
@@ -63,7 +63,7 @@ def run_trial(
     """
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     model = build_model(variant, len(task.class_counts), settings, seed).to(device)
-    loss = build_loss(variant, settings.max_depth, class_weights(task.class_counts, _WEIGHT_METHOD)).to(device)
+    loss = VariantLoss(variant, settings.max_depth, class_weights(task.class_counts, _WEIGHT_METHOD)).to(device)
     optimizer = _optimizer(model, settings)
     generator = torch.Generator().manual_seed(seed)
     steps, total = 0, settings.epochs * (len(task.train.maps) // settings.batch_size)
@@ -73,7 +73,7 @@ def run_trial(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(steps, total, group["peak"])
             output = model(maps, settings.size)
-            value = loss(output.depth, output.semantics, depth, labels).total
+            value = loss(output.depth, output.semantics, depth, labels)
             optimizer.zero_grad()
             value.backward()
             nn.utils.clip_grad_norm_([parameter for _, parameter in model.trained()], _LARGEST_GRADIENT)

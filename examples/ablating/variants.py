@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
+from ablating.label_terms import LabelTerm
+
 Attention = Literal["none", "alpha", "lambda", "both"]
 
 
@@ -19,7 +21,8 @@ class Variant:
         depth_weight: of the loss on depth, smooth L1 times the attention; 0 trains no depth.
         attention: the factor at each pixel: 1, alpha, lambda, or their sum as in the depth-aware loss.
         gradient_weight: of the joint gradient loss.
-        semantic_term: whether the joint gradient loss has its term on the labels.
+        label_term: what the joint gradient loss asks of depth inside of a class: to be flat, as in the paper; to be
+            planar; to have no steps; or nothing (None).
         label_weight: of the loss on labels; 0 trains no labels.
         gamma: focal exponent; 0 is cross entropy.
         class_weights: whether rare classes weigh more.
@@ -32,7 +35,7 @@ class Variant:
     depth_weight: float = 1.0
     attention: Attention = "none"
     gradient_weight: float = 0.0
-    semantic_term: bool = True
+    label_term: LabelTerm | None = "flat"
     label_weight: float = 1.0
     gamma: float = 0.0
     class_weights: bool = False
@@ -88,6 +91,12 @@ def _against(reference: Variant, *variants: Variant) -> tuple[Comparison, ...]:
     return tuple(Comparison(reference, variant, variant.title) for variant in variants)
 
 
+_OTHER_TERMS: tuple[tuple[LabelTerm | None, str, str], ...] = (
+    (None, "depth", "no labels"),
+    ("planar", "planar", "planar"),
+    ("steps", "steps", "no steps"),
+)
+
 FAMILIES = (
     Family(
         "ladder",
@@ -110,13 +119,23 @@ FAMILIES = (
     ),
     Family(
         "gradient",
-        "Joint gradient loss by weight and term: against weight 0",
-        _against(
-            DEPTH_AWARE,
-            replace(GRADIENT, key="gradient_0.25", title="0.25", gradient_weight=0.25),
-            replace(GRADIENT, key="gradient_0.05_depth", title="0.05, no labels", semantic_term=False),
-            replace(
-                GRADIENT, key="gradient_0.25_depth", title="0.25, no labels", gradient_weight=0.25, semantic_term=False
+        "Joint gradient loss by weight and by its term on labels: against weight 0",
+        (
+            Comparison(DEPTH_AWARE, GRADIENT, "0.05"),
+            *_against(
+                DEPTH_AWARE,
+                replace(GRADIENT, key="gradient_0.25", title="0.25", gradient_weight=0.25),
+                *(
+                    replace(
+                        GRADIENT,
+                        key=f"gradient_{weight:g}_{key}",
+                        title=f"{weight:g}, {title}",
+                        gradient_weight=weight,
+                        label_term=term,
+                    )
+                    for term, key, title in _OTHER_TERMS
+                    for weight in (_GRADIENT, 0.25)
+                ),
             ),
         ),
     ),

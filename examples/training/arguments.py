@@ -115,7 +115,8 @@ def _add_training(parser: Parser, both: Callable[[str], str]) -> None:
         help="highest learning rate of the encoder (that of --lr; with pretrained weights, that of --lr times "
              f"{both('encoder_share')[1:-1]})")  # fmt: skip
     add("--ema", type=float, metavar="D",
-        help="decay of an exponential moving average of the weights, which is scored and kept (0: none)")  # fmt: skip
+        help="decay of an exponential moving average of the weights, which is scored and kept; 0: none "
+             f"{both('ema')}")  # fmt: skip
     add("--weight-decay", type=float, metavar="X", help="weight decay of AdamW (0.01)")
     add("--precision", choices=("no", "bf16", "fp16"), help="mixed precision; fp16 needs a GPU (no)")
     add("--compile", action="store_true", help="torch.compile network and loss; worth it on long runs")

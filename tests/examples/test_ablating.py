@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +49,7 @@ def make_batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 @pytest.mark.parametrize("attention", ["none", "alpha", "lambda", "both"])
 def test_attention_of_each_kind_times_smooth_l1(attention: str) -> None:
-    from ablating.losses import build_loss
+    from ablating.losses import VariantLoss
     from ablating.variants import BASE
 
     depth, logits, target, labels = make_batch()
@@ -59,13 +61,13 @@ def test_attention_of_each_kind_times_smooth_l1(attention: str) -> None:
     alpha, lambda_ = g / 9.0, 1 - np.minimum(*logs) / np.maximum(*logs)
     factor = {"none": 1.0, "alpha": alpha, "lambda": lambda_, "both": alpha + lambda_}[attention]
     variant = dataclasses.replace(BASE, attention=attention, depth_weight=2.0, label_weight=0.0)
-    total = build_loss(variant, 9.0, torch.ones(5))(depth, logits, target, labels).total
+    total = VariantLoss(variant, 9.0, torch.ones(5))(depth, logits, target, labels)
     assert float(total) == pytest.approx(2.0 * (factor * smooth).mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize(("gamma", "weighted"), [(0.0, False), (2.0, False), (0.0, True), (2.0, True)])
 def test_loss_on_labels_alone(gamma: float, weighted: bool) -> None:
-    from ablating.losses import build_loss
+    from ablating.losses import VariantLoss
     from ablating.variants import BASE
 
     depth, logits, target, labels = make_batch()
@@ -75,33 +77,61 @@ def test_loss_on_labels_alone(gamma: float, weighted: bool) -> None:
     p = np.exp(np.take_along_axis(z, y[y >= 0][:, None], axis=1)[:, 0]) / np.exp(z).sum(1)
     expected = ((weights.numpy()[y[y >= 0]] if weighted else 1.0) * -((1 - p) ** gamma) * np.log(p)).mean()
     variant = dataclasses.replace(BASE, depth_weight=0.0, label_weight=0.3, gamma=gamma, class_weights=weighted)
-    total = build_loss(variant, 10.0, weights)(depth, logits, target, labels).total
+    total = VariantLoss(variant, 10.0, weights)(depth, logits, target, labels)
     assert float(total) == pytest.approx(0.3 * expected, rel=1e-5)
 
 
+def filtered(x: np.ndarray, across: list[list[int]]) -> float:  # type: ignore[type-arg]
+    """|filter across| + |filter down| of one window."""
+    return sum(abs(float((kernel * x).sum())) for kernel in (np.array(across), np.array(across).T))
+
+
 def sobel(x: np.ndarray) -> float:  # type: ignore[type-arg]
-    across = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
-    return sum(abs(float((kernel * x).sum())) for kernel in (across, across.T))
+    return filtered(x, [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 
 
-@pytest.mark.parametrize("semantic", [True, False])
-def test_gradient_loss_with_and_without_labels(semantic: bool) -> None:
-    from ablating.losses import build_loss
+def second_differences(x: np.ndarray) -> float:  # type: ignore[type-arg]
+    return filtered(x, [[1, -2, 1], [2, -4, 2], [1, -2, 1]])
+
+
+def step(x: np.ndarray) -> float:  # type: ignore[type-arg]
+    return max(0.0, sobel(x) - 0.8 * float(x[1, 1]))
+
+
+@pytest.mark.parametrize(
+    ("term", "inside_a_class"),
+    [("flat", sobel), ("planar", second_differences), ("steps", step), (None, lambda x: 0.0)],
+)
+def test_gradient_loss_with_each_term_on_labels(term: str | None, inside_a_class: Callable[[Any], float]) -> None:
+    from ablating.losses import VariantLoss
     from ablating.variants import BASE
 
     depth, logits, target, labels = make_batch()
-    # Two columns of classes, so that some windows lie inside of one.
+    # Two classes and a block without labels, so that some windows lie inside of one.
     labels[:] = (torch.arange(16) >= 6).long()
+    labels[0, :5, 11:] = -100
     p, g = (x[:, 0] for x in arrays((depth, target)))
     windows = [np.s_[b, i : i + 3, j : j + 3] for b in range(2) for i in range(10) for j in range(14)]
     true = [sobel((p - g)[w]) for w in windows if (g[w] > 0).all()]
-    inside = [sobel(p[w]) for w in windows if len(np.unique(labels.numpy()[w])) == 1]
-    expected = np.mean(true) + semantic * np.mean(inside)
-    variant = dataclasses.replace(
-        BASE, depth_weight=0.0, label_weight=0.0, gradient_weight=0.25, semantic_term=semantic
-    )
-    total = build_loss(variant, 10.0, torch.ones(5))(depth, logits, target, labels).total
-    assert float(total) == pytest.approx(0.25 * expected, rel=1e-5)
+    inside = [inside_a_class(p[w]) for w in windows if set(np.unique(labels.numpy()[w])) in ({0}, {1})]
+    variant = dataclasses.replace(BASE, depth_weight=0.0, label_weight=0.0, gradient_weight=0.25, label_term=term)
+    total = VariantLoss(variant, 10.0, torch.ones(5))(depth, logits, target, labels)
+    assert float(total) == pytest.approx(0.25 * (np.mean(true) + np.mean(inside)), rel=1e-5)
+
+
+def test_a_plane_is_planar_and_a_slope_is_no_step() -> None:
+    from ablating.label_terms import planar, steps
+
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(9.0), indexing="ij")
+    slope, labels = (3 + 0.1 * rows - 0.05 * columns)[None, None], torch.zeros(1, 8, 9, dtype=torch.long)
+    assert float(planar(slope, labels)) == pytest.approx(0, abs=1e-5)
+    assert float(steps(slope, labels)) == 0
+    torn = torch.where(columns < 5, slope, slope + 2)
+    assert float(steps(torn, labels)) > 1
+    # The step is a boundary of classes there: no window has both sides.
+    assert float(steps(torn, (columns[None] >= 5).long())) == 0
+    # No class anywhere: 0, not 0 / 0.
+    assert float(planar(torn, labels - 100)) == 0
 
 
 def test_each_rung_has_one_component_more_and_every_comparison_one_change() -> None:
@@ -121,7 +151,7 @@ def test_each_rung_has_one_component_more_and_every_comparison_one_change() -> N
     assert len({variant.key for variant in variants}) == len(variants)
     for family in FAMILIES[2:]:
         for pair in family.comparisons:
-            one = changed(pair.reference, pair.variant) - {"semantic_term"}
+            one = changed(pair.reference, pair.variant) - {"label_term"}
             assert len(one) <= 1 or pair.variant.key in ("labels_only", "plain_sum"), pair.title
 
 

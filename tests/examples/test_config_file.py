@@ -21,7 +21,7 @@ def test_keys_are_the_flags(tmp_path: Path) -> None:
     assert (settings.num_classes, settings.decoder_channels, settings.up_skip) == (3, (8, 4), False)
     assert (settings.precision, settings.loss_weights, settings.val_folder) == ("no", "learned", None)
     # The command line goes first, and a data source means the defaults of a full training.
-    assert (settings.lr, settings.epochs) == (0.5, 50)
+    assert (settings.lr, settings.epochs) == (0.5, 22)
 
 
 @pytest.mark.parametrize(

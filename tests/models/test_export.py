@@ -84,7 +84,7 @@ def test_exported_at_one_size_runs_at_any(encoder_skips: bool) -> None:
 
 
 @writes_onnx
-@pytest.mark.parametrize("encoder", [short_resnet(), short_efficientnet()])
+@pytest.mark.parametrize("encoder", [short_resnet(), pytest.param(short_efficientnet(), marks=pytest.mark.slow)])
 def test_onnx_of_any_size(encoder: nn.Module, tmp_path: Path) -> None:
     model = network(encoder)
     # 32 is a size where the encoder's last map has one pixel, which tracers like to take for a constant.
