@@ -33,6 +33,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "drawn",
     "figures",
+    "inherited",
     "mathml",
 ]
 exclude_patterns = ["_build", "**/sg_execution_times.rst", "sg_execution_times.rst"]

@@ -58,7 +58,7 @@ layout = (
     ("a room", "alpha: how far", "chart"),
     ("lambda: how wrong", "alpha + lambda", "chart"),
 )
-figure, grid = plt.subplot_mosaic(layout, figsize=(7.4, 4.1), width_ratios=(1, 1, 1.5))
+figure, grid = plt.subplot_mosaic(layout, figsize=(7.4, 3.0), width_ratios=(1, 1, 1.6))
 for title, picture in pictures.items():
     grid[title].imshow(picture)
     grid[title].set(title=title, xticks=[], yticks=[])
@@ -68,11 +68,10 @@ place = [grid[title] for title in pictures]
 figure.colorbar(
     weight,
     ax=place,
-    location="bottom",
     label="weight",
     ticks=(0, 0.5, 1),
     extend="max",
-    aspect=40,
+    aspect=30,
 )
 
 weighted = depth_aware_loss(depth, target, max_depth=10.0, reduction="none")

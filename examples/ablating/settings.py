@@ -20,20 +20,21 @@ _NEEDS = {"splits": "nyu", "val_folder": "folder", "folder": "val_folder"}
 _ROOMS = {"train_frames": 640, "val_frames": 500}
 
 _DESCRIPTION = """\
-What does each component of "Look Deeper into Depth" add? Trains one network after
-another and compares them: smooth L1 and cross entropy, then with the
-depth-aware loss, the joint gradient loss, the semantic focal loss, lateral
-sharing units and semi-dense up-skips, one more at a time; and beside this
-ladder what tells attention from weight, one term from the other, and one task
-from two.
+Measure what each component of "Look Deeper into Depth" adds.
+
+The script trains one network after another and compares their scores. The first
+has smooth L1 and cross entropy. Then come the depth-aware loss, the joint
+gradient loss, the semantic focal loss, lateral sharing units and semi-dense
+up-skips, one more at a time. Other families compare weights and terms of the
+losses, and one task with two.
 
 Of the encoder only the last blocks are trained. The rest runs once over all
 frames and their mirror images, which makes a training cheap. One seed gives all
 networks the same frames in the same order, and the same first weights.
 
 The output folder gets a JSON file for each network, table.md and effects.png.
-What is in it already is not done again: an interrupted ablation goes on where
-it was. All networks of a seed come before the next seed.
+Networks that are there already are not trained again, so an interrupted
+ablation resumes. All networks of a seed come before the next seed.
 """
 
 _EPILOG = """\
@@ -131,43 +132,55 @@ def _parser() -> Parser:
     add("--nyu", type=Path, metavar="MAT", help="NYU Depth v2, the official nyu_depth_v2_labeled.mat")
     add("--splits", type=Path, metavar="MAT", help="splits.mat of NYU (the official split, built in)")
     add("--folder", type=Path, metavar="DIR", help="folder with images/, depths/ and labels/ to train on")
-    add("--val-folder", type=Path, metavar="DIR", help="the same to score")
-    add("--labels", default="labels", metavar="NAME", help="what the folder of the labels is called in both (labels)")
-    add("--classes", type=positive, default=40, metavar="K", help="number of classes; of NYU 40, 13 or 894 (40)")
-    add("--ignore-value", type=natural, default=255, metavar="N", help="unlabelled pixels of a folder's labels (255)")
-    add("--first-label", type=natural, default=0, metavar="N", help="number of a folder's first class (0)")
+    add("--val-folder", type=Path, metavar="DIR", help="folder with images/, depths/ and labels/ to score")
+    add("--labels", default="labels", metavar="NAME", help="name of the folder of labels in both (labels)")
+    add("--classes", type=positive, default=40, metavar="K", help="number of classes; NYU has 40, 13 or 894 (40)")
+    add(
+        "--ignore-value", type=natural, default=255, metavar="N", help="value of unlabelled pixels in label files (255)"
+    )
+    add("--first-label", type=natural, default=0, metavar="N", help="value of the first class in label files (0)")
     add("--hold-out", action="store_true",
-        help="score a tenth of the training frames, in blocks of neighbours, to choose settings by")  # fmt: skip
+        help="hold out a tenth of the training frames, in blocks, and score these")  # fmt: skip
     add("--train-frames", type=positive, metavar="N", help=f"frames to train on (all; {_ROOMS['train_frames']} rooms)")
     add("--val-frames", type=positive, metavar="N", help=f"frames to score (all; {_ROOMS['val_frames']} rooms)")
-    add("--size", type=positive, nargs=2, metavar=("H", "W"), default=(144, 192), help="image size (144 192)")
+    add("--size", type=positive, nargs=2, metavar=("H", "W"), default=(144, 192), help="image size in pixels (144 192)")
 
     add = parser.add_argument_group("network").add_argument
-    add("--encoder", choices=EFFICIENTNETS, default=EFFICIENTNETS[0], help=f"({EFFICIENTNETS[0]})")
+    add("--encoder", choices=EFFICIENTNETS, default=EFFICIENTNETS[0],
+        help=f"encoder of the network ({EFFICIENTNETS[0]})")  # fmt: skip
     add("--encoder-weights", type=PathOr("auto", "none"), default="auto", metavar="FILE",
         help="pretrained, .pth or .safetensors; auto: of the installed package; none: random (auto)")  # fmt: skip
-    add("--output-stride", type=int, choices=get_args(OutputStride), default=32, help="of the encoder (32)")
+    add("--output-stride", type=int, choices=get_args(OutputStride), default=32,
+        help="stride of the coarsest map of the encoder (32)")  # fmt: skip
     add("--trained-blocks", type=natural, default=1, metavar="N",
-        help="last blocks of the encoder that are trained (1)")  # fmt: skip
+        help="number of blocks of the encoder that are trained, from the last (1)")  # fmt: skip
     add("--decoder-channels", type=positive, nargs="+", metavar=("C", "C"), default=(24, 16, 12),
-        help="per level (24 16 12)")  # fmt: skip
+        help="channels of each up-projection (24 16 12)")  # fmt: skip
 
     add = parser.add_argument_group("training").add_argument
     add("--max-depth", type=above_zero, default=10.0, metavar="M", help="metres where alpha is 1 and scores end (10)")
     add("--epochs", type=positive, default=2, metavar="N", help="passes over the training frames (2)")
-    add("--batch-size", type=positive, default=8, metavar="N", help="frames in a step (8)")
+    add("--batch-size", type=positive, default=8, metavar="N", help="frames per step (8)")
     add("--lr", type=above_zero, default=1e-2, metavar="X", help="highest learning rate of AdamW, one cycle (0.01)")
-    add("--encoder-lr", type=above_zero, default=2e-3, metavar="X", help="the same of the encoder (0.002)")
-    add("--weight-decay", type=float, default=1e-2, metavar="X", help="of AdamW (0.01)")
+    add("--encoder-lr", type=above_zero, default=2e-3, metavar="X", help="highest learning rate of the encoder (0.002)")
+    add("--weight-decay", type=float, default=1e-2, metavar="X", help="weight decay of AdamW (0.01)")
 
     add = parser.add_argument_group("results").add_argument
     keys = tuple(family.key for family in FAMILIES)
-    add("--families", nargs="+", choices=keys, default=keys, metavar="NAME", help=f"{', '.join(keys)} (all)")
-    add("--seeds", type=natural, nargs="+", default=range(3), metavar="N", help="at least two (0 1 2)")
-    add("-o", "--output", type=Path, default=Path("runs/ablation"), metavar="DIR", help="of results (runs/ablation)")
-    add("--report-only", action="store_true", help="train nothing: compare what there is")
-    add("--page", type=Path, metavar="MD", help="also put the tables between their two marker lines in this file")
-    add("--picture", type=Path, metavar="PNG", help="also save the figure here")
+    add(
+        "--families",
+        nargs="+",
+        choices=keys,
+        default=keys,
+        metavar="NAME",
+        help=f"families to train: {', '.join(keys)} (all)",
+    )
+    add("--seeds", type=natural, nargs="+", default=range(3), metavar="N", help="seeds, at least two (0 1 2)")
+    add("-o", "--output", type=Path, default=Path("runs/ablation"), metavar="DIR",
+        help="folder of the results (runs/ablation)")  # fmt: skip
+    add("--report-only", action="store_true", help="train nothing; compare the results in the folder")
+    add("--page", type=Path, metavar="MD", help="also write the tables into this page, between its two marker lines")
+    add("--picture", type=Path, metavar="PNG", help="also save the figure under this name")
     return parser
 
 

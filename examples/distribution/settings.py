@@ -53,14 +53,14 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add("--split", choices=("train", "test", "all"), default="train", help="frames of NYU (train)")
     add("--depth", choices=("raw", "inpainted"), default="raw", help="NYU depth: as measured, or filled (raw)")
     add("--classes", type=int, choices=(40, 13, 894), default=40, help="NYU label set (40)")
-    add("--depths", type=Path, metavar="DIR", help="folder of depth files of any kind, folders inside it too")
+    add("--depths", type=Path, metavar="DIR", help="folder of depth files, searched with the folders inside it")
     add("--depth-scale", type=above_zero, metavar="X",
         help="stored units per metre: 256 for KITTI (1000 for integers, 1 for floats)")  # fmt: skip
-    add("--depth-code", choices=("plain", "sunrgbd"), help="16-bit depth as it is, or rotated as in SUN RGB-D")
+    add("--depth-code", choices=("plain", "sunrgbd"), help="16-bit depth: plain, or rotated as in SUN RGB-D (plain)")
     add("--frames", type=positive, metavar="N", help="count N frames, evenly spaced (all; of SyntheticRooms 64)")
-    add("--max-depth", type=above_zero, default=10.0, metavar="M", help="metres where the last bin ends (10)")
-    add("--bins", type=positive, default=100, metavar="N", help="bins of equal width (100)")
-    add("--tail", type=float, default=0.1, metavar="SHARE", help="share of farthest pixels that is the tail (0.1)")
+    add("--max-depth", type=above_zero, default=10.0, metavar="M", help="largest depth that counts, in metres (10)")
+    add("--bins", type=positive, default=100, metavar="N", help="number of bins, of equal width (100)")
+    add("--tail", type=float, default=0.1, metavar="SHARE", help="share of the pixels that the tail has (0.1)")
     add("-o", "--output", type=Path, default=Path("runs/distribution"), metavar="DIR",
         help="folder of the figures (runs/distribution)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace the figures that the folder holds")

@@ -130,16 +130,17 @@ def _parser() -> Parser:
     # fmt: off
     add = parser.add_argument_group("what to score").add_argument
     add("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT",
-        help="folder of SynergyNet.save_pretrained, run of train_nyu.py, one of its checkpoints, or .safetensors")
+        help="run of train_nyu.py, checkpoint, folder of SynergyNet.save_pretrained, or .safetensors file")
     add("--predictions", type=Path, metavar="PATH",
-        help="of any model: a folder with a png, TIFF, pfm, npy, npz or mat for each frame, named after it (or after "
-        "the number of a frame of NYU); or one npy (N,H,W), or one npz or mat with key 'pred', for all, in the order "
-        "of the frames")
-    add("--in-order", action="store_true", help="pair the files with frames in natural order, not by name")
+        help="predictions of any model: a folder with a png, TIFF, pfm, npy, npz or mat file for each frame, named "
+        "after the frame (NYU: after its number); or one file for all, in the order of the frames: npy (N,H,W), or "
+        "npz or mat with the key 'pred'")
+    add("--in-order", action="store_true", help="pair files and frames in natural order, not by name")
     add("--pred-scale", type=above_zero, default=1.0, metavar="X",
         help="stored units per metre: 1000 for png in millimetres, 256 for KITTI (1)")
-    add("--pred-space", choices=SPACES, default="depth", help="space of the predictions; disparity: 1 / depth (depth)")
-    add("--size", type=int, nargs=2, metavar=("H", "W"), help="pixels that the network sees (those of its training)")
+    add("--pred-space", choices=SPACES, default="depth", help="what the files hold; disparity is 1 / depth (depth)")
+    add("--size", type=int, nargs=2, metavar=("H", "W"),
+        help="image size that the network sees, in pixels (that of its training)")
     add("--flip", action="store_true", help="flip TTA: average with the prediction of the flipped image")
     add = parser.add_argument_group("ground truth (SyntheticRooms if none is given)").add_argument
     add("--nyu", type=Path, metavar="MAT", help="NYU Depth v2, the official nyu_depth_v2_labeled.mat")
@@ -147,29 +148,29 @@ def _parser() -> Parser:
     add("--split", choices=("test", "train", "all"), default="test", help="frames of NYU (test)")
     add("--depth", choices=("raw", "inpainted"), default="raw", help="NYU depth: as measured, or filled (raw)")
     add("--classes", type=int, choices=(40, 13, 894), default=40, help="NYU label set of the network (40)")
-    add("--list", type=Path, metavar="TXT", help="list of 'image depth [focal]' lines, as BTS has them")
+    add("--list", type=Path, metavar="TXT", help="list with a line 'image depth [focal]' for each frame, as in BTS")
     add("--root", type=Path, metavar="DIR", help="folder that the lines start from (that of the list)")
-    add("--folder", type=Path, metavar="DIR", help="folder of frames; its validation frames if it has a split")
+    add("--folder", type=Path, metavar="DIR", help="folder of frames; of a split, its validation frames")
     add("--layout", choices=LAYOUTS, help="layout of the folder (recognised)")
-    add("--num-classes", type=positive, metavar="K", help="number of classes in label files; scores the labels too")
-    add("--ignore-value", type=natural, metavar="N", help="number of unlabelled pixels in label files (255)")
-    add("--first-label", type=natural, metavar="N", help="number of the first class in label files (0)")
+    add("--num-classes", type=positive, metavar="K", help="number of classes in label files; needed to score labels")
+    add("--ignore-value", type=natural, metavar="N", help="value of unlabelled pixels in label files (255)")
+    add("--first-label", type=natural, metavar="N", help="value of the first class in label files (0)")
     add("--depth-scale", type=above_zero, metavar="X",
         help="stored units of true depth per metre (1000 for integers, 1 for floats)")
-    add("--depth-code", choices=DEPTH_CODES, help="16-bit depth as it is, or rotated as in SUN RGB-D")
+    add("--depth-code", choices=DEPTH_CODES, help="16-bit depth: plain, or rotated as in SUN RGB-D (plain)")
     add("--frames", type=positive, metavar="N", help="score the first N frames only (all; of SyntheticRooms 64)")
     add = parser.add_argument_group("protocol").add_argument
     add("--crop", metavar="CROP",
-        help="eigen (45:471,41:601 of NYU's 480x640), garg or kitti-eigen (KITTI of any size), none, or rows and "
-        "columns: 20:459,24:615 and 21:461,25:617 are in use for NYU too (eigen; none for SyntheticRooms)")
+        help="NYU: eigen (rows 45:471, columns 41:601 of 480x640); KITTI: garg or kitti-eigen; none; or ROWS,COLUMNS "
+        "such as 20:459,24:615 (eigen; for SyntheticRooms none)")
     add("--min-depth", type=above_zero, default=1e-3, metavar="M", help="smallest true depth that counts (0.001)")
     add("--max-depth", type=above_zero, default=10.0, metavar="M", help="largest true depth that counts (10)")
     add("--pooling", choices=("images", "pixels"), default="images",
-        help="headline: per-image or per-pixel averaging; both are printed (images)")
+        help="per-image or per-pixel averaging first; both are printed (images)")
     add("--align", choices=("none", "median", "least-squares"), default="none",
         help="align each prediction to its ground truth by a factor, or by a factor and a shift (none)")
     add("--align-space", choices=SPACES, help="space in which to align (that of the predictions)")
-    add("--edges", type=float, nargs="+", metavar="M", help="ends of the depth ranges (ten equal ones)")
+    add("--edges", type=float, nargs="+", metavar="M", help="limits of the ranges of true depth (ten equal ranges)")
     add("-o", "--output", type=Path, default=Path("runs/evaluation"), metavar="DIR",
         help="folder of the results (runs/evaluation)")
     add("--overwrite", action="store_true", help="replace the results that the folder holds")

@@ -49,11 +49,17 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add = parser.add_argument
     add("images", nargs="+", type=Path, metavar="IMAGE", help="photos, or folders of photos")
     add("--checkpoint", type=Path, default=Path("runs/train/checkpoints/best"), metavar="DIR",
-        help="checkpoint or run of train_nyu.py, or save_pretrained folder (runs/train/checkpoints/best)")  # fmt: skip
+        help="run, checkpoint or folder of SynergyNet.save_pretrained (runs/train/checkpoints/best)")  # fmt: skip
     add("-o", "--output", type=Path, default=Path("predictions"), metavar="DIR",
         help="folder of the results (predictions)")  # fmt: skip
-    add("--size", type=int, nargs=2, metavar=("H", "W"), help="pixels that the network sees (those of its training)")
-    add("--max-depth", type=float, default=10.0, metavar="M", help="metres of the brightest colour (10)")
+    add(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="image size that the network sees, in pixels (that of its training)",
+    )
+    add("--max-depth", type=float, default=10.0, metavar="M", help="depth in metres where the colours end (10)")
     arguments = parser.parse_args(argv)
     if arguments.size is not None and min(arguments.size) < _SMALLEST:
         got = " ".join(map(str, arguments.size))

@@ -22,9 +22,9 @@ PROGRAM = "run_report.py"
 _DESCRIPTION = f"""\
 Write {REPORT} into the folder of a run of train_nyu.py: scores, curves, the
 depth of the training set, errors by depth and class, best and worst frames,
-attention, and a point cloud. The training script writes it at its end; this
-makes it again, or for a run that was stopped. It needs the data of the run
-where they were.
+attention, and a point cloud. The training script writes it at its end. This
+script writes it again, and for a run that was stopped. The data of the run must
+be where they were.
 """
 
 

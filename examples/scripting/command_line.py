@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
             add_help=False,
         )
         self.origin = ""
-        self.add_argument("-h", "--help", action="help", help="show this text and exit")
+        self.add_argument("-h", "--help", action="help", help="show this text and exit; defaults are in brackets")
 
     def error(self, message: str) -> NoReturn:
         # argparse would print the whole usage first. A word of a file of options may hold line breaks.

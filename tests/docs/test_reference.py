@@ -24,3 +24,30 @@ def test_every_public_name_is_in_the_reference(module: str) -> None:
     package = importlib.import_module(f"depthattn{module}")
     pages = {"__version__", "data", "functional", "metrics", "models", "transforms", "viz"}
     assert set(package.__all__) - pages - listed_names() == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "defined_in"),
+    [
+        ("depthattn", "SynergyNet.encode", "depthattn.models.network"),
+        ("depthattn", "SynergyNet.dtype", "depthattn.models.network"),
+        ("depthattn", "SynergyNet.gates", "depthattn.models.synergynet"),
+        ("depthattn.metrics", "DepthMetrics.set_dtype", "depthattn.metrics.base"),
+        ("depthattn.data", "Layout.labels", None),  # a field has no source of its own
+        ("depthattn", "DepthAwareLoss.state_dict", None),  # of another package
+        ("depthattn", "SynergyNet", None),  # viewcode finds it
+    ],
+)
+def test_inherited_members_have_their_source(
+    module: str, name: str, defined_in: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(REFERENCE.parent / "_ext"))
+    from inherited import follow
+    from sphinx.pycode import ModuleAnalyzer
+
+    assert follow(None, module, name) == defined_in
+    if defined_in is not None:
+        _, first, _ = ModuleAnalyzer.for_module(defined_in).tags[name]
+        source = Path(importlib.import_module(defined_in).__file__ or "").read_text("utf-8").splitlines()
+        assert any(f"def {name.split('.')[1]}(" in line for line in source[first - 1 : first + 1])
