@@ -17,24 +17,16 @@ int32_t run(const Arguments& a) {
         const int64_t n = a.count - start < block ? a.count - start : block;
         T buffer[block], result[block];
         const T* x = read(a.from, start * a.from.strides[0], a.from.strides[0], n, buffer);
+        const auto each = [&](auto function) {
+            for (int64_t i = 0; i < n; ++i) result[i] = function(x[i]);
+        };
         switch (a.function) {
-            case 1:
-                for (int64_t i = 0; i < n; ++i) result[i] = exp(x[i]);
-                break;
-            case 2:
-                for (int64_t i = 0; i < n; ++i) result[i] = log(x[i]);
-                break;
-            case 3:
-                for (int64_t i = 0; i < n; ++i) result[i] = log1p(x[i]);
-                break;
-            case 4:
-                for (int64_t i = 0; i < n; ++i) result[i] = exp_of_negative(x[i]);
-                break;
-            case 5:
-                for (int64_t i = 0; i < n; ++i) result[i] = log1p_of_positive(x[i]);
-                break;
-            default:
-                for (int64_t i = 0; i < n; ++i) result[i] = x[i];
+            case 1: each([](T value) { return exp(value); }); break;
+            case 2: each([](T value) { return log(value); }); break;
+            case 3: each([](T value) { return log1p(value); }); break;
+            case 4: each([](T value) { return exp_of_negative(value); }); break;
+            case 5: each([](T value) { return log1p_of_positive(value); }); break;
+            default: each([](T value) { return value; });
         }
         write(a.to, start * a.to.strides[0], a.to.strides[0], n, result);
     }

@@ -24,6 +24,7 @@ template <> struct Format<float> {
     using Int = int32_t;
     using Unsigned = uint32_t;
     static constexpr int mantissa = 23;
+    static constexpr float two_to_mantissa = 8388608.0f;
     static constexpr Int bias = 127;
     static constexpr float magic = 12582912.0f;
     static constexpr float smallest_normal = 1.17549435e-38f;
@@ -34,6 +35,7 @@ template <> struct Format<double> {
     using Int = int64_t;
     using Unsigned = uint64_t;
     static constexpr int mantissa = 52;
+    static constexpr double two_to_mantissa = 4503599627370496.0;
     static constexpr Int bias = 1023;
     static constexpr double magic = 6755399441055744.0;
     static constexpr double smallest_normal = 2.2250738585072014e-308;
@@ -140,7 +142,7 @@ inline double log_of(double x, double lost) {
     using F = Format<double>;
     using Unsigned = F::Unsigned;
     const bool small = !of_sum && x < F::smallest_normal;
-    const double scaled = small ? x * double(Unsigned(1) << F::mantissa) : x;
+    const double scaled = small ? x * F::two_to_mantissa : x;
     const Unsigned bits = bits_as<Unsigned>(scaled);
     const Unsigned one = Unsigned(F::bias) << F::mantissa;
     const Unsigned fraction = bits & ((Unsigned(1) << F::mantissa) - 1);
@@ -186,17 +188,17 @@ inline uint32_t power_of(float x) {
 }
 
 inline float exponent_of(uint32_t power) {
-    return static_cast<float>(static_cast<int32_t>(power)) * (1.0f / 8388608.0f);
+    return static_cast<float>(static_cast<int32_t>(power)) * (1.0f / Format<float>::two_to_mantissa);
 }
 
 inline double log(double x) { return log_of<false>(x, 0.0); }
 
 inline float log(float x) {
     const bool small = x < Format<float>::smallest_normal;
-    const float scaled = small ? x * 8388608.0f : x;
+    const float scaled = small ? x * Format<float>::two_to_mantissa : x;
     const uint32_t power = power_of(scaled);
     const float f = bits_as<float>(bits_as<uint32_t>(scaled) - power) - 1.0f;
-    return logarithm_or_special(x, log_of_parts(f, exponent_of(power) - (small ? 23.0f : 0.0f)));
+    return logarithm_or_special(x, log_of_parts(f, exponent_of(power) - (small ? float(Format<float>::mantissa) : 0.0f)));
 }
 
 // log(1 + x): what the sum rounds away is handed on.
