@@ -65,8 +65,8 @@ def _add_data(parser: Parser, both: Callable[[str], str]) -> None:
         help="validation frames of data without a split: a tenth in blocks of neighbours or in whole folders, or every "
         "tenth frame (folders if there are several, else blocks)")  # fmt: skip
     add("--num-classes", type=positive, metavar="K", help="number of classes in the labels")
-    add("--ignore-value", type=natural, metavar="N", help="number of unlabelled pixels in the labels (255)")
-    add("--first-label", type=natural, metavar="N", help="number of the first class in the labels (0)")
+    add("--ignore-value", type=natural, metavar="N", help="value of unlabelled pixels in the labels (255)")
+    add("--first-label", type=natural, metavar="N", help="value of the first class in the labels (0)")
     add("--depth-scale", type=above_zero, metavar="X",
         help="stored units per metre (1000 for integers, 1 for floats)")  # fmt: skip
     add("--val-depth-scale", type=above_zero, metavar="X", help="the same of the validation list (--depth-scale)")

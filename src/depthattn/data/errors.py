@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class DataError(ValueError):
-    """Data on disk is not what was asked for: one line naming the file, what was expected and what was found."""
+    """Data on disk are not as expected: one line with the file, what was expected and what was got."""

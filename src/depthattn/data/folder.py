@@ -50,8 +50,8 @@ class RGBDList(Dataset[Sample]):
         depth_code: "sunrgbd" for 16-bit numbers rotated left by three bits, "plain" for numbers as they are. None:
             plain, and an error where they are plainly rotated.
         num_classes: number of classes. None: a third column of files is not read, unless a header calls it labels.
-        ignore_value: number of unlabelled pixels in the label files, which become -100.
-        first_label: number of class 0 in the label files.
+        ignore_value: value of unlabelled pixels in the label files, which become -100.
+        first_label: value of class 0 in the label files.
         max_depth: depth in metres beyond which depth is missing. None: no limit.
         transform: called with each sample.
 

@@ -34,5 +34,5 @@ class ScoreMetric(Metric):
         self.add_state("options_digest", torch.tensor(list(digest), dtype=torch.int64), dist_reduce_fx="max")
 
     def set_dtype(self, dst_type: str | torch.dtype) -> Self:
-        """Nothing: the states are integers, and the dtype of the inputs settles that of the arithmetic."""
+        """Do nothing: the states are integers, and the arithmetic has the dtype of the inputs, at least float32."""
         return self

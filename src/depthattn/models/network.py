@@ -162,7 +162,7 @@ class SynergyNetwork(nn.Module):
         """Compute the feature maps that :meth:`decode` starts from.
 
         Args:
-            image: as for :meth:`forward`.
+            image: (B, 3, H, W), RGB in [0, 1], as for :meth:`forward`.
 
         Returns:
             The encoder's maps (B, C_i, h_i, w_i), fine to coarse.
@@ -173,10 +173,10 @@ class SynergyNetwork(nn.Module):
         return maps
 
     def decode(self, maps: Sequence[Tensor], image_size: tuple[int, int]) -> SynergyOutput:
-        """What comes between the encoder and the last resize: for features that are kept and not computed again.
+        """Predict from the maps of :meth:`encode`, which may come from an earlier call, without the last resize.
 
         Args:
-            maps: those of :meth:`encode`; without ``encoder_skips`` the coarsest one, (B, C, h, w), is enough.
+            maps: feature maps of :meth:`encode`; without ``encoder_skips`` the coarsest one, (B, C, h, w), is enough.
             image_size: (H, W) of the image.
 
         Returns:
