@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _ablate(request: Request) -> None:
     # Before an hour of training, not after it.
-    require("scipy.stats", extra="train", purpose=PROGRAM)
+    for module in ("scipy.stats", "torchmetrics"):
+        require(module, extra="train", purpose=PROGRAM)
     check_output("--output", request.output)
     results = Results(request.output, request.settings)
     if not request.report_only:

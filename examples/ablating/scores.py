@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from depthattn.metrics import BoundaryF1, DepthBinnedMetrics, DepthMetrics, SegmentationMetrics
+from depthattn import metrics
 
 # A difference of neighbours above both is an edge: of things, not of a floor that recedes, nor of the sensor's steps.
 _EDGE_METRES = 0.25
@@ -67,12 +67,12 @@ class Scores:
     def __init__(
         self, num_classes: int, rare: list[int], thirds: tuple[float, float], max_depth: float, device: torch.device
     ) -> None:
-        self._depth = DepthMetrics(max_depth=max_depth, pooling="pixels").to(device)
-        self._metres = DepthBinnedMetrics(torch.linspace(0.0, max_depth, 4)).to(device)
-        self._shares = DepthBinnedMetrics((0.0, *thirds, max_depth)).to(device)
-        self._boundaries = BoundaryF1().to(device)
+        self._depth = metrics.DepthMetrics(max_depth=max_depth, pooling="pixels").to(device)
+        self._metres = metrics.DepthBinnedMetrics(torch.linspace(0.0, max_depth, 4)).to(device)
+        self._shares = metrics.DepthBinnedMetrics((0.0, *thirds, max_depth)).to(device)
+        self._boundaries = metrics.BoundaryF1().to(device)
         self._edges = EdgeSharpness()
-        self._labels = SegmentationMetrics(num_classes).to(device)
+        self._labels = metrics.SegmentationMetrics(num_classes).to(device)
         self._rare = rare
 
     def update(self, depth: Tensor, logits: Tensor, target: Tensor, labels: Tensor) -> None:

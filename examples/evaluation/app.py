@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import depthattn
+from depthattn import metrics
 from depthattn.data import DataError, Sample
-from depthattn.metrics import BoundaryF1, DepthBinnedMetrics, DepthMetrics, SegmentationMetrics
 from depthattn.viz import plot_depth_bins
 from evaluation.pictures import Scored, draw_errors
 from evaluation.predictors import Predictor, open_predictor
@@ -63,16 +63,17 @@ class Evaluation:
         self.protocol = Protocol(settings)
         self.edges = settings.edges or tuple(settings.max_depth * part / _BINS for part in range(_BINS + 1))
         self.scores = {
-            pooling: DepthMetrics(settings.min_depth, settings.max_depth, pooling=pooling)
+            pooling: metrics.DepthMetrics(settings.min_depth, settings.max_depth, pooling=pooling)
             for pooling in ("images", "pixels")
         }
-        self.boundaries = BoundaryF1()
-        self.bins = DepthBinnedMetrics(self.edges)
+        self.boundaries = metrics.BoundaryF1()
+        self.bins = metrics.DepthBinnedMetrics(self.edges)
         # Labels are scored where network and ground truth tell the same classes apart.
         names = truth.class_names
-        self.labels = SegmentationMetrics(len(names)) if names and names == predictor.class_names else None
+        self.labels = metrics.SegmentationMetrics(len(names)) if names and names == predictor.class_names else None
         self.shown: list[Scored] = []
         self._ratios: list[float] = []
+        self._frames_with_nan = 0
         self._sizes: set[tuple[int, int]] = set()
 
     def run(self, console: Console) -> None:
@@ -100,8 +101,9 @@ class Evaluation:
             tables.append(class_table(facts["iou"]))
         for table in (*tables, bin_table(self.edges, bins)):
             console.print(table)
-        if (warning := self.scale_warning()) is not None:
-            console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        for warning in (self.nan_warning(), self.scale_warning()):
+            if warning is not None:
+                console.print(f"warning: {warning}", markup=False, soft_wrap=True)
         console.print(f"scores and figures are in {output}", markup=False, soft_wrap=True)
 
     def facts(self) -> dict[str, Any]:
@@ -122,6 +124,7 @@ class Evaluation:
             "per_image": per_image,
             "per_pixel": per_pixel,
             "median_ratio_to_ground_truth": self.median_ratio(),
+            "frames_with_nan": self._frames_with_nan,
             "iou": iou,
             "bins": {"edges_m": list(self.edges), **bins},
         }
@@ -154,13 +157,25 @@ class Evaluation:
         """Prediction by ground truth, the median of the medians of the frames; None after alignment, which sets it."""
         return statistics.median(self._ratios) if self._ratios else None
 
+    def nan_warning(self) -> str | None:
+        """What to say where predictions are no numbers: the scores alone do not tell one such pixel from all."""
+        frames = self._frames_with_nan
+        if not frames:
+            return None
+        return (
+            f"{frames} of {self.truth.count} frames have predictions that are NaN where they are scored; errors are "
+            "empty (-), and accuracies count those pixels as wrong"
+        )
+
     def scale_warning(self) -> str | None:
         """What to say where the unit of the predictions is plainly another one."""
         ratio = self.median_ratio()
         if ratio is None or 1 / _IMPLAUSIBLE <= ratio <= _IMPLAUSIBLE:
             return None
         advice = "--align median takes out a factor"
-        if self.settings.predictions is not None and self.settings.pred_space != "log" and 0 < ratio < math.inf:
+        if not 0 < ratio < math.inf:
+            advice = "no factor would make it 1"
+        elif self.settings.predictions is not None and self.settings.pred_space != "log":
             factor = ratio if self.settings.pred_space == "depth" else 1 / ratio
             advice = f"--pred-scale {self.settings.pred_scale * factor:.3g} would make it 1, {advice}"
         return f"predictions are {ratio:.3g} times the ground truth (median), an implausible scale; {advice}"
@@ -176,8 +191,10 @@ class Evaluation:
             classes = interpolate(predicted.classes[None], size, mode="bilinear", align_corners=False)
             self.labels.update(classes, frame["labels"][None].where(mask, -100))
         counted = mask & (target > 0) & (target >= settings.min_depth) & (target <= settings.max_depth)
-        if settings.align is None and counted.any():
-            self._ratios.append(float((depth[counted] / target[counted]).median()))
+        known = counted & ~depth.isnan()
+        self._frames_with_nan += int((counted != known).any())
+        if settings.align is None and known.any():
+            self._ratios.append(float((depth[known] / target[known]).median()))
         self.boundaries.update(depth, target, counted)
         # As the metrics do; the pictures show what is scored.
         depth = depth.clamp(settings.min_depth, settings.max_depth)

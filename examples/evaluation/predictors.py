@@ -142,7 +142,7 @@ def read_prediction(path: Path) -> npt.NDArray[Any]:
     except DataError:
         raise
     except Exception as error:
-        # NumPy and h5py stumble over a damaged header in any way there is.
+        # Any kind: NumPy and h5py believe a damaged header, and stumble over what it says in any way there is.
         reason = reason_of(error)
         raise DataError(f"{path}: expected predictions, got a file that does not read: {reason}") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":

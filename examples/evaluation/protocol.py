@@ -48,7 +48,11 @@ class Protocol:
 
     def at_size(self, values: Tensor, size: tuple[int, int]) -> Tensor:
         """What was predicted (h, w), at the size of the ground truth, (1, H, W)."""
-        return interpolate(values[None, None], size, mode="bilinear", align_corners=False)[0]
+        if values.shape == size:
+            return values[None]
+        # A weight of 0 makes NaN of infinity: as large as a number can be, it is clamped like it.
+        finite = values.nan_to_num(nan=torch.nan)
+        return interpolate(finite[None, None], size, mode="bilinear", align_corners=False)[0]
 
     def depth(self, values: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         """Depth in metres from values at the size of the ground truth, aligned to it where that is asked for."""

@@ -54,7 +54,7 @@ def class_table(iou: Mapping[str, float]) -> Table:
     table.add_column("class")
     table.add_column("IoU", justify="right")
     for name, value in iou.items():
-        table.add_row(name, "-" if math.isnan(value) else f"{value:.2%}")
+        table.add_row(name, _cell(value, ".2%"))
     return table
 
 
@@ -66,6 +66,10 @@ def bin_table(edges: Sequence[float], bins: Mapping[str, Sequence[float]]) -> Ta
     for index, (low, high) in enumerate(pairwise(edges)):
         pixels = bins["pixels"][index]
         rmse, abs_rel, bias, delta1 = (bins[name][index] for name in ("rmse", "abs_rel", "bias", "delta1"))
-        numbers = (f"{rmse:.3f} m", f"{abs_rel:.3f}", f"{bias:+.3f} m", f"{delta1:.1%}") if pixels else ("-",) * 4
+        numbers = (_cell(rmse, ".3f", " m"), _cell(abs_rel, ".3f"), _cell(bias, "+.3f", " m"), _cell(delta1, ".1%"))
         table.add_row(f"{low:g} - {high:g} m", f"{pixels / total:.1%}", *numbers)
     return table
+
+
+def _cell(value: float, spec: str, unit: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:{spec}}{unit}"

@@ -60,7 +60,7 @@ def _predict_all(predictor: Predictor, settings: Settings, console: Console) -> 
                 pixels = read_photo(photo)
                 depth, labels = predictor.predict(pixels)
             except Exception as error:
-                # What has no explanation is raised again.
+                # Any kind: what explain() finds no user's situation in is a fault of the program, and raised again.
                 explained = explain(error, _SMALLER)
                 if explained is None:
                     raise

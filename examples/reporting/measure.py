@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from depthattn import metrics
 from depthattn.data import Sample
-from depthattn.metrics import DepthBinnedMetrics, DepthMetrics, SegmentationMetrics
 from depthattn.viz import DepthHistogram
 from training.baselines import Baselines, TrainingStatistics, baselines, training_statistics
 from training.batches import plain_loader
@@ -125,9 +125,9 @@ class _Scorer:
 
     def __post_init__(self) -> None:
         self.edges = [self.max_depth * index / BINS for index in range(BINS + 1)]
-        self._depth = DepthMetrics(max_depth=self.max_depth, **_ALONE)
-        self._bins, self._constant_bins = (DepthBinnedMetrics(self.edges, **_ALONE) for _ in range(2))
-        self._labels = SegmentationMetrics(max(self.classes, 1), **_ALONE)
+        self._depth = metrics.DepthMetrics(max_depth=self.max_depth, **_ALONE)
+        self._bins, self._constant_bins = (metrics.DepthBinnedMetrics(self.edges, **_ALONE) for _ in range(2))
+        self._labels = metrics.SegmentationMetrics(max(self.classes, 1), **_ALONE)
 
     def add(self, batch: Sample, depth: Tensor, classes: Tensor) -> None:
         self._depth.update(depth, batch["depth"])
@@ -139,9 +139,9 @@ class _Scorer:
             self.frames.append(self._frame(batch["depth"][row], depth[row], batch["labels"][row], classes[row]))
 
     def _frame(self, truth: Tensor, depth: Tensor, labels: Tensor, classes: Tensor) -> FrameScore:
-        metrics = DepthMetrics(max_depth=self.max_depth, **_ALONE)
-        metrics.update(depth, truth)
-        scores = metrics.compute() if metrics.count > 0 else {"rmse": math.nan, "abs_rel": math.nan}
+        alone = metrics.DepthMetrics(max_depth=self.max_depth, **_ALONE)
+        alone.update(depth, truth)
+        scores = alone.compute() if alone.count > 0 else {"rmse": math.nan, "abs_rel": math.nan}
         named = labels >= 0
         right = float((classes == labels)[named].double().mean()) if named.any() else math.nan
         return FrameScore(len(self.frames), float(scores["rmse"]), float(scores["abs_rel"]), right)
@@ -164,12 +164,14 @@ class _Scorer:
         )
 
 
-def _computed(metrics: DepthMetrics | SegmentationMetrics, count: float) -> dict[str, float]:
+def _computed(metric: metrics.DepthMetrics | metrics.SegmentationMetrics, count: float) -> dict[str, float]:
     # torchmetrics warns of a metric that was never updated; without ground truth its scores are NaN all the same.
-    if metrics.update_count == 0 or count == 0:
-        names = ("rmse", "abs_rel", "delta1") if isinstance(metrics, DepthMetrics) else ("miou", "pixel_accuracy")
+    if metric.update_count == 0 or count == 0:
+        names = (
+            ("rmse", "abs_rel", "delta1") if isinstance(metric, metrics.DepthMetrics) else ("miou", "pixel_accuracy")
+        )
         return dict.fromkeys(names, math.nan)
-    return {name: float(score) for name, score in metrics.compute().items() if score.ndim == 0}
+    return {name: float(score) for name, score in metric.compute().items() if score.ndim == 0}
 
 
 def ranked(frames: Sequence[FrameScore]) -> tuple[list[FrameScore], int]:

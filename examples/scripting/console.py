@@ -73,7 +73,7 @@ def exit_status(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OUTPUT_CLOSED
     except Exception as error:
-        # What has no explanation is raised again.
+        # Any kind: what explain() finds no user's situation in is a fault of the program, and raised again.
         explained = explain(error, smaller)
         if explained is None:
             raise

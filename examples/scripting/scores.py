@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 _TITLES = {
     "total": "loss",
     "depth_aware": "depth-aware loss",
@@ -32,5 +34,7 @@ def score_title(name: str) -> str:
 
 
 def score_text(name: str, value: float) -> str:
+    if math.isnan(value):
+        return "-"
     share = name.startswith("delta") or name in _SHARES
     return f"{value:.2%}" if share else f"{value:.4f}{_UNITS.get(name, '')}"

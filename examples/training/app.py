@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"{PROGRAM}: interrupted; nothing is kept")
         return INTERRUPTED
     except Exception as error:
-        # What has no explanation is raised again, here and below.
+        # Any kind: what explain() finds no user's situation in is a fault of the program, and raised again.
         explained = _explain(error, settings)
         if explained is None:
             raise
@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"{PROGRAM}: interrupted in epoch {run.epoch}; {_kept(folder) or 'nothing is kept'}")
         return INTERRUPTED
     except Exception as error:
+        # Any kind, as above; whatever ended the run, a folder without a checkpoint is of no use.
         folder.discard_if_empty()
         explained = _explain(error, settings)
         if explained is None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from depthattn import metrics
 from depthattn.data import Sample
-from depthattn.metrics import ConstantDepthBaseline, DepthMetrics
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Baselines:
 
 def training_statistics(batches: Iterable[Sample], num_classes: int, max_depth: float) -> TrainingStatistics:
     """Fit the constant depth and count the classes."""
-    constant = ConstantDepthBaseline(max_depth=max_depth, sync_on_compute=False)
+    constant = metrics.ConstantDepthBaseline(max_depth=max_depth, sync_on_compute=False)
     counts = torch.zeros(num_classes, dtype=torch.int64)
     frames = 0
     for batch in batches:
@@ -45,7 +45,7 @@ def training_statistics(batches: Iterable[Sample], num_classes: int, max_depth: 
 
 def baselines(statistics: TrainingStatistics, batches: Iterable[Sample], max_depth: float) -> Baselines:
     """Score the constant depth, and labels drawn at the training frequencies."""
-    scores = DepthMetrics(max_depth=max_depth, sync_on_compute=False)
+    scores = metrics.DepthMetrics(max_depth=max_depth, sync_on_compute=False)
     num_classes = len(statistics.class_counts)
     counts = torch.zeros(num_classes, dtype=torch.int64)
     for batch in batches:

@@ -37,7 +37,7 @@ def read_options(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     except OSError as error:
         raise ValueError(f"--config {path}: expected a file, got {error.strerror}") from error
     except Exception as error:
-        # PyYAML trusts the text behind a tag, as in "!!int x", and stumbles over it in any way there is.
+        # Any kind: PyYAML trusts the text behind a tag, as in "!!int x", and stumbles over it in any way there is.
         reason = reason_of(error)
         raise ValueError(f"--config {path}: expected YAML, got {reason}") from error
     if not isinstance(content, dict):

@@ -15,9 +15,8 @@ from accelerate.utils import gather_object, set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from depthattn import SynergyNet
+from depthattn import SynergyNet, metrics
 from depthattn.data import Sample
-from depthattn.metrics import DepthMetrics, SegmentationMetrics
 from training.batches import StepBatches, step_seed
 from training.checkpoint import Checkpoint, CheckpointError
 from training.facts import expect, row_from_json
@@ -204,8 +203,8 @@ class Engine:
         """
         scored = TrainingStep(self.scored, self._step.loss).eval()
         device = self.accelerator.device
-        depth_scores = DepthMetrics(max_depth=self.settings.max_depth).to(device)
-        label_scores = SegmentationMetrics(max(self.num_classes, 1)).to(device)
+        depth_scores = metrics.DepthMetrics(max_depth=self.settings.max_depth).to(device)
+        label_scores = metrics.SegmentationMetrics(max(self.num_classes, 1)).to(device)
         values, sizes = [torch.zeros(len(LOSSES), device=device)], [0]
         for batch in self._on_device(batches):
             # Not the joint module: it would wait for the other processes, which may have fewer batches.

@@ -86,7 +86,7 @@ def check_compiler(device: torch.device) -> None:
     try:
         torch.compile(lambda x: x.sin() + 1, backend="inductor")(torch.zeros(8, device=device))
     except Exception as error:
-        # Whatever is missing: a compiler, Python's headers, Triton, a writable folder for what it makes.
+        # Any kind, by what is missing: a compiler, Python's headers, Triton, a writable folder for what it makes.
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"--compile: expected a compiler that torch.compile can use, got: {reason or type(error).__name__}; "

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
-from tests.examples.factory import TINY, tiny_network
+from tests.data.nyu_factory import Frames, write_labeled_mat, write_splits_mat
+from tests.examples.evaluating import Evaluate
+from tests.examples.factory import TINY, exit_status, tiny_network
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECIPES = EXAMPLES / "recipes"
@@ -76,3 +80,25 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.app.build_model", tiny_network)
     monkeypatch.setattr("training.run.draw_curves", lambda *_: None)
     monkeypatch.setattr("training.run.draw_contact_sheet", lambda *_: None)
+
+
+@pytest.fixture
+def evaluate_with_pictures() -> Evaluate:
+    from evaluation.app import main
+
+    return partial(exit_status, main)
+
+
+@pytest.fixture
+def evaluate(evaluate_with_pictures: Evaluate, monkeypatch: pytest.MonkeyPatch) -> Evaluate:
+    """The script without its pictures, which take most of its time."""
+    for draw in ("draw_errors", "plot_depth_bins"):
+        monkeypatch.setattr(f"evaluation.app.{draw}", MagicMock())
+    return evaluate_with_pictures
+
+
+@pytest.fixture
+def nyu(tmp_path: Path) -> Frames:
+    content = write_labeled_mat(tmp_path / "nyu.mat")
+    write_splits_mat(tmp_path / "splits.mat", [1, 3, 6], [2, 4, 5])
+    return content

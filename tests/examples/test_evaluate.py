@@ -1,13 +1,10 @@
-"""evaluate_nyu.py: its numbers against NumPy for files of predictions, a checkpoint, and one line for what is wrong."""
+"""evaluate_nyu.py: its numbers against NumPy, for files of predictions of every kind and for a checkpoint."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import h5py
 import numpy as np
@@ -16,68 +13,20 @@ import scipy.io
 import tifffile
 import torch
 from PIL import Image
-from tests.data.nyu_factory import Frames, write_labeled_mat, write_splits_mat
-from tests.examples.factory import exit_status
+from tests.data.nyu_factory import Frames
+from tests.examples.evaluating import (
+    TEST,
+    Evaluate,
+    data,
+    expected_rmse,
+    predictions,
+    results,
+    write_frames,
+    write_values,
+)
 from torch.nn.functional import interpolate
 
 from depthattn import SynergyNet
-
-Evaluate = Callable[..., int]
-TEST = [1, 3, 4]  # zero-based
-
-
-@pytest.fixture
-def evaluate_with_pictures() -> Evaluate:
-    from evaluation.app import main
-
-    return partial(exit_status, main)
-
-
-@pytest.fixture
-def evaluate(evaluate_with_pictures: Evaluate, monkeypatch: pytest.MonkeyPatch) -> Evaluate:
-    """The script without its pictures, which take most of its time."""
-    for draw in ("draw_errors", "plot_depth_bins"):
-        monkeypatch.setattr(f"evaluation.app.{draw}", MagicMock())
-    return evaluate_with_pictures
-
-
-@pytest.fixture
-def nyu(tmp_path: Path) -> Frames:
-    content = write_labeled_mat(tmp_path / "nyu.mat")
-    write_splits_mat(tmp_path / "splits.mat", [1, 3, 6], [2, 4, 5])
-    return content
-
-
-def data(folder: Path) -> list[object]:
-    return ["--nyu", folder / "nyu.mat", "--splits", folder / "splits.mat", "-o", folder / "out"]
-
-
-def predictions(truth: np.ndarray) -> np.ndarray:
-    noise = np.random.default_rng(1).lognormal(0, 0.2, truth.shape)
-    return (0.8 * np.where(truth > 0, truth, 2.0) * noise + 0.3).astype(np.float32)
-
-
-def results(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "out" / "scores.json").read_text())
-
-
-def expected_rmse(pred: np.ndarray, truth: np.ndarray, *, low: float = 1e-3, high: float = 10.0, crop: Any = None,
-                 pooling: str = "images", align: str | None = None) -> float:  # fmt: skip
-    squares = []
-    for d, g in zip(pred.astype(np.float64), truth.astype(np.float64), strict=True):
-        if crop is not None:
-            d, g = d[crop], g[crop]
-        keep = (g >= low) & (g <= high)
-        d, g = d[keep], g[keep]
-        if align == "median":
-            d = d * np.median(g) / np.median(d)
-        if align == "least-squares":
-            scale, shift = np.polyfit(d, g, 1)
-            d = scale * d + shift
-        squares.append((np.clip(d, low, high) - g) ** 2)
-    if pooling == "images":
-        return float(np.mean([np.sqrt(square.mean()) for square in squares]))
-    return float(np.sqrt(np.concatenate(squares).mean()))
 
 
 @pytest.mark.parametrize(
@@ -177,6 +126,21 @@ def test_files_of_predictions(evaluate: Evaluate, tmp_path: Path, nyu: Frames, w
     assert results(tmp_path)["scores"]["rmse"] == pytest.approx(expected_rmse(pred, truth), abs=2e-3)
 
 
+def test_infinite_predictions_are_scored_as_the_end_of_the_range(
+    evaluate: Evaluate, tmp_path: Path, nyu: Frames
+) -> None:
+    """Of the size of the truth, and of half of it, where bilinear weights reach half a pixel further."""
+    truth = nyu.raw_depths[TEST]
+    half, full = np.full((3, 24, 32), 2.0), np.full(truth.shape, 2.0)
+    half[:, 5:7, 8:10], full[:, 9:15, 15:21] = np.inf, np.inf
+    for name, pred in (("half", half), ("full", full)):
+        np.save(tmp_path / f"{name}.npy", pred)
+        options = ["--predictions", tmp_path / f"{name}.npy", "--crop", "none", "--overwrite"]
+        assert evaluate(*options, *data(tmp_path)) == 0
+        assert results(tmp_path)["scores"]["rmse"] == pytest.approx(expected_rmse(full, truth), rel=1e-6)
+        assert results(tmp_path)["frames_with_nan"] == 0
+
+
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_checkpoint_sees_its_own_size_and_is_scored_at_that_of_the_truth(
     evaluate: Evaluate, tmp_path: Path, nyu: Frames, flip: bool
@@ -245,74 +209,6 @@ def test_without_data_it_scores_synthetic_rooms(
 
 
 @pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ([], "expected a CHECKPOINT or --predictions, got neither"),
-        (["--predictions", "{0}/none"], "expected a folder or a file with predictions"),
-        (["--predictions", "{0}/two.npy"], "expected 3 predictions, one for each frame, got 2"),
-        (["--predictions", "{0}/empty.mat"], "expected key 'pred' in a MATLAB v5 file, got no such key (keys: depth)"),
-        (["--predictions", "{0}/objects.npy"], "expected predictions, got a file that does not read"),
-        (["--predictions", "{0}/three.npy"], "--crop eigen: expected a crop inside 48x64 pixels, got rows 45:471"),
-        (
-            ["--predictions", "{0}/three.npy", "--crop", "middle"],
-            "expected eigen, garg, kitti-eigen, none or ROW:ROW,COLUMN:COLUMN",
-        ),
-        (["--predictions", "{0}/three.npy", "--flip"], "--flip and --size go with a CHECKPOINT"),
-        (["--predictions", "{0}/three.npy", "--min-depth", "20"], "expected 0 < --min-depth < --max-depth"),
-        (["{0}/none", "--pred-space", "log"], "--pred-space and --in-order go with --predictions"),
-        (["--predictions", "{0}/three.npy", "--align-space", "log"], "--align-space goes with --align"),
-        (["--predictions", "{0}/three.npy", "--folder", "{0}"], "expected one data source, got --nyu and --folder"),
-        (["--predictions", "{0}/three.npy", "--layout", "folders"], "--layout goes with --folder"),
-        (["--predictions", "{0}/three.npy", "--num-classes", "3"], "--num-classes goes with --list or --folder"),
-        (
-            ["--predictions", "{0}/three.npy", "--crop", "none", "--min-depth", "9"],
-            "expected a pixel with a true depth",
-        ),
-        (["{0}/none"], "info.json: expected a checkpoint"),
-    ],
-)
-def test_one_line_for_what_is_wrong(
-    evaluate: Evaluate,
-    tmp_path: Path,
-    nyu: Frames,
-    capsys: pytest.CaptureFixture[str],
-    options: list[str],
-    reason: str,
-) -> None:
-    np.save(tmp_path / "two.npy", np.ones((2, 48, 64)))
-    np.save(tmp_path / "three.npy", np.ones((3, 48, 64)))
-    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
-    scipy.io.savemat(tmp_path / "empty.mat", {"depth": np.ones((3, 3))})
-    assert evaluate(*(option.format(tmp_path) for option in options), *data(tmp_path)) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("evaluate_nyu.py: error: ")
-    assert reason in error
-    assert error.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
-def write_frames(folder: Path, size: tuple[int, int], names: list[str]) -> np.ndarray:
-    """A list of frames at ``size`` with depth to 20 m, images/ and depths/ of those names; the depth, in metres."""
-    depths = np.random.default_rng(0).uniform(1, 20, (len(names), *size)).round(2).astype(np.float32)
-    depths[:, :3] = 0.0
-    lines = []
-    for name, depth in zip(names, depths, strict=True):
-        for kind, pixels in (("images", np.zeros((*size, 3), np.uint8)), ("depths", (depth * 256).astype(np.uint16))):
-            path = folder / kind / f"{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-        lines.append(f"images/{name}.png depths/{name}.png")
-    (folder / "list.txt").write_text("\n".join(lines))
-    return (depths * 256).astype(np.uint16) / np.float32(256)
-
-
-def write_values(folder: Path, names: list[str], values: np.ndarray) -> None:
-    for name, image in zip(names, values, strict=True):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"{name}.npy", image)
-
-
-@pytest.mark.parametrize(
     ("space", "values"),
     [
         ("disparity", lambda g: 3.7 / g + 0.4),
@@ -357,82 +253,6 @@ def test_a_list_and_a_folder_of_frames(evaluate: Evaluate, tmp_path: Path, sourc
     assert results(tmp_path)["protocol"]["frames"] == 2
     expected = expected_rmse(pred[:2], truth[:2], high=80.0)
     assert results(tmp_path)["scores"]["rmse"] == pytest.approx(expected, rel=1e-5)
-
-
-def test_files_in_order_only_where_it_is_asked_for(
-    evaluate: Evaluate, tmp_path: Path, nyu: Frames, capsys: pytest.CaptureFixture[str]
-) -> None:
-    truth = nyu.raw_depths[TEST]
-    pred = predictions(truth)
-    write_values(tmp_path / "pred", ["2", "9", "10"], pred)  # by letters 10 would come first
-    options = ["--predictions", tmp_path / "pred", "--crop", "none", *data(tmp_path)]
-    assert evaluate(*options) == 2
-    error = capsys.readouterr().err
-    assert "expected a frame of this name" in error
-    assert "--in-order takes them in natural order" in error
-    assert evaluate(*options, "--in-order") == 0
-    assert results(tmp_path)["scores"]["rmse"] == pytest.approx(expected_rmse(pred, truth), rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("factor", "options", "said"),
-    [
-        (1000.0, [], "predictions are 1e+03 times the ground truth (median), an implausible scale; --pred-scale 1e+03"),
-        (0.1, [], "--pred-scale 0.1 would make it 1"),
-        (1000.0, ["--align", "median"], None),
-        (1500.0, ["--pred-scale", 1000], None),
-    ],
-)
-def test_an_implausible_scale_is_said(
-    evaluate: Evaluate,
-    tmp_path: Path,
-    nyu: Frames,
-    capsys: pytest.CaptureFixture[str],
-    factor: float,
-    options: list[object],
-    said: str | None,
-) -> None:
-    truth = nyu.raw_depths[TEST]
-    np.save(tmp_path / "pred.npy", factor * np.where(truth > 0, truth, 2.0))
-    assert evaluate("--predictions", tmp_path / "pred.npy", "--crop", "none", *options, *data(tmp_path)) == 0
-    printed = capsys.readouterr().out
-    if said is None:
-        assert "warning" not in printed
-    else:
-        assert said in printed
-        assert results(tmp_path)["median_ratio_to_ground_truth"] == pytest.approx(factor, rel=1e-5)
-
-
-def test_the_output_is_checked_before_anything_is_read(
-    evaluate: Evaluate, tmp_path: Path, nyu: Frames, capsys: pytest.CaptureFixture[str]
-) -> None:
-    np.save(tmp_path / "pred.npy", predictions(nyu.raw_depths[TEST]))
-    given = ["--predictions", tmp_path / "pred.npy", "--crop", "none", *data(tmp_path)]
-    assert evaluate(*given) == 0
-    before = (tmp_path / "out" / "scores.json").read_bytes()
-    capsys.readouterr()
-    # That there is no truth would show only later.
-    assert evaluate(*given, "--nyu", tmp_path / "none.mat") == 2
-    assert "got earlier ones (scores.json" in capsys.readouterr().err
-    assert (tmp_path / "out" / "scores.json").read_bytes() == before
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "bins.png").write_bytes(b"mine")
-    assert evaluate(*given, "-o", tmp_path / "mine") == 2
-    assert "got earlier ones (bins.png)" in capsys.readouterr().err
-    assert evaluate(*given, "-o", tmp_path / "pred.npy" / "out") == 2
-    assert "expected a folder that can be written to, got" in capsys.readouterr().err
-    assert evaluate(*given, "--overwrite", "--max-depth", 5) == 0
-    assert (tmp_path / "out" / "scores.json").read_bytes() != before
-
-
-def test_the_crop_of_nyu_is_for_frames_of_its_size(
-    evaluate: Evaluate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    truth = write_frames(tmp_path, (490, 650), ["a"])
-    write_values(tmp_path / "pred", ["a"], truth)
-    assert evaluate("--predictions", tmp_path / "pred", "--folder", tmp_path, "--depth-scale", 256) == 2
-    error = capsys.readouterr().err
-    assert "--crop eigen: expected frames of 480x640, got 490x650; garg and kitti-eigen fit KITTI" in error
 
 
 def test_both_averages_are_printed_with_who_uses_which(

@@ -159,3 +159,20 @@ def test_every_script_begins_at_the_same_entry() -> None:
     for script in ("train_nyu", "predict", "evaluate_nyu", "run_report", "depth_distribution", "ablation"):
         text = (ROOT / "examples" / f"{script}.py").read_text()
         assert f'sys.exit(run("{script}.py", "' in text
+
+
+def test_help_waits_for_no_metrics() -> None:
+    """torchmetrics imports transformers where that is installed, which takes seconds."""
+    code = """
+import importlib, sys
+for app in ("training", "prediction", "evaluation", "reporting", "distribution", "ablating"):
+    try:
+        importlib.import_module(f"{app}.app").main(["--help"])
+    except SystemExit as stop:
+        print("status", stop.code)
+print(*sys.modules)
+"""
+    lines = python("-c", code).stdout.decode().splitlines()
+    assert lines.count("status 0") == 6
+    assert "argparse" in lines[-1].split()
+    assert "torchmetrics" not in lines[-1].split()

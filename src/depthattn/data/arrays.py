@@ -27,7 +27,7 @@ def read_npy(path: Path, wanted: str) -> npt.NDArray[Any]:
         with path.open("rb") as file:
             return _read(file, path.stat().st_size)
     except Exception as error:
-        # NumPy stumbles over a damaged header in any way there is.
+        # Any kind: NumPy evaluates the text of a header, and a damaged one fails in any way there is.
         raise DataError(
             f"RGBDList: {path}: {wanted} in npy, got a file that does not read ({reason_of(error)})"
         ) from error
@@ -51,7 +51,7 @@ def read_npz(path: Path, key: str, wanted: str) -> npt.NDArray[Any]:
     except DataError:
         raise
     except Exception as error:
-        # zipfile and NumPy stumble over a damaged header in any way there is.
+        # Any kind: besides NumPy's, those of zipfile and of each of its compressions.
         raise DataError(
             f"RGBDList: {path}: {wanted} in npz, got a file that does not read ({reason_of(error)})"
         ) from error

@@ -172,5 +172,5 @@ def _from_tiff(path: Path, wanted: str) -> _Numbers:
     except DataError:
         raise
     except Exception as error:
-        # tifffile believes what a damaged tag says, and stumbles over it in any way there is.
+        # Any kind: tifffile believes what a damaged tag says, and stumbles over it in any way there is.
         raise DataError(f"RGBDList: {path}: {wanted}, got a TIFF that does not read ({reason_of(error)})") from error

@@ -47,8 +47,8 @@ class DepthMetrics(ScoreMetric):
     ============ ============ ====================================================================================
 
     A pixel is valid if its true depth is finite, > 0 and within [min_depth, max_depth], and the mask allows it. The
-    prediction is clamped to the same range first. A prediction that is not finite at a valid pixel makes the errors NaN
-    and counts as inaccurate.
+    prediction is clamped to the same range first. A prediction that is NaN at a valid pixel, or infinite where there is
+    no limit, makes the errors NaN and counts as inaccurate.
 
     Sums are exact, so the scores do not depend on how frames are batched or spread over processes. The states are
     integers and the arithmetic is in float32 (float64 where an input is float64, and only there); nothing waits for the
