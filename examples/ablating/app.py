@@ -16,7 +16,7 @@ from ablating.picture import draw_effects
 from ablating.results import Results
 from ablating.settings import PROGRAM, Request, parse
 from ablating.study import Study
-from ablating.table import markdown, write_into
+from ablating.table import around_tables, markdown, write_into
 from ablating.trial import Task, run_trial
 from ablating.variants import BASE, Variant, variants_of
 from depthattn._extras import require
@@ -36,6 +36,11 @@ def _ablate(request: Request) -> None:
     for module in ("scipy.stats", "torchmetrics"):
         require(module, extra="train", purpose=PROGRAM)
     check_output("--output", request.output)
+    # What is written last is looked at first: there may be hours in between.
+    if request.page is not None:
+        around_tables(request.page)
+    if request.picture is not None:
+        check_output("--picture", request.picture.parent)
     results = Results(request.output, request.settings)
     if not request.report_only:
         _train(request, results)

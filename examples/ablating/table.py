@@ -9,6 +9,7 @@ from ablating.measures import MEASURES, Measure
 from ablating.statistics import CONFIDENCE, spread
 from ablating.study import SIGNIFICANT, Finding, Study
 from ablating.variants import Family
+from depthattn._messages import reason_of
 
 START, END = "<!-- ablation.py writes from here -->", "<!-- to here -->"
 # Narrow cells break between a change and its interval, nowhere else.
@@ -39,14 +40,27 @@ def write_into(page: Path, text: str) -> None:
     """Put ``text`` between the two marker lines of a Markdown file.
 
     Raises:
-        ValueError: the file does not have both lines, in this order.
-        OSError: it cannot be read or written.
+        ValueError: as :func:`around_tables`.
     """
-    head, start, rest = page.read_text(encoding="utf-8").partition(f"{START}\n")
+    head, tail = around_tables(page)
+    page.write_text(f"{head}{START}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
+
+
+def around_tables(page: Path) -> tuple[str, str]:
+    """What stands before and behind the two marker lines of a Markdown file.
+
+    Raises:
+        ValueError: the file cannot be read and written, or does not have both lines, in this order.
+    """
+    try:
+        with page.open("r+", encoding="utf-8") as file:
+            head, start, rest = file.read().partition(f"{START}\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{page}: expected a Markdown file to write to, got: {reason_of(error)}") from error
     _, end, tail = rest.partition(END)
     if not start or not end:
         raise ValueError(f"{page}: expected the lines '{START}' and '{END}', got a page without them")
-    page.write_text(f"{head}{start}\n{text}\n\n{end}{tail}", encoding="utf-8")
+    return head, tail
 
 
 def _changes(study: Study, family: Family) -> str:

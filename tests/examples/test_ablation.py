@@ -174,11 +174,21 @@ def test_a_loss_that_is_not_finite_is_named(ablate: Ablate, tmp_path: Path, caps
     assert "up_skip, seed 0: the loss became nan at step 2; try a lower --lr" in error
 
 
-def test_a_page_without_markers_is_refused(ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from ablating.table import write_into
-
+def test_what_is_written_last_is_looked_at_before_anything_is_trained(
+    ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablating.app._train", None)
     page = tmp_path / "page.md"
     page.write_text("a page\n")
-    with pytest.raises(ValueError, match=r"page\.md: expected the lines '<!-- ablation\.py writes from here -->'"):
-        write_into(page, "table")
+    for option, path, message in (
+        ("--page", page, f"{page}: expected the lines '<!-- ablation.py writes from here -->' and"),
+        ("--page", tmp_path / "none.md", f"{tmp_path}/none.md: expected a Markdown file to write to, got: "),
+        ("--page", tmp_path, f"{tmp_path}: expected a Markdown file to write to, got: "),
+        ("--picture", page / "new.png", f"--picture {page}: expected a folder that can be written to, got {page}"),
+    ):
+        assert ablate(*ROOMS, "--output", tmp_path / "runs", option, path) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"ablation.py: error: {message}")
+        assert error.count("\n") == 1
     assert page.read_text() == "a page\n"
+    assert not (tmp_path / "runs").exists()
