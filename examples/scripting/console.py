@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from scripting.failures import INTERRUPTED, OUTPUT_CLOSED, explain
@@ -19,7 +20,11 @@ FACT_INDENT = 12
 def new_console(*, quiet: bool = False) -> Console:
     """Standard output as rich has it, also where ``COLUMNS`` or ``LINES`` is 0, which stands for a size not known."""
     known = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES") or value.strip("0")}
-    return Console(highlight=False, quiet=quiet, _environ=known)
+    console = Console(highlight=False, quiet=quiet, _environ=known)
+    if console.is_dumb_terminal:
+        # rich takes any such terminal for one of 80 columns.
+        console.size = ConsoleDimensions(*shutil.get_terminal_size())
+    return console
 
 
 def print_fact(console: Console, text: str, style: str | None = None) -> None:

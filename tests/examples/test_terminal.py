@@ -94,8 +94,9 @@ def test_no_colour(terminal: Callable[..., Console]) -> None:
         assert bool(colour.search(console.file.getvalue())) == coloured
 
 
-def test_a_dumb_terminal_gets_plain_lines(terminal: Callable[..., Console]) -> None:
-    console = terminal(80, TERM="dumb")
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_dumb_terminal_gets_plain_lines(width: int, terminal: Callable[..., Console]) -> None:
+    console = terminal(width, TERM="dumb")
     bar(console)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
@@ -103,7 +104,7 @@ def test_a_dumb_terminal_gets_plain_lines(terminal: Callable[..., Console]) -> N
     assert "\r" not in text
     lines = text.splitlines()
     assert [line.partition("  loss")[0] for line in lines] == ["epoch 3/12  step 1/4", "epoch 3/12  step 2/4"]
-    assert all(len(line) <= 80 for line in lines)
+    assert all("loss 1.234" in line and len(line) <= width for line in lines)
 
 
 def test_what_is_no_terminal_gets_everything() -> None:
