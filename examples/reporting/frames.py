@@ -95,8 +95,7 @@ class FramePages:
         for name, frames in self._groups.items():
             rows = [grid(self._tiles(frame, top), "tiles-row") for frame in frames]
             groups.append(f"<h3>{text(name.capitalize())}</h3>" + "".join(rows))
-        ranking = "the root of the mean squared depth error in metres" if self._measured.has_depth else (
-            "the share of wrong labels, as there is no true depth")  # fmt: skip
+        ranking = "RMSE" if self._measured.has_depth else "the share of wrong labels, as there is no true depth"
         caption = (
             f"Frames of the validation set ranked by {ranking}. White: no true depth. Errors are prediction minus "
             "ground truth: blue is too near, orange too far, dark is right. What to look for: whether the worst frames "

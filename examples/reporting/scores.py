@@ -124,9 +124,9 @@ def depth_bins(measured: Measured) -> Section:
         "Depth RMSE in metres and share of pixels by range of true depth",
     )
     caption = (
-        f"Root of the mean squared error in metres in {len(pixels)} ranges of true depth, and the share of pixels of "
-        f"each.{constant} What to look for: how fast the error grows where pixels get rare, and a bias (the mean of "
-        "prediction minus ground truth) below zero: pixels predicted too near."
+        f"RMSE in metres in {len(pixels)} ranges of true depth, and the share of pixels of each.{constant} "
+        "What to look for: how fast the error grows where pixels get rare, and a bias (the mean of prediction minus "
+        "ground truth) below zero: pixels predicted too near."
     )
     rows = [
         [
