@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from depthattn.ops import checks
+from depthattn.ops import checks, feature_checks
 from depthattn.ops.backend import exporting, resolve
 from depthattn.ops.depth_aware import DEPTH_AWARE
 from depthattn.ops.depth_aware import reference as depth_aware_reference
@@ -110,7 +110,7 @@ def depth_aware_loss(
     """
     name = "depth_aware_loss"
     options = checks.depth_aware_options(name, distance, beta, max_depth, log_offset, detach_weight, reduction)
-    checks.check_upsample(name, upsample, align_corners)
+    upsample, align_corners = checks.upsample_options(name, upsample, align_corners)
     pred, target, mask = checks.depth_maps(name, pred, target, mask, upsample)
     pred = upsampled(pred, target, upsample, align_corners)
     if reduction == "none":
@@ -187,7 +187,7 @@ def joint_gradient_loss(
     """
     name = "joint_gradient_loss"
     options = checks.joint_gradient_options(name, semantic_weight, ignore_index, reduction)
-    checks.check_upsample(name, upsample, align_corners)
+    upsample, align_corners = checks.upsample_options(name, upsample, align_corners)
     pred, target, mask = checks.depth_maps(name, pred, target, mask, upsample)
     labels, semantics = checks.semantic_maps(name, labels, semantics, target)
     pred = upsampled(pred, target, upsample, align_corners)
@@ -256,7 +256,7 @@ def semantic_focal_loss(
     """
     name = "semantic_focal_loss"
     options = checks.semantic_focal_options(name, gamma, ignore_index, normalize_by, reduction)
-    checks.check_upsample(name, upsample, align_corners)
+    upsample, align_corners = checks.upsample_options(name, upsample, align_corners)
     logits, target, weight = checks.focal_tensors(name, logits, target, weight, upsample)
     backend = resolve(logits.device)
     if upsample is not None and logits.shape[2:] != target.shape[1:]:
@@ -301,7 +301,7 @@ def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, 
         >>> lateral_sharing([depth, semantics], torch.tensor([[0.0, 0.5], [0.0, 0.0]]))
         (tensor([[[6., 6.]]]), tensor([[[10., 10.]]]))
     """
-    features = checks.sharing_tensors("lateral_sharing", features, gates)
+    features = feature_checks.sharing_tensors("lateral_sharing", features, gates)
     return shared(promoted(features), gates, "reference" if exporting() else resolve(gates.device))
 
 
@@ -341,7 +341,7 @@ def semi_dense_up_skip(
                   [3., 4.]]]])
     """
     name = "semi_dense_up_skip"
-    checks.resize_options(name, mode, align_corners)
-    features = checks.pyramid(name, features)
+    mode, align_corners = feature_checks.resize_options(name, mode, align_corners)
+    features = feature_checks.pyramid(name, features)
     backend = "reference" if exporting() else resolve(features[0].device)
     return merged(promoted(features), checks.image_size(name, size), mode, align_corners, backend)

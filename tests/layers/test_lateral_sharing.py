@@ -6,7 +6,6 @@ import copy
 import pickle
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -232,14 +231,6 @@ def test_features_of_mixed_dtype_are_promoted() -> None:
     assert all(torch.equal(y, w) for y, w in zip(outputs, wanted, strict=True))
 
 
-def test_options_may_be_numpy_scalars() -> None:
-    unit = LateralSharingUnit(np.int64(2), np.int32(4), gate="channel", init=np.float32(0.5))
-    assert type(unit.num_tasks) is int
-    assert unit.channels == (4, 4)
-    assert type(unit.channels[0]) is int
-    assert type(unit.init) is float
-
-
 def test_features_of_mixed_dtype_are_promoted_before_adapters() -> None:
     unit = opened(LateralSharingUnit(2, channels=(4, 6)))
     a, b = features(4, 6)
@@ -247,6 +238,19 @@ def test_features_of_mixed_dtype_are_promoted_before_adapters() -> None:
     wanted = unit(a.bfloat16().float(), b)
     assert [y.dtype for y in outputs] == [torch.float32] * 2
     assert all(torch.equal(y, w) for y, w in zip(outputs, wanted, strict=True))
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float16,) * 2, (torch.bfloat16,) * 2, (torch.float64, torch.float16)])
+def test_adapters_take_features_of_any_dtype_as_gates_do(dtypes: tuple[torch.dtype, torch.dtype]) -> None:
+    unit = opened(LateralSharingUnit(2, channels=(4, 6)))
+    a, b = (x.to(dtype) for x, dtype in zip(features(4, 6), dtypes, strict=True))
+    outputs = unit(a, b)
+    assert [y.dtype for y in outputs] == [torch.promote_types(*dtypes)] * 2
+    eps = torch.finfo(outputs[0].dtype if outputs[0].dtype != torch.float64 else torch.float32).eps
+    with torch.no_grad():
+        expected = unit.double()(a.double(), b.double())
+    for ours, wanted in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(ours.double(), wanted, rtol=0, atol=2 * eps * float(wanted.abs().max()))
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,88 @@ def test_a_loss_that_is_made_takes_the_options_of_those_that_are_given() -> None
     torch.testing.assert_close(ours(DEPTH, LOGITS, TRUTH, labels).joint_gradient, expected)
 
 
+@pytest.mark.parametrize("options", [{"upsample": "bilinear"}, {"upsample": "bilinear", "align_corners": True}])
+@pytest.mark.parametrize("part", ["depth_aware", "joint_gradient", "semantic_focal"])
+def test_predictions_of_another_size_are_resized_as_the_given_part_does(part: str, options: dict[str, Any]) -> None:
+    kinds = {"depth_aware": DepthAwareLoss, "joint_gradient": JointGradientLoss, "semantic_focal": SemanticFocalLoss}
+    loss = AttentionDrivenLoss(**{part: kinds[part](**options)})
+    truth, labels = depth(2, 1, 16, 18, seed=4), labels_for(2, 16, 18, classes=4)
+    resized = [
+        torch.nn.functional.interpolate(x, (16, 18), mode="bilinear", align_corners="align_corners" in options)
+        for x in (DEPTH, LOGITS)
+    ]
+    torch.testing.assert_close(loss(DEPTH, LOGITS, truth, labels), AttentionDrivenLoss()(*resized, truth, labels))
+
+
+class Other(torch.nn.Module):
+    """A loss of labels of somebody else, with a layer by the name of an option."""
+
+    ignore_index, reduction = 255, "sum"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.upsample = torch.nn.Upsample(scale_factor=2)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(self.upsample(logits), labels, ignore_index=255, reduction="sum")
+
+
+def test_of_a_foreign_loss_only_what_means_the_same_is_taken_over() -> None:
+    loss = AttentionDrivenLoss(semantic_focal=Other())  # type: ignore[arg-type]
+    assert (loss.joint_gradient.ignore_index, loss.depth_aware.reduction) == (255, "sum")
+    assert loss.depth_aware.upsample is None
+
+
+@pytest.mark.parametrize(
+    ("part", "option", "value", "message"),
+    [
+        (
+            "semantic_focal",
+            "ignore_index",
+            255,
+            "one ignore_index in all its parts, got joint_gradient -100, sem.* 255",
+        ),
+        (
+            "joint_gradient",
+            "upsample",
+            "bilinear",
+            "one upsample in all its parts, got depth_aware None, joint_gradient",
+        ),
+        ("depth_aware", "align_corners", True, "one align_corners in all its parts"),
+        ("depth_aware", "reduction", "none", "got 'none', 'mean', 'mean'"),
+        ("joint_gradient", "reduction", "per_image", "got 'mean', 'per_image', 'mean'"),
+        ("depth_aware", "distance", "huber", "distance as one of smooth_l1, l1, l2, berhu, got 'huber'"),
+        ("joint_gradient", "semantic_weight", -1, "a finite semantic_weight >= 0, got -1"),
+    ],
+)
+def test_an_option_changed_between_steps_is_checked(part: str, option: str, value: object, message: str) -> None:
+    loss = AttentionDrivenLoss()
+    loss(DEPTH, LOGITS, TRUTH, LABELS)
+    setattr(getattr(loss, part), option, value)
+    with pytest.raises(ValueError, match=f"^AttentionDrivenLoss: expected .*{message}"):
+        loss(DEPTH, LOGITS, TRUTH, LABELS)
+    with pytest.raises(ValueError, match=f"^AttentionDrivenLoss: expected .*{message}"):
+        loss.depth_side(DEPTH, TRUTH, LABELS, None, torch.ones(3))
+
+
+def test_an_option_may_be_changed_between_steps() -> None:
+    loss = AttentionDrivenLoss()
+    loss(DEPTH, LOGITS, TRUTH, LABELS)
+    loss.depth_aware.max_depth, loss.joint_gradient.semantic_weight = 10, 0.5
+    wanted = F.joint_gradient_loss(DEPTH, TRUTH, labels=LABELS, semantic_weight=0.5)
+    out = loss(DEPTH, LOGITS, TRUTH, LABELS)
+    torch.testing.assert_close(torch.stack(out[1:3]), torch.stack((PARTS[0], wanted)), rtol=1e-12, atol=1e-12)
+
+
+def test_learned_weights_start_again() -> None:
+    with torch.device("meta"):
+        loss = AttentionDrivenLoss(weights="learned")
+    loss.to_empty(device="cpu")
+    loss.reset_parameters()
+    assert loss.log_variances.tolist() == [0, 0, 0]
+    AttentionDrivenLoss().reset_parameters()
+
+
 def test_targets_and_mask_by_keyword() -> None:
     mask = random(2, 1, 8, 9, seed=8) < 0.8
     loss = AttentionDrivenLoss()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,12 @@ def test_exported_program_has_no_operator_of_this_library(sharing: str) -> None:
     targets = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert "aten.conv_transpose2d.input" in targets
     assert [target for target in targets if "depthattn" in target or "autocast" in target] == []
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
     with torch.no_grad():
-        check_equal(program.module()(image), model, image)
+        for form in (program, torch.export.load(file)):
+            check_equal(form.module()(image), model, image)
 
 
 @any_size

@@ -45,6 +45,7 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "distance": (lambda: F.depth_aware_loss(MAP, MAP, distance="huber"), r"smooth_l1, l1, l2, berhu, got 'huber'"),
     "beta": (lambda: F.depth_aware_loss(MAP, MAP, beta=0.0), r"finite beta > 0, got 0"),
     "max_depth": (lambda: F.depth_aware_loss(MAP, MAP, max_depth=math.inf), r"finite max_depth > 0, got inf"),
+    "too large for a float": (lambda: F.depth_aware_loss(MAP, MAP, beta=10**400), r"finite beta > 0, got 1000"),
     "log_offset": (lambda: F.depth_aware_loss(MAP, MAP, log_offset=-1.0), r"log_offset >= 0, got -1"),
     "reduction": (lambda: F.depth_aware_loss(MAP, MAP, reduction="avg"), r"mean, per_image, sum, none, got 'avg'"),
     "weight": (lambda: F.joint_gradient_loss(MAP, MAP, semantic_weight=-0.5), r"semantic_weight >= 0"),
@@ -59,6 +60,19 @@ VALUE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "one class": (
         lambda: F.semantic_focal_loss(LOGITS[:, :1], TARGET),
         r"two classes or more, got \(2, 1, 4, 5\); .*binary_cross_entropy_with_logits",
+    ),
+    "one class and the labels that it would have": (
+        lambda: depthattn.SemanticFocalLoss()(LOGITS[:, :1], LOGITS[:, :1]),
+        r"two classes or more, got \(2, 1, 4, 5\)",
+    ),
+    "a class weight for all": (lambda: F.semantic_focal_loss(LOGITS, TARGET, weight=2.0), r"shape \(K,\), got \(\)"),  # type: ignore[arg-type]
+    "one side": (
+        lambda: depthattn.UpProjection(2, 3)(PYRAMID[0], 6),
+        r"^UpProjection: expected size as \(H, W\), got 6",
+    ),  # type: ignore[arg-type]
+    "no pixels to resize": (
+        lambda: F.depth_aware_loss(MAP[:, :0], MAP, upsample="bilinear"),
+        r"one size, got pred \(B,H,W\) = \(2, 0, 5\)",
     ),
     "one-hot labels": (lambda: F.semantic_focal_loss(LOGITS, LOGITS.long()), r"pass target\.argmax\(1\)"),
     "class weights of a table": (
@@ -128,6 +142,27 @@ TYPE_ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "float labels": (
         lambda: F.semantic_focal_loss(LOGITS, TARGET.float()),
         r"class ids, got torch\.float32; pass target\.long\(\)",
+    ),
+    "a mask of numbers": (
+        lambda: F.depth_aware_loss(MAP, MAP, (MAP > 0).tolist()),  # type: ignore[arg-type]
+        r"mask as a torch\.Tensor, got list$",
+    ),
+    "several depths of three losses": (
+        lambda: depthattn.AttentionDrivenLoss()([MAP, MAP], LOGITS, MAP, TARGET),  # type: ignore[arg-type]
+        r"^AttentionDrivenLoss: expected depth as a torch\.Tensor, got list; for several predictions",
+    ),
+    "a class weight in words": (
+        lambda: F.semantic_focal_loss(LOGITS, TARGET, weight={0: 1.0}),  # type: ignore[arg-type]
+        r"weight as a tensor or numbers, got \{0: 1\.0\}",
+    ),
+    "tasks in no order": (
+        lambda: depthattn.LateralSharingUnit(tasks={"a", "b"}),  # type: ignore[arg-type]
+        r"tasks as one name per task, in their order, got \{",
+    ),
+    "a list to project": (lambda: depthattn.UpProjection(2, 3)([MAP]), r"^UpProjection: expected x as a torch"),
+    "half a size": (
+        lambda: depthattn.UpProjection(2, 3)(PYRAMID[0], (5.0, 6)),  # type: ignore[arg-type]
+        r"^UpProjection: expected size \(H, W\) as two ints, got \(5\.0, 6\)",
     ),
     "several logits": (
         lambda: F.semantic_focal_loss([LOGITS, LOGITS], TARGET),  # type: ignore[arg-type]

@@ -77,12 +77,17 @@ def test_nothing_valid_is_exactly_zero_with_zero_gradient(reduction: str, batch:
     holes = torch.zeros(batch, 5, 6)
     ignored = torch.full((batch, 5, 6), -100)
     logits = random(batch, 4, 5, 6, seed=2).requires_grad_()
+    small, small_logits = depth(batch, 3, 2, seed=1).requires_grad_(), random(batch, 4, 3, 2, seed=2).requires_grad_()
+    resized = {"upsample": "bilinear", "reduction": reduction}
     for loss, x in (
         (F.depth_aware_loss(pred, holes, reduction=reduction), pred),
         (F.depth_aware_loss(pred, holes, max_depth=10.0, reduction=reduction), pred),
         (F.joint_gradient_loss(pred, holes, labels=ignored, reduction=reduction), pred),
         (F.semantic_focal_loss(logits, ignored, reduction=reduction), logits),
         (F.semantic_focal_loss(logits, ignored, normalize_by="weight", reduction=reduction), logits),
+        (F.depth_aware_loss(small, holes, **resized), small),
+        (F.joint_gradient_loss(small, holes, labels=ignored, **resized), small),
+        (F.semantic_focal_loss(small_logits, ignored, **resized), small_logits),
     ):
         assert loss.shape == {"per_image": (batch,), "none": (batch, 5, 6)}.get(reduction, ())
         assert torch.equal(loss, torch.zeros_like(loss))

@@ -91,8 +91,8 @@ class LateralSharingUnit(nn.Module):
         super().__init__()
         name = type(self).__name__
         if tasks is not None:
-            if isinstance(tasks, str) or not all(isinstance(task, str) for task in tasks):
-                raise TypeError(f"{name}: expected tasks as one name per task, got {tasks!r}")
+            if isinstance(tasks, (str, set, frozenset)) or not all(isinstance(task, str) for task in tasks):
+                raise TypeError(f"{name}: expected tasks as one name per task, in their order, got {tasks!r}")
             if len(set(tasks)) != len(tasks):
                 raise ValueError(f"{name}: expected a name of its own for each task, got {tuple(tasks)}")
             if num_tasks is not None and num_tasks != len(tasks):
@@ -101,7 +101,7 @@ class LateralSharingUnit(nn.Module):
             num_tasks = 2 if tasks is None else len(tasks)
         checks.check_index(name, "num_tasks", num_tasks)
         checks.check_number(name, "num_tasks", num_tasks, at_least=2)
-        checks.check_choice(name, "gate", gate, GATES)
+        gate = checks.check_choice(name, "gate", gate, GATES)
         checks.check_number(name, "init", init)
         if own_init is not None:
             checks.check_number(name, "own_init", own_init)
@@ -178,8 +178,10 @@ class LateralSharingUnit(nn.Module):
         output = features[task]
         for source, feature in enumerate(features):
             key = f"{task}_from_{source}"
-            adapted = self.adapters[key](_as_image(feature)) if key in self.adapters else feature
-            output = _with_gated(output, self.weight[task][source], adapted)
+            if key in self.adapters:
+                adapter = self.adapters[key]
+                feature = adapter(_as_image(feature, adapter.weight))  # type: ignore[arg-type]  # a tensor, of a Conv2d
+            output = _with_gated(output, self.weight[task][source], feature)
         return output
 
     def gates(self) -> dict[str, Tensor]:
@@ -250,15 +252,16 @@ def _check_sizes(name: str, features: tuple[Tensor, ...]) -> None:
 
 
 @torch.fx.wrap
-def _as_image(feature: Tensor) -> Tensor:
-    """(B,C,...) as (B,C,H,W), for a convolution."""
+def _as_image(feature: Tensor, weight: Tensor) -> Tensor:
+    """(B,C,...) as (B,C,H,W) in the dtype of the weight of a convolution, for that convolution."""
+    feature = feature.to(weight.dtype)
     return feature if feature.ndim == 4 else feature.reshape(*feature.shape[:2], -1, 1)
 
 
 @torch.fx.wrap
 def _with_gated(output: Tensor, gate: Tensor, feature: Tensor) -> Tensor:
     gate = gate.view(-1, *(1,) * (output.ndim - 2))
-    return output + gate.to(feature.dtype) * feature.reshape(output.shape)
+    return output + gate.to(output.dtype) * feature.to(output.dtype).reshape(output.shape)
 
 
 @torch.fx.wrap

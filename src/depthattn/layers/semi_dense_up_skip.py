@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from depthattn.functional import semi_dense_up_skip
-from depthattn.ops import checks
+from depthattn.ops import checks, feature_checks
 from depthattn.ops.tracing import traced_quietly
 
 # torch.fx cannot follow the conditions on shapes and dtypes in it; it is one step of a graph that it draws.
@@ -69,7 +69,7 @@ class SemiDenseUpSkip(nn.Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        checks.resize_options(name, mode, align_corners)
+        self.mode, self.align_corners = feature_checks.resize_options(name, mode, align_corners)
         checks.check_index(name, "kernel_size", kernel_size)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"{name}: expected an odd kernel_size >= 1, got {kernel_size}")
@@ -84,8 +84,6 @@ class SemiDenseUpSkip(nn.Module):
         self.in_channels = tuple(int(channels) for channels in in_channels)
         self.out_channels = int(out_channels)
         self.kernel_size = int(kernel_size)
-        self.mode = mode
-        self.align_corners = align_corners
         self.projections = nn.ModuleList(
             nn.Conv2d(channels, self.out_channels, self.kernel_size, padding=self.kernel_size // 2)
             for channels in self.in_channels

@@ -61,8 +61,8 @@ class UpProjection(nn.Module):
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
             checks.check_index("UpProjection", name, value)
             checks.check_number("UpProjection", name, value, at_least=1)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
+        self.in_channels = in_channels = int(in_channels)
+        self.out_channels = out_channels = int(out_channels)
         # No biases: each convolution is followed by a batch norm, which has its own.
         self.unpool_conv = nn.ConvTranspose2d(
             in_channels, 2 * out_channels, 5, stride=2, padding=2, output_padding=1, bias=False
@@ -180,6 +180,7 @@ class UpProjection(nn.Module):
 # torch.fx cannot follow the conditions on shapes in these; they are one step each of a graph that it draws.
 @torch.fx.wrap
 def _check_features(x: Tensor, channels: int) -> None:
+    checks.check_float("UpProjection", "x", x)
     if x.dim() != 4 or x.shape[1] != channels:
         raise ValueError(f"UpProjection: expected x of shape (B, {channels}, h, w), got {tuple(x.shape)}")
 
@@ -189,11 +190,12 @@ def _cropped(y: Tensor, size: Sequence[int] | None) -> Tensor:
     """The first rows and columns of a doubled map, which loses one of each at most."""
     if size is None:
         return y
-    if is_symbolic(size):
+    if isinstance(size, Sequence) and is_symbolic(size):
         # A slice asks whether it cuts anything off, and the answer at the traced size would bind the exported
         # program to it. Indices ask nothing.
         rows, columns = (torch.arange(side, device=y.device) for side in size)
         return y.index_select(2, rows).index_select(3, columns)
+    size = checks.image_size("UpProjection", size)
     full = tuple(y.shape[2:])
     if not all(side - 1 <= wanted <= side for wanted, side in zip(size, full, strict=True)):
         raise ValueError(f"UpProjection: expected size to be {full} or up to one less on each side, got {tuple(size)}")

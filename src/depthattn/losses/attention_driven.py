@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from depthattn.losses.depth_aware import DepthAwareLoss
 from depthattn.losses.joint_gradient import JointGradientLoss
@@ -33,6 +34,10 @@ class AttentionDrivenLosses(NamedTuple):
     depth_aware: Tensor
     joint_gradient: Tensor
     semantic_focal: Tensor
+
+
+# By this name torch.export.save writes what a program returns.
+pytree._register_namedtuple(AttentionDrivenLosses, serialized_type_name="depthattn.AttentionDrivenLosses")
 
 
 class AttentionDrivenLoss(nn.Module):
@@ -121,30 +126,18 @@ class AttentionDrivenLoss(nn.Module):
         ):
             got = type(semantic_focal).__name__
             raise TypeError(f"{name}: expected a SemanticFocalLoss with ignore_index and reduction, got {got}")
-        depth_side = {
-            option: _shared(name, option, {"depth_aware": depth_aware, "joint_gradient": joint_gradient})
-            for option in ("upsample", "align_corners")
-        }
-        labels = {
-            "ignore_index": _shared(
-                name, "ignore_index", {"joint_gradient": joint_gradient, "semantic_focal": semantic_focal}
-            )
-        }
-        made = {"reduction": next((part.reduction for part in given if part is not None), None)}
-        self.depth_aware = depth_aware or DepthAwareLoss(**_stated(made | depth_side))
-        self.joint_gradient = joint_gradient or JointGradientLoss(**_stated(made | depth_side | labels))
-        self.semantic_focal = semantic_focal or SemanticFocalLoss(**_stated(made | depth_side | labels))
-        reductions = [part.reduction for part in (self.depth_aware, self.joint_gradient, self.semantic_focal)]
-        if set(reductions) != {"per_image"} and not set(reductions) <= {"mean", "sum"}:
-            raise ValueError(
-                f'{name}: expected three losses with reduction "mean" or "sum", or three with "per_image", got '
-                f"{', '.join(map(repr, reductions))}"
-            )
+        stated = _stated(given)
+        labels = {option: value for option, value in stated.items() if option == "ignore_index"}
+        depth_side = {option: value for option, value in stated.items() if option != "ignore_index"}
+        self.depth_aware = depth_aware or DepthAwareLoss(**depth_side)
+        self.joint_gradient = joint_gradient or JointGradientLoss(**depth_side, **labels)
+        self.semantic_focal = semantic_focal or SemanticFocalLoss(**depth_side, **labels)
+        self._check_parts()
         self.weights: tuple[float, ...] | None
         if isinstance(weights, str):
             checks.check_choice(name, "weights", weights, ("learned",))
             self.weights = None
-            self.log_variances = nn.Parameter(torch.zeros(3))
+            self.log_variances = nn.Parameter(torch.empty(3))
         else:
             if not hasattr(weights, "__len__"):
                 raise TypeError(f'{name}: expected three weights or "learned", got {type(weights).__name__}')
@@ -152,8 +145,14 @@ class AttentionDrivenLoss(nn.Module):
                 raise ValueError(f'{name}: expected three weights or "learned", got {len(weights)}')
             for index, weight in enumerate(weights):
                 checks.check_number(name, f"weights[{index}]", weight, at_least=0)
-            self.weights = tuple(weights)
+            self.weights = tuple(float(weight) for weight in weights)
             self.register_parameter("log_variances", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set learned log-variances to 0, as FSDP asks of what it finds on the meta device."""
+        if self.log_variances is not None:
+            nn.init.zeros_(self.log_variances)
 
     def forward(
         self,
@@ -179,12 +178,13 @@ class AttentionDrivenLoss(nn.Module):
         """
         if depth_target is None and label_target is None:
             raise ValueError(f"{type(self).__name__}: expected a depth_target or a label_target, got neither")
+        self._check_parts()
         weights = self._weights(depth)
         depth_parts: list[Tensor] = []
         semantic_parts: list[Tensor] = []
         terms = []
         if depth_target is not None:
-            total, attention, gradients = self.depth_side(depth, depth_target, label_target, mask, weights)
+            total, attention, gradients = self._depth_losses(depth, depth_target, label_target, mask, weights)
             depth_parts = [attention, gradients]
             terms.append(total)
         if label_target is not None:
@@ -204,7 +204,7 @@ class AttentionDrivenLoss(nn.Module):
     def _weights(self, like: Tensor) -> Tensor:
         """What the three losses are multiplied by, (3,)."""
         if self.weights is not None:
-            return _filled(self.weights, like)
+            return _filled(type(self).__name__, self.weights, like)
         depth_aware, joint_gradient, semantic_focal = torch.exp(-self.log_variances).unbind()
         # A density in metres has the factor 1/2 (a Gaussian's), a softmax has not.
         return torch.stack((0.5 * depth_aware, 0.5 * joint_gradient, semantic_focal))
@@ -225,42 +225,59 @@ class AttentionDrivenLoss(nn.Module):
             The weighted sum, which has a gradient to ``depth`` and ``weights``, and each loss by itself, detached.
             Scalars, or (B,) where the losses are ``"per_image"``.
         """
-        first, second = self.depth_aware, self.joint_gradient
-        options = AttentionDepthOptions(
-            distance=first.distance,
-            beta=first.beta,
-            max_depth=first.max_depth,
-            log_offset=first.log_offset,
-            detach_weight=first.detach_weight,
-            ignore_index=second.ignore_index,
-            depth_aware_reduction=first.reduction,
-            joint_gradient_reduction=second.reduction,
+        self._check_parts()
+        return self._depth_losses(depth, target, labels, mask, weights)
+
+    def _depth_losses(self, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
+        name, first, second = type(self).__name__, self.depth_aware, self.joint_gradient
+        own = checks.depth_aware_options(
+            name, first.distance, first.beta, first.max_depth, first.log_offset, first.detach_weight, first.reduction
         )
-        resizing = first.upsample, first.align_corners
-        given = depth, target, labels, mask, weights
-        return _depth_side(type(self).__name__, options, second.semantic_weight, resizing, *given)
+        semantic_weight, ignore_index, reduction = checks.joint_gradient_options(
+            name, second.semantic_weight, second.ignore_index, second.reduction
+        )
+        options = AttentionDepthOptions(*own[:5], ignore_index, own.reduction, reduction)
+        resizing = checks.upsample_options(name, first.upsample, first.align_corners)
+        return _depth_side(name, options, semantic_weight, resizing, *given)
+
+    def _check_parts(self) -> None:
+        """Check what the parts must share: an option may have been changed since they were given."""
+        name, depth_losses = type(self).__name__, ("depth_aware", "joint_gradient")
+        for option, parts in (
+            ("upsample", depth_losses),
+            ("align_corners", depth_losses),
+            ("ignore_index", ("joint_gradient", "semantic_focal")),
+        ):
+            values = [getattr(getattr(self, part), option) for part in parts]
+            if values[0] != values[1]:
+                each = ", ".join(f"{part} {value!r}" for part, value in zip(parts, values, strict=True))
+                raise ValueError(f"{name}: expected one {option} in all its parts, got {each}")
+        reductions = [part.reduction for part in (self.depth_aware, self.joint_gradient, self.semantic_focal)]
+        if set(reductions) != {"per_image"} and not set(reductions) <= {"mean", "sum"}:
+            raise ValueError(
+                f'{name}: expected three losses with reduction "mean" or "sum", or three with "per_image", got '
+                f"{', '.join(map(repr, reductions))}"
+            )
 
     def extra_repr(self) -> str:
         return f"weights={'learned' if self.weights is None else self.weights!r}"
 
 
-def _shared(name: str, option: str, parts: dict[str, nn.Module | None]) -> Any:
-    """The value of an option that all given parts share, or None where no part is given."""
-    values = {part: getattr(loss, option) for part, loss in parts.items() if loss is not None}
-    if len(set(values.values())) > 1:
-        each = ", ".join(f"{part} {value!r}" for part, value in values.items())
-        raise ValueError(f"{name}: expected one {option} in all its parts, got {each}")
-    return next(iter(values.values()), None)
-
-
-def _stated(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that some part states."""
-    return {option: value for option, value in options.items() if value is not None}
+def _stated(given: Sequence[nn.Module | None]) -> dict[str, Any]:
+    """The options that a part which is made takes over: each from the first part that has it."""
+    stated: dict[str, Any] = {}
+    for part in reversed(given):
+        # A loss of labels that is not this library's may mean something else by the names of the others.
+        ours = isinstance(part, (DepthAwareLoss, JointGradientLoss, SemanticFocalLoss))
+        options = ("ignore_index", "reduction", *(("upsample", "align_corners") if ours else ()))
+        stated |= {option: getattr(part, option) for option in options if hasattr(part, option)}
+    return stated
 
 
 # torch.fx cannot follow the conditions on shapes and dtypes in these; they are one step each of a graph that it draws.
 @torch.fx.wrap
-def _filled(weights: tuple[float, ...], like: Tensor) -> Tensor:
+def _filled(name: str, weights: tuple[float, ...], like: Tensor) -> Tensor:
+    checks.check_tensor(name, "depth", like)
     # One by one, as a tensor made of numbers would be copied to the device and waited for.
     return torch.stack([like.new_full((), weight, dtype=compute_dtype(like)) for weight in weights])
 

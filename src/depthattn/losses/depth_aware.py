@@ -75,14 +75,12 @@ class DepthAwareLoss(nn.Module):
         super().__init__()
         name = type(self).__name__
         options = checks.depth_aware_options(name, distance, beta, max_depth, log_offset, detach_weight, reduction)
-        checks.check_upsample(name, upsample, align_corners)
+        self.upsample, self.align_corners = checks.upsample_options(name, upsample, align_corners)
         self.distance = options.distance
         self.beta = options.beta
         self.max_depth = options.max_depth
         self.log_offset = options.log_offset
         self.detach_weight = options.detach_weight
-        self.upsample = upsample
-        self.align_corners = align_corners
         self.reduction = options.reduction
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -67,11 +67,9 @@ class JointGradientLoss(nn.Module):
         super().__init__()
         name = type(self).__name__
         options = checks.joint_gradient_options(name, semantic_weight, ignore_index, reduction)
-        checks.check_upsample(name, upsample, align_corners)
+        self.upsample, self.align_corners = checks.upsample_options(name, upsample, align_corners)
         self.semantic_weight = options.semantic_weight
         self.ignore_index = options.ignore_index
-        self.upsample = upsample
-        self.align_corners = align_corners
         self.reduction = options.reduction
 
     def forward(

@@ -73,13 +73,11 @@ class SemanticFocalLoss(nn.Module):
         super().__init__()
         name = type(self).__name__
         options = checks.semantic_focal_options(name, gamma, ignore_index, normalize_by, reduction)
-        checks.check_upsample(name, upsample, align_corners)
+        self.upsample, self.align_corners = checks.upsample_options(name, upsample, align_corners)
         self.register_buffer("weight", checks.class_weight(name, weight))
         self.gamma = options.gamma
         self.ignore_index = options.ignore_index
         self.normalize_by = options.normalize_by
-        self.upsample = upsample
-        self.align_corners = align_corners
         self.reduction = options.reduction
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from depthattn.layers.lateral_sharing import LateralSharingUnit
 from depthattn.layers.semi_dense_up_skip import SemiDenseUpSkip
@@ -41,6 +42,10 @@ class SynergyOutput(NamedTuple):
 
     depth: Tensor
     semantics: Tensor
+
+
+# By this name torch.export.save writes what a program returns.
+pytree._register_namedtuple(SynergyOutput, serialized_type_name="depthattn.models.SynergyOutput")
 
 
 class _Decoder(nn.Module):
@@ -101,8 +106,9 @@ class SynergyNetwork(nn.Module):
         widths = _check_options(
             num_classes, decoder_channels, sharing, upsample_semantics, up_skip=up_skip, encoder_skips=encoder_skips
         )
-        # NumPy's integers are none of JSON's.
+        # NumPy's numbers are none of JSON's.
         self.num_classes = num_classes = int(num_classes)
+        up_skip, encoder_skips = bool(up_skip), bool(encoder_skips)
         self.class_names: tuple[str, ...] = ()
         self.image_size: tuple[int, int] | None = None
         self.upsample_semantics = upsample_semantics

@@ -21,7 +21,6 @@ from depthattn.ops.tracing import jit_traces
 DISTANCES = ("smooth_l1", "l1", "l2", "berhu")
 NORMALIZERS = ("pixels", "weight")
 UPSAMPLING = ("bilinear",)
-RESIZE_MODES = ("bilinear", "nearest")
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (
@@ -37,7 +36,7 @@ def shape_of(tensor: Tensor) -> str:
 def check_tensor(function: str, name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor):
         hint = ""
-        if isinstance(value, (list, tuple)):
+        if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
             hint = "; for several predictions (deep supervision) add up the losses of each one"
         elif isinstance(value, np.ndarray):
             hint = f"; pass torch.from_numpy({name})"
@@ -105,9 +104,11 @@ def check_constant(function: str, name: str, value: Tensor) -> None:
         )
 
 
-def check_choice(function: str, name: str, value: object, choices: tuple[str, ...]) -> None:
+def check_choice(function: str, name: str, value: object, choices: tuple[str, ...]) -> str:
+    """The one of ``choices`` that ``value`` is, also where that is a string of NumPy's."""
     if value not in choices:
         raise ValueError(f"{function}: expected {name} as one of {', '.join(choices)}, got {value!r}")
+    return choices[choices.index(value)]
 
 
 def check_number(
@@ -115,14 +116,19 @@ def check_number(
 ) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{function}: expected {name} as a number, got {type(value).__name__}")
-    if not -math.inf < float(value) < math.inf or float(value) <= above or float(value) < at_least:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not -math.inf < number < math.inf or number <= above or number < at_least:
         bound = f" > {above:g}" if above > -math.inf else f" >= {at_least:g}" if at_least > -math.inf else ""
         raise ValueError(f"{function}: expected a finite {name}{bound}, got {value}")
 
 
-def check_bool(function: str, name: str, value: bool) -> None:
+def check_bool(function: str, name: str, value: bool) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{function}: expected {name} as a bool, got {type(value).__name__}")
+    return bool(value)
 
 
 def check_index(function: str, name: str, value: int) -> None:
@@ -132,14 +138,14 @@ def check_index(function: str, name: str, value: int) -> None:
         raise ValueError(f"{function}: expected {name} as an int of 64 bits, got {value}")
 
 
-def check_upsample(function: str, upsample: str | None, align_corners: bool) -> None:
+def upsample_options(function: str, upsample: str | None, align_corners: bool) -> tuple[str | None, bool]:
     if upsample is not None:
-        check_choice(function, "upsample", upsample, UPSAMPLING)
-    check_bool(function, "align_corners", align_corners)
+        upsample = check_choice(function, "upsample", upsample, UPSAMPLING)
+    return upsample, check_bool(function, "align_corners", align_corners)
 
 
-def check_reduction(function: str, reduction: object) -> None:
-    check_choice(function, "reduction", reduction, REDUCTIONS)
+def check_reduction(function: str, reduction: object) -> str:
+    return check_choice(function, "reduction", reduction, REDUCTIONS)
 
 
 def as_maps(function: str, name: str, value: Tensor) -> Tensor:
@@ -177,7 +183,8 @@ def depth_maps(
     check_constant(function, "target", target)
     pred = as_maps(function, "pred", pred)
     target = as_maps(function, "target", target)
-    if pred.shape != target.shape and (not any(upsample) or pred.shape[0] != target.shape[0] or pred.numel() == 0):
+    resizes = any(upsample) and pred.shape[0] == target.shape[0] and 0 not in (*pred.shape[1:], *target.shape[1:])
+    if pred.shape != target.shape and not resizes:
         raise ValueError(
             f"{function}: expected pred and target of one size, got pred (B,H,W) = {shape_of(pred)} and target "
             f"{shape_of(target)}"
@@ -195,15 +202,15 @@ def depth_aware_options(
     detach_weight: bool,
     reduction: str,
 ) -> DepthAwareOptions:
-    check_choice(function, "distance", distance, DISTANCES)
+    distance = check_choice(function, "distance", distance, DISTANCES)
     check_number(function, "beta", beta, above=0)
     if max_depth is not None:
         check_number(function, "max_depth", max_depth, above=0)
     check_number(function, "log_offset", log_offset, at_least=0)
-    check_bool(function, "detach_weight", detach_weight)
-    check_reduction(function, reduction)
+    detach_weight = check_bool(function, "detach_weight", detach_weight)
+    reduction = check_reduction(function, reduction)
     maximum = None if max_depth is None else float(max_depth)
-    return DepthAwareOptions(distance, float(beta), maximum, float(log_offset), bool(detach_weight), reduction)
+    return DepthAwareOptions(distance, float(beta), maximum, float(log_offset), detach_weight, reduction)
 
 
 def joint_gradient_options(
@@ -211,7 +218,7 @@ def joint_gradient_options(
 ) -> JointGradientOptions:
     check_number(function, "semantic_weight", semantic_weight, at_least=0)
     check_index(function, "ignore_index", ignore_index)
-    check_reduction(function, reduction)
+    reduction = check_reduction(function, reduction)
     return JointGradientOptions(float(semantic_weight), int(ignore_index), reduction)
 
 
@@ -220,8 +227,8 @@ def semantic_focal_options(
 ) -> SemanticFocalOptions:
     check_number(function, "gamma", gamma, at_least=0)
     check_index(function, "ignore_index", ignore_index)
-    check_choice(function, "normalize_by", normalize_by, NORMALIZERS)
-    check_reduction(function, reduction)
+    normalize_by = check_choice(function, "normalize_by", normalize_by, NORMALIZERS)
+    reduction = check_reduction(function, reduction)
     return SemanticFocalOptions(float(gamma), int(ignore_index), normalize_by, reduction)
 
 
@@ -263,7 +270,7 @@ def class_weight(function: str, weight: Tensor | Sequence[float] | None, like: T
     """Check the weights of the classes, and make numbers a tensor: of the arithmetic of ``like``, if that is given."""
     if weight is None:
         return None
-    if isinstance(weight, (Sequence, np.ndarray)):
+    if not isinstance(weight, Tensor):
         dtype, device = (torch.get_default_dtype(), None) if like is None else (compute_dtype(like), like.device)
         try:
             weight = torch.tensor(weight, dtype=dtype, device=device)
@@ -286,8 +293,6 @@ def focal_tensors(
     """Check logits (B,K,...), labels (B,...) or (B,1,...) and the weights of the classes; labels as (B,...)."""
     logits, target = plain(logits), plain(target)
     check_float(function, "logits", logits)
-    check_integer(function, "target", target)
-    check_device(function, "target", target, logits.device)
     if logits.ndim < 2 or logits.shape[1] == 0:
         raise ValueError(f"{function}: expected logits of shape (B,K,...) with K >= 2, got {shape_of(logits)}")
     if logits.shape[1] == 1:
@@ -296,6 +301,8 @@ def focal_tensors(
             "torch.cat((torch.zeros_like(logits), logits), 1), or use "
             "torch.nn.functional.binary_cross_entropy_with_logits"
         )
+    check_integer(function, "target", target)
+    check_device(function, "target", target, logits.device)
     if target.ndim == logits.ndim and target.shape[1] == 1:
         target = target.squeeze(1)
     sizes = tuple(logits.shape[2:]), tuple(target.shape[1:])
@@ -327,60 +334,6 @@ def focal_tensors(
                 f"{function}: expected weight of shape (K,) = ({logits.shape[1]},), got {shape_of(weight)}"
             )
     return logits, target, weight
-
-
-def _alike(function: str, features: Sequence[Tensor], leading: int | None) -> list[Tensor]:
-    if isinstance(features, Tensor) or not isinstance(features, Sequence):
-        raise TypeError(f"{function}: expected features as a sequence of tensors, got {type(features).__name__}")
-    if not features:
-        raise ValueError(f"{function}: expected at least one feature, got none")
-    features = [plain(feature) for feature in features]
-    first = features[0]
-    for index, feature in enumerate(features):
-        check_float(function, f"features[{index}]", feature)
-        if feature.device != first.device:
-            raise ValueError(
-                f"{function}: expected features on one device, got {first.device} and features[{index}] on "
-                f"{feature.device}"
-            )
-        if feature.ndim != first.ndim or feature.shape[:leading] != first.shape[:leading]:
-            raise ValueError(
-                f"{function}: expected features that fit each other, got {shape_of(first)} "
-                f"and features[{index}] {shape_of(feature)}"
-            )
-    return features
-
-
-def sharing_tensors(function: str, features: Sequence[Tensor], gates: Tensor) -> list[Tensor]:
-    features = _alike(function, features, None)
-    if features[0].ndim < 2:
-        raise ValueError(f"{function}: expected features of shape (B,C,...), got {shape_of(features[0])}")
-    check_float(function, "gates", gates)
-    check_device(function, "gates", gates, features[0].device)
-    tasks, channels = len(features), features[0].shape[1]
-    if gates.shape not in ((tasks, tasks), (tasks, tasks, channels)):
-        raise ValueError(
-            f"{function}: expected gates of shape (T,T) = ({tasks}, {tasks}) or (T,T,C) = "
-            f"({tasks}, {tasks}, {channels}), got {shape_of(gates)}"
-        )
-    return features
-
-
-def resize_options(function: str, mode: str, align_corners: bool) -> None:
-    check_choice(function, "mode", mode, RESIZE_MODES)
-    check_bool(function, "align_corners", align_corners)
-    if align_corners and mode != "bilinear":
-        raise ValueError(f'{function}: expected mode="bilinear" for align_corners=True, got {mode!r}')
-
-
-def pyramid(function: str, features: Sequence[Tensor]) -> list[Tensor]:
-    features = _alike(function, features, 2)
-    for index, feature in enumerate(features):
-        if feature.ndim != 4 or 0 in feature.shape[2:]:
-            raise ValueError(
-                f"{function}: expected features[{index}] of shape (B,C,h,w) with h, w >= 1, got {shape_of(feature)}"
-            )
-    return features
 
 
 def image_size(function: str, size: Sequence[int]) -> tuple[int, int]:

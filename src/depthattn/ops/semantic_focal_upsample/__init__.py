@@ -29,7 +29,7 @@ class SemanticFocalUpsampleOptions(NamedTuple):
 
     @classmethod
     def of(cls, options: SemanticFocalOptions, align_corners: bool) -> SemanticFocalUpsampleOptions:
-        return cls(*options, bool(align_corners))
+        return cls(*options, align_corners)
 
 
 # Triton's state is what the backward pass reads of each label: the logarithm of the sum of exponentials, the factor of
