@@ -39,8 +39,8 @@ def main(steps: int = 20) -> list[float]:
     for step, batch in enumerate(DataLoader(SyntheticRooms(8 * steps, size=(96, 128)), batch_size=8), start=1):
         depth = model(batch["image"])
         far = depth_aware(depth, batch["depth"])
-        edges = joint_gradient(depth, batch["depth"], labels=batch["labels"])
-        loss = far + 0.1 * edges
+        edges = joint_gradient(depth, batch["depth"])
+        loss = far + 0.05 * edges
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -28,8 +28,8 @@ def block(before, after):
 
 encoder = nn.Sequential(*(block(*pair) for pair in pairwise((3, 16, 32, 64, 64))))
 model = SynergyNet(encoder, num_classes=14, decoder_channels=(32, 16, 16))
-parts = DepthAwareLoss(max_depth=10.0), JointGradientLoss()
-criterion = AttentionDrivenLoss(*parts, weights=(1.0, 0.1, 1.0))
+parts = DepthAwareLoss(max_depth=10.0), JointGradientLoss(semantic_weight=0.0)
+criterion = AttentionDrivenLoss(*parts, weights=(1.0, 0.05, 1.0))
 sharing = list(model.sharing_units.parameters())
 rest = [p for p in model.parameters() if not any(p is gate for gate in sharing)]
 groups = {"params": rest, "lr": 3e-3}, {"params": sharing, "lr": 1e-2}

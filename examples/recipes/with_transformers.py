@@ -43,7 +43,7 @@ def main(steps: int = 10) -> list[float]:
     for batch in room_batches(steps):
         batch = {name: values.to(device) for name, values in batch.items()}
         depth = model(pixel_values=batch["image"]).predicted_depth  # (B,H,W), metres
-        edges = joint_gradient(depth, batch["depth"], labels=batch["labels"])
+        edges = joint_gradient(depth, batch["depth"])
         loss = depth_aware(depth, batch["depth"]) + 0.05 * edges
         optimizer.zero_grad()
         loss.backward()

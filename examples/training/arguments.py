@@ -99,6 +99,8 @@ def _add_loss(parser: Parser) -> None:
     add = parser.add_argument_group("loss").add_argument
     add("--loss-weights", nargs="+", metavar=("W", "W"),
         help="depth-aware, joint gradient, semantic focal; or 'learned' (1 0.05 1)")  # fmt: skip
+    add("--semantic-weight", type=float, metavar="X",
+        help="weight of the joint gradient loss's term on labels; 1: as published (0)")  # fmt: skip
     add("--distance", choices=("smooth_l1", "l1", "l2"), help="distance of the depth-aware loss (smooth_l1)")
     add("--max-depth", type=above_zero, metavar="M", help="metres where alpha is 1; depth beyond is missing (10)")
     add("--log-offset", type=float, metavar="X", help="metres added in the logarithms of lambda; 0: as published (1)")

@@ -25,7 +25,7 @@ def build_loss(settings: Settings) -> AttentionDrivenLoss:
             log_offset=settings.log_offset,
             reduction="per_image",
         ),
-        JointGradientLoss(reduction="per_image"),
+        JointGradientLoss(semantic_weight=settings.semantic_weight, reduction="per_image"),
         # Takes the decoder's logits as they are, so that training never holds full-size ones.
         SemanticFocalLoss(gamma=settings.gamma, upsample="bilinear", reduction="per_image"),
         weights=settings.loss_weights,

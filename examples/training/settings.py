@@ -17,8 +17,10 @@ from training.config_file import read_options, write_options
 OPTIONS_FILE = "config.yaml"
 
 # Of the depth-aware, the joint gradient and the semantic focal loss. At weight 1 the gradient of the second is six to
-# nine times that of the first. Pages, recipes and docstrings say the same.
+# nine times that of the first, and its term on labels makes edges worse at any weight (docs/evidence.md). Pages and
+# recipes do the same.
 LOSS_WEIGHTS = (1.0, 0.05, 1.0)
+SEMANTIC_WEIGHT = 0.0
 
 # The encoders halve the image five times.
 _SMALLEST = 32
@@ -81,7 +83,7 @@ SYNTHETIC = Defaults(
     jitter=0.2,
     workers=0,
 )
-# Those of the whole training in docs/evidence.md, but for the size, which there was that of the frames at hand.
+# Those of the whole training in docs/evidence.md, but for the size, which was that of the frames at hand.
 FULL = Defaults(
     decoder_channels=(128, 64, 32, 16),
     encoder_skips=True,
@@ -138,6 +140,7 @@ class Settings:
     max_depth: float = 10.0
     gamma: float = 2.0
     loss_weights: tuple[float, float, float] | str = LOSS_WEIGHTS
+    semantic_weight: float = SEMANTIC_WEIGHT
     epochs: int
     batch_size: int = 8
     accumulate: int = 1

@@ -29,6 +29,20 @@ def test_pages(page: str, weights: tuple[float, float, float]) -> None:
     assert set(map(float, found)) == {weights[1] / weights[0]}
 
 
+def test_programs(weights: tuple[float, float, float]) -> None:
+    """Each by itself or together; other weights are those of losses in another space than metres."""
+    for path in sorted((ROOT / "examples").glob("**/*.py")):
+        text = path.read_text(encoding="utf-8")
+        if path.parent.name == "ablating" or path.name == "relative_depth.py":
+            continue
+        alone = re.findall(r"\+ ([0-9.]+) \* (?:edges|joint_gradient\()", text)
+        assert {float(weight) for weight in alone} <= {weights[1] / weights[0]}, path
+        together = re.findall(r"weights=\(([0-9., ]+)\)", text)
+        assert {tuple(map(float, numbers.split(","))) for numbers in together} <= {weights}, path
+        # Its term on labels made edges worse.
+        assert "JointGradientLoss()" not in text or "labels=" not in text.partition("JointGradientLoss()")[2], path
+
+
 def test_docstrings_and_recipes(weights: tuple[float, float, float]) -> None:
     told = re.search(
         r"start with ([\d.]+), ([\d.]+), ([\d.]+)\.", " ".join((AttentionDrivenLoss.__doc__ or "").split())
@@ -38,7 +52,9 @@ def test_docstrings_and_recipes(weights: tuple[float, float, float]) -> None:
     alone = re.search(r"start with a weight of ([\d.]+)\.", " ".join((JointGradientLoss.__doc__ or "").split()))
     assert alone is not None
     assert float(alone[1]) == weights[1] / weights[0]
-    assert importlib.import_module("ingredients").attention_loss().weights == weights
+    recipe = importlib.import_module("ingredients").attention_loss()
+    assert recipe.weights == weights
+    assert recipe.joint_gradient.semantic_weight == importlib.import_module("training.settings").SEMANTIC_WEIGHT
 
 
 def test_help_of_the_script(weights: tuple[float, float, float]) -> None:
