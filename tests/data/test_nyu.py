@@ -105,11 +105,12 @@ def test_iteration_ends(mat: Path) -> None:
     assert sum(1 for _ in NYUDepthV2(mat, "all")) == 6
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_workers_read_what_the_parent_reads(mat: Path, context: str) -> None:
+# A worker that is spawned imports everything first.
+@pytest.mark.parametrize(("context", "workers"), [("fork", 2), ("spawn", 1)])
+def test_workers_read_what_the_parent_reads(mat: Path, context: str, workers: int) -> None:
     dataset = NYUDepthV2(mat, "all")
     expected = torch.stack([dataset[index]["image"] for index in range(6)])  # leaves a handle open in the parent
-    loader = DataLoader(dataset, batch_size=2, num_workers=2, multiprocessing_context=context)
+    loader = DataLoader(dataset, batch_size=2, num_workers=workers, multiprocessing_context=context)
     torch.testing.assert_close(torch.cat([batch["image"] for batch in loader]), expected, rtol=0, atol=0)
     torch.testing.assert_close(dataset[5]["image"], expected[5], rtol=0, atol=0)
 
