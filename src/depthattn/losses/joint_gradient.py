@@ -24,7 +24,8 @@ class JointGradientLoss(nn.Module):
     are not normalised: beside a depth-aware loss of weight 1, start with a weight of 0.05.
 
     Args:
-        semantic_weight: the weight w of the semantic term.
+        semantic_weight: the weight w of the semantic term. With integer labels, 0 gave better edges than 1 on NYU Depth
+            v2 (page "Evidence").
         ignore_index: the label that stands for no class.
         upsample: ``"bilinear"`` resizes a prediction of another size to the size of the target; None expects one size.
         align_corners: passed to that resizing, as in :func:`torch.nn.functional.interpolate`.
