@@ -60,7 +60,8 @@ class AttentionDrivenLoss(nn.Module):
     Args:
         depth_aware: the loss on depth; None makes a ``DepthAwareLoss``.
         joint_gradient: the loss on depth gradients; None makes a ``JointGradientLoss``. It gets the labels, which
-            ``semantic_weight=0`` ignores. This module reads the options of both depth losses; their ``forward`` is not called.
+            ``semantic_weight=0`` ignores. This module reads the options of both depth losses; their ``forward`` is not
+            called.
         semantic_focal: the loss on labels; None makes a ``SemanticFocalLoss``. A loss that is made here has the
             ``ignore_index``, ``upsample``, ``align_corners`` and ``reduction`` of those that are given.
         weights: three numbers >= 0 in the order above, or ``"learned"``, which adds the parameter ``log_variances``.
