@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ablating.features import compute_features
-from ablating.frames import Frames, open_frames, thirds
+from ablating.frames import Frames, check_truth, open_frames, thirds
 from ablating.network import build_model, target_stride
 from ablating.picture import draw_effects
 from ablating.results import Results
@@ -95,6 +95,8 @@ def _prepare(frames: Frames, request: Request, console: Console) -> Task:
                 )
             )  # fmt: skip
     train, validation = parts
+    for words, part in (("frames to train on", train), ("frames to score", validation)):
+        check_truth(part.depth, part.labels, request.settings.max_depth, f"{frames.title}: {words}")
     counts = count_classes(train.labels.long(), len(frames.class_names))
     return Task(train, validation, counts, thirds(train.depth, request.settings.max_depth))
 

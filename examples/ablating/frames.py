@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from ablating.settings import Settings
-from depthattn.data import NYUDepthV2, RGBDList, Sample, SyntheticRooms
+from depthattn.data import DataError, NYUDepthV2, RGBDList, Sample, SyntheticRooms
 from depthattn.data.transforms import eval_transform
 from training.hold_out import blocks
 
@@ -90,6 +90,18 @@ def _folders(settings: Settings, *folders: Path) -> tuple[str, Any, Any]:
 
 def _first(frames: Any, count: int | None) -> Any:
     return frames if count is None or count >= len(frames) else Subset(frames, range(count))
+
+
+def check_truth(depth: Tensor, labels: Tensor, max_depth: float, where: str) -> None:
+    """Find out whether there is something to train on, or to score by, before hours of training.
+
+    Raises:
+        DataError: no pixel has a depth of up to ``max_depth`` metres, or none has a label; it begins with ``where``.
+    """
+    for wanted, found in ((f"a true depth of up to {max_depth:g} m", (depth > 0) & (depth <= max_depth)),
+                          ("a label", labels >= 0)):  # fmt: skip
+        if not found.any():
+            raise DataError(f"{where}: expected {wanted}, got none in {len(depth)} frames")
 
 
 def thirds(depth: Tensor, max_depth: float) -> tuple[float, float]:

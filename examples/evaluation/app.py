@@ -89,22 +89,31 @@ class Evaluation:
 
     def report(self, console: Console) -> None:
         """Print the numbers under their protocol, and write both with the pictures."""
-        facts, output = self.facts(), self.settings.output
-        bins = facts["bins"]
+        facts = self.facts()
+        try:
+            self._write(facts)
+        finally:
+            # On a full disk, the numbers are not lost.
+            self._print(facts, console)
+        console.print(f"scores and figures are in {self.settings.output}", markup=False, soft_wrap=True)
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        output, bins = self.settings.output, facts["bins"]
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / _SCORES, _without_nan(facts))
         draw_errors(self.shown).savefig(output / _ERRORS)
         if sum(bins["pixels"]):
             plot_depth_bins(self.edges, bins["rmse"], bins["pixels"], label="RMSE").savefig(output / _DEPTH_BINS)
+
+    def _print(self, facts: dict[str, Any], console: Console) -> None:
         tables = [protocol_table(facts["protocol"]), score_table(facts, self.settings.pooling)]
         if facts["iou"]:
             tables.append(class_table(facts["iou"]))
-        for table in (*tables, bin_table(self.edges, bins)):
+        for table in (*tables, bin_table(self.edges, facts["bins"])):
             console.print(table)
         for warning in (self.nan_warning(), self.scale_warning()):
             if warning is not None:
                 console.print(f"warning: {warning}", markup=False, soft_wrap=True)
-        console.print(f"scores and figures are in {output}", markup=False, soft_wrap=True)
 
     def facts(self) -> dict[str, Any]:
         """All that is known of the predictions, the headline under ``scores``."""

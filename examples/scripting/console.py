@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.status import Status
 
 from scripting.failures import INTERRUPTED, OUTPUT_CLOSED, explain
 from scripting.messages import prepare_process, say_alone
@@ -51,6 +52,11 @@ def frame_progress(console: Console) -> Progress:
     return live_progress(
         console, TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )
+
+
+def working(console: Console, text: str) -> Status:
+    """What is being done, beside something that moves, of letters that every console has."""
+    return console.status(text, spinner="line")
 
 
 def exit_status(

@@ -25,7 +25,12 @@ def run(program: str, app: str) -> int:
     except (ImportError, OSError) as error:
         say(f"{program}: error: expected the packages of the scripts, got: {one_line(error)}; {_advice(error)}")
         return BAD_INPUT
-    status: int = main(sys.argv[1:])
+    try:
+        status: int = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        # In its first or its last moment: what it does between them has words of its own for that.
+        say(f"{program}: interrupted")
+        return INTERRUPTED
     return status
 
 

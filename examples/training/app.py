@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         kept = _kept(folder)
         _report(f"{explained[0]}{'; ' * bool(kept)}{kept}", alike=isinstance(error, (TrainingStopped, RecordError)))
-        return BAD_INPUT if isinstance(error, DataError) else FAILED
+        return BAD_INPUT if isinstance(error, (DataError, RecordError)) else FAILED
     return 0
 
 

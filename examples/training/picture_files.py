@@ -8,8 +8,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-
 from depthattn.data import DataError, RGBDList
 from depthattn.data.depth_files import DepthCoding, too_far
 from depthattn.data.frame_lists import FrameList, read_list
@@ -17,7 +15,7 @@ from depthattn.data.frame_paths import FramePaths
 from depthattn.data.label_files import LabelCoding, given_labels
 from depthattn.data.layouts import find_layout
 from depthattn.data.walk import in_words
-from scripting.console import frame_progress
+from scripting.console import frame_progress, new_console
 from training.hold_out import hold_out, leak
 from training.settings import Settings
 
@@ -115,7 +113,7 @@ def _from_lists(settings: Settings, path: Path) -> _Found:
 
 
 def _open_list(path: Path, root: Path | None, settings: Settings) -> FrameList:
-    with frame_progress(Console(quiet=_silent())) as progress:
+    with frame_progress(new_console(quiet=_silent())) as progress:
         task = progress.add_task(f"looking for the files of {path.name}", total=None)
 
         def update(done: int, total: int) -> None:

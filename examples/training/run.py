@@ -16,7 +16,7 @@ from torch.utils.data import Subset
 import reporting
 from depthattn import SynergyNet
 from depthattn.data import DataError
-from scripting.console import new_console, print_fact
+from scripting.console import new_console, print_fact, working
 from scripting.scores import score_text, score_title
 from training import checkpoint
 from training.baselines import Baselines, baselines, training_statistics
@@ -228,7 +228,7 @@ class Run:
     def _measure_baselines(self) -> Baselines:
         measured: list[Baselines | None] = [None]
         if self.accelerator.is_main_process:
-            with self._console.status("looking at the data"):
+            with working(self._console, "looking at the data"):
                 plain = self.source.train_plain
                 sample = Subset(plain, evenly(len(plain), _STATISTICS_FRAMES))
                 statistics = training_statistics(

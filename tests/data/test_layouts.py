@@ -117,6 +117,11 @@ def test_nyud_mt(tmp_path: Path, suffix: str) -> None:
     expected = classes - 1
     expected[0, 0] = -100
     assert (sample["labels"].numpy() == expected).all()
+    (tmp_path / "gt_sets" / "val.txt").unlink()
+    (tmp_path / "gt_sets" / "val.txt").symlink_to(tmp_path / "gone.txt")
+    with pytest.raises(DataError, match=r"val\.txt: expected a link to what is there, got one to .*gone\.txt"):
+        find_layout(tmp_path)
+    (tmp_path / "gt_sets" / "val.txt").unlink()
     (tmp_path / "gt_sets" / "val.txt").write_text("8\nnowhere")
     with pytest.raises(DataError, match=r"val\.txt line 2: expected image of the name 'nowhere', got none"):
         find_layout(tmp_path)
@@ -167,7 +172,7 @@ def test_a_jpeg_of_depth_is_refused_and_not_passed_over(tmp_path: Path) -> None:
         depths(find_layout(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["images", "depth", "labels"])
+@pytest.mark.parametrize("name", ["images", "depth", "labels", "gt_sets", "train"])
 def test_a_folder_that_is_a_link_to_nowhere_is_not_absent(tmp_path: Path, name: str) -> None:
     image(tmp_path / "data" / "images" / "a.png")
     metres(tmp_path / "data" / "depth" / "a.npy", 2.0)
@@ -176,6 +181,6 @@ def test_a_folder_that_is_a_link_to_nowhere_is_not_absent(tmp_path: Path, name: 
     (tmp_path / "data" / name).symlink_to(tmp_path / "gone")
     with pytest.raises(DataError, match=rf"data/{name}: expected a link to what is there, got one to .*gone"):
         find_layout(tmp_path / "data")
-    if name != "labels":
+    if name in ("images", "depth"):
         (tmp_path / "gone").symlink_to(tmp_path / "elsewhere")
         assert depths(find_layout(tmp_path / "data")) == [2.0]

@@ -192,3 +192,25 @@ def test_what_is_written_last_is_looked_at_before_anything_is_trained(
         assert error.count("\n") == 1
     assert page.read_text() == "a page\n"
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("part", "words"), [("train", "frames to train on"), ("test", "frames to score")])
+@pytest.mark.parametrize(
+    ("kind", "missing", "wanted"), [("depths", 0, "a true depth of up to 10 m"), ("labels", 255, "a label")]
+)
+def test_frames_without_truth_are_refused_before_anything_is_trained(
+    part: str, words: str, kind: str, missing: int, wanted: str, ablate: Ablate, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("ablating.app.run_trial", None)
+    for folder, count in (("train", 2), ("test", 2)):
+        write_pictures(tmp_path / folder, count, labels=True)
+    for path in (tmp_path / part / kind).iterdir():
+        with Image.open(path) as picture:
+            empty = picture.point(lambda _: missing) if kind == "labels" else Image.new("I;16", picture.size)
+        empty.save(path)
+    data = ("--folder", tmp_path / "train", "--val-folder", tmp_path / "test", "--classes", 3)
+    assert ablate(*data, "--output", tmp_path / "runs", "--seeds", 0, 1) == 2
+    error = capsys.readouterr().err
+    assert error.endswith(f": {words}: expected {wanted}, got none in 2 frames\n")
+    assert error.count("\n") == 1

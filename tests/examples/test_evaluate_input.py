@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,23 @@ def test_the_output_is_checked_before_anything_is_read(
     assert "expected a folder that can be written to, got" in capsys.readouterr().err
     assert evaluate(*given, "--overwrite", "--max-depth", 5) == 0
     assert (tmp_path / "out" / "scores.json").read_bytes() != before
+
+
+def test_scores_that_cannot_be_written_are_printed(
+    evaluate: Evaluate, tmp_path: Path, nyu: Frames, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("evaluation.app.write_json", full)
+    pred, truth = predictions(nyu.raw_depths[TEST]), nyu.raw_depths[TEST]
+    np.save(tmp_path / "pred.npy", pred)
+    assert evaluate("--predictions", tmp_path / "pred.npy", "--crop", "none", *data(tmp_path)) == 2
+    printed = capsys.readouterr()
+    assert f"{expected_rmse(pred, truth):.4f} m" in printed.out
+    assert "scores and figures are in" not in printed.out
+    assert printed.err.startswith("evaluate_nyu.py: error: [Errno 28] No space left on device: ")
+    assert printed.err.count("\n") == 1
 
 
 def test_the_crop_of_nyu_is_for_frames_of_its_size(

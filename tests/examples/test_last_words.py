@@ -71,7 +71,11 @@ def test_a_script_whose_packages_are_not_there(tmp_path: Path, capsys: pytest.Ca
 
     sys.path.insert(0, str(tmp_path))
     try:
-        for name, line in {"lacking": "import package_that_is_not_there", "stopped": "raise KeyboardInterrupt"}.items():
+        for name, line in {
+            "lacking": "import package_that_is_not_there",
+            "stopped": "raise KeyboardInterrupt",
+            "stopped_later": "def main(_): raise KeyboardInterrupt",
+        }.items():
             (tmp_path / f"{name}.py").write_text(line)
         assert run("script.py", "lacking") == 2
         assert capsys.readouterr().err == (
@@ -80,6 +84,8 @@ def test_a_script_whose_packages_are_not_there(tmp_path: Path, capsys: pytest.Ca
         )
         assert run("script.py", "stopped") == 130
         assert capsys.readouterr().err == "script.py: interrupted before it began\n"
+        assert run("script.py", "stopped_later") == 130
+        assert capsys.readouterr().err == "script.py: interrupted\n"
     finally:
         sys.path.remove(str(tmp_path))
 

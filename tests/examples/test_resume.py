@@ -109,7 +109,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_used(
 def test_nothing_to_resume_from_but_damage(run: Path, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(run / "checkpoints" / "last.previous")
     (run / "checkpoints" / "last" / "info.json").write_text("{")
-    assert train(*OPTIONS, "--output", run, "--resume") == 1
+    assert train(*OPTIONS, "--output", run, "--resume") == 2
     error = capsys.readouterr().err
     assert f"{run / 'checkpoints' / 'last' / 'info.json'}: expected JSON" in error
     assert error.count("\n") == 1
@@ -132,7 +132,7 @@ def test_facts_that_somebody_edited(
 ) -> None:
     info = run / "checkpoints" / name / "info.json"
     info.write_text(json.dumps({**json.loads(info.read_text()), **edit}))
-    assert train(*OPTIONS, "--output", run, "--resume") == 1
+    assert train(*OPTIONS, "--output", run, "--resume") == 2
     error = capsys.readouterr().err
     assert error.startswith(f"train_nyu.py: error: {info}")
     assert wanted in error
@@ -146,7 +146,7 @@ def test_other_options_than_those_of_the_run(
     assert capsys.readouterr().err == (
         "train_nyu.py: error: --resume: expected lr 0.002, as the run was started, got 0.5 (see --help)\n"
     )
-    assert train(*OPTIONS, "--output", runs[0] / "whole", "--resume", "--batch-size", "4") == 1
+    assert train(*OPTIONS, "--output", runs[0] / "whole", "--resume", "--batch-size", "4") == 2
     assert "expected the 2 frames per step of the run" in capsys.readouterr().err
 
 

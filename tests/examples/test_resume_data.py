@@ -106,7 +106,7 @@ def test_data_that_changed_are_refused(
     started(tmp_path, train, "--folder", tmp_path / "a", "--val-folder", tmp_path / "b")
     got = change(tmp_path / ("a" if part == "--folder" else "b"))
     capsys.readouterr()
-    assert more(train, tmp_path) == 1
+    assert more(train, tmp_path) == 2
     error = capsys.readouterr().err
     words = "to train on" if part == "--folder" else "to score"
     assert re.fullmatch(rf"train_nyu.py: error: --resume: expected the .*frames {words} that the run was .*\n", error)
@@ -134,7 +134,7 @@ def test_a_file_that_changed_and_kept_its_size(
     assert more(train, tmp_path) == 0
     np.save(depth, np.append(np.full(40 * 56 - 1, 2.0, np.float32), np.float32(3.0)).reshape(40, 56))
     capsys.readouterr()
-    assert more(train, tmp_path) == 1
+    assert more(train, tmp_path) == 2
     assert "to train on that the run was started with, got other content of files" in capsys.readouterr().err
 
 
@@ -157,7 +157,7 @@ def test_another_order_of_a_list_is_other_data(
     started(tmp_path, train, "--list", frames, "--val-list", frames)
     first, *rest = frames.read_text().splitlines()
     frames.write_text("\n".join([*rest, first]))
-    assert more(train, tmp_path) == 1
+    assert more(train, tmp_path) == 2
     assert "to train on that the run was started with, got other names" in capsys.readouterr().err
 
 

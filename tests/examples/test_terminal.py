@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tests.examples.factory import ROOT
 
 LOSSES = {"loss": 1.234, "depth": 0.5, "gradient": 0.7, "focal": 2.3}
 COLUMNS = (
@@ -105,6 +106,31 @@ def test_a_dumb_terminal_gets_plain_lines(width: int, terminal: Callable[..., Co
     lines = text.splitlines()
     assert [line.partition("  loss")[0] for line in lines] == ["epoch 3/12  step 1/4", "epoch 3/12  step 2/4"]
     assert all("loss 1.234" in line and len(line) <= width for line in lines)
+
+
+def test_a_terminal_of_ascii_gets_no_escapes(terminal: Callable[..., Console]) -> None:
+    from scripting.console import frame_progress, working
+    from training.baselines import Baselines
+    from training.console import EpochTable, TrainingDisplay
+    from training.report import results
+
+    console = terminal(80)
+    console.file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    with working(console, "looking at the data") as status:
+        status.update("looking again")
+    with frame_progress(console) as progress:
+        progress.update(progress.add_task("scoring", total=2), advance=1)
+    with TrainingDisplay(console, 12, 4) as display:
+        display.start_epoch(1)
+        display.step(LOSSES, 8, 0.004)
+    EpochTable(console, COLUMNS).add(ROW, best=True)
+    scores = {"rmse": 0.8, "abs_rel": 0.21, "delta1": 0.57, "miou": 0.06, "pixel_accuracy": 0.5}
+    console.print(results("Validation", scores, Baselines(2.9, 0.802, 0.039), 80))
+    console.file.flush()
+    text = console.file.buffer.getvalue().decode("ascii")
+    assert "looking at the data" in text
+    assert "best constant" in text
+    assert "\\" not in text
 
 
 def test_what_is_no_terminal_gets_everything() -> None:
@@ -205,3 +231,9 @@ def test_frame_bars_are_for_terminals_that_can_redraw(terminal: Callable[..., Co
     assert "a.png" in texts[0]
     assert texts[1:] == ["", ""]
     assert all(first >= second for first, second in pairwise(map(len, texts)))
+
+
+def test_every_console_knows_what_is_said_of_its_terminal() -> None:
+    """One that a script made by itself would take COLUMNS=0 for a width."""
+    programs = (ROOT / "examples").rglob("*.py")
+    assert [path.name for path in programs if re.search(r"\bConsole\(", path.read_text())] == ["console.py"]

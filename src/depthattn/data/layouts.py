@@ -94,7 +94,9 @@ def find_layout(folder: str | os.PathLike[str], name: str | None = None) -> Layo
         ('split-inside', 1, 1)
     """
     folder = Path(folder)
-    _child(folder, ("images", *_TRAIN))
+    # What tells layouts apart must not be taken for absent.
+    for part in ("images", "gt_sets", *_TRAIN):
+        check_link(folder / part)
     if name is None:
         name = next((name for name, layout in _KNOWN.items() if layout.fits(folder)), None)
     if name is None:
@@ -185,13 +187,21 @@ def _nyud_mt(folder: Path, skipped: Counter[str]) -> Layout:
     )
     splits = []
     for names in (_TRAIN, _VALIDATION):
-        listed = next((path for name in names if (path := folder / "gt_sets" / f"{name}.txt").is_file()), None)
+        listed = _list_of(folder / "gt_sets", names)
         splits.append(None if listed is None else _named(listed, images, depths, labels))
     train, validation = splits
     if train is None:
         raise DataError(f"{folder / 'gt_sets'}: expected a file train.txt with the names of frames, got none")
     coding = LabelCoding(num_classes=40, ignore_value=0, first_label=1) if labels else None
     return Layout("nyud-mt", "NYUD-MT, splits of gt_sets/", train, validation, coding, missing_depth=(255.0,))
+
+
+def _list_of(folder: Path, names: Sequence[str]) -> Path | None:
+    for path in (folder / f"{name}.txt" for name in names):
+        check_link(path)
+        if path.is_file():
+            return path
+    return None
 
 
 def _named(listed: Path, images: dict[str, Path], depths: dict[str, Path], labels: dict[str, Path]) -> list[FramePaths]:
