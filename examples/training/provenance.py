@@ -29,5 +29,6 @@ def commit() -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    # status would lock the index to write down what it saw; killed for its time, it would leave the lock behind.
+    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()

@@ -116,8 +116,8 @@ def test_a_terminal_of_ascii_gets_no_escapes(terminal: Callable[..., Console]) -
 
     console = terminal(80)
     console.file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
-    with working(console, "looking at the data") as status:
-        status.update("looking again")
+    with working(console, "looking at the data"):
+        pass
     with frame_progress(console) as progress:
         progress.update(progress.add_task("scoring", total=2), advance=1)
     with TrainingDisplay(console, 12, 4) as display:
