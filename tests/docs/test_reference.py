@@ -51,3 +51,21 @@ def test_inherited_members_have_their_source(
         _, first, _ = ModuleAnalyzer.for_module(defined_in).tags[name]
         source = Path(importlib.import_module(defined_in).__file__ or "").read_text("utf-8").splitlines()
         assert any(f"def {name.split('.')[1]}(" in line for line in source[first - 1 : first + 1])
+
+
+def test_source_links_back_to_the_page_of_each_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(REFERENCE.parent / "_ext"))
+    from inherited import follow, link_back
+
+    # One module holds names of two public ones.
+    for module, name in (("depthattn", "SynergyNet.encode"), ("depthattn.models", "SynergyOutput")):
+        follow(None, module, name)
+    block = '<div class="viewcode-block" id="{}">\n<a class="viewcode-back" href="../page.html#depthattn.{}">[docs]</a>'
+    context = {"body": "".join(block.format(name, name) for name in ("SynergyNet.encode", "SynergyOutput", "unknown"))}
+    link_back(None, "_modules/depthattn/models/network", "", context, None)
+    assert re.findall(r"#([\w.]+)", context["body"]) == [
+        "depthattn.SynergyNet.encode",
+        "depthattn.models.SynergyOutput",
+        "depthattn.unknown",
+    ]
