@@ -32,9 +32,9 @@ METHOD = """\
 ## How it is measured
 
 Each implementation, a *side*, is checked before it is timed: its values and gradients have to agree with the reference
-formula in float64 within the bound of its dtype. A side that does not gets no time. Sides of one case run in turn, on
+formula in float64 within the bound of its dtype. Else it is not timed. Sides of one case run in turn, on
 inputs that rotate through more memory than the cache holds; times are medians, with the 20th and 80th percentile. The C
-library keeps memory that is freed: else, by chance, all of a process's results or none would cost page faults.
+library keeps freed memory, so page faults do not differ from process to process.
 
 - **cpu**, **triton**: the kernels of depthattn; **reference**: its formula under autograd, which runs where there are
   no kernels.
