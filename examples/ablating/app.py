@@ -23,6 +23,7 @@ from depthattn._extras import require
 from scripting.console import exit_status, frame_progress, new_console
 from scripting.outputs import check_output
 from training.baselines import count_classes
+from training.checkpoint import write_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,7 +115,7 @@ def _report(request: Request, results: Results) -> None:
     study = Study(request.families, request.seeds, results.load)
     text = markdown(study)
     table = request.output / "table.md"
-    table.write_text(f"{text}\n", encoding="utf-8")
+    write_text(table, f"{text}\n")
     print(f"table    {table}")
     if request.page is not None:
         write_into(request.page, text)

@@ -10,6 +10,7 @@ from ablating.statistics import CONFIDENCE, spread
 from ablating.study import SIGNIFICANT, Finding, Study
 from ablating.variants import Family
 from depthattn._messages import reason_of
+from training.checkpoint import write_text
 
 START, END = "<!-- ablation.py writes from here -->", "<!-- to here -->"
 # Narrow cells break between a change and its interval, nowhere else.
@@ -43,7 +44,8 @@ def write_into(page: Path, text: str) -> None:
         ValueError: as :func:`around_tables`.
     """
     head, tail = around_tables(page)
-    page.write_text(f"{head}{START}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
+    # A page that is a link stays one.
+    write_text(page.resolve(), f"{head}{START}\n\n{text}\n\n{END}{tail}")
 
 
 def around_tables(page: Path) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from distribution.counting import Distribution, Maps, count_maps, open_maps
 from distribution.pictures import draw_classes, draw_cumulative
 from distribution.settings import PROGRAM, Settings, parse
 from scripting.console import exit_status, frame_progress, new_console
-from scripting.outputs import check_free
+from scripting.outputs import check_free, save_figure
 
 _HISTOGRAM, _CUMULATIVE, _CLASSES = "depth_histogram.png", "depth_cumulative.png", "classes.png"
 
@@ -60,7 +60,7 @@ def summary(found: Distribution, maps: Maps, settings: Settings) -> list[str]:
 
 def draw(found: Distribution, maps: Maps, settings: Settings) -> None:
     settings.output.mkdir(parents=True, exist_ok=True)
-    plot_depth_histogram(found.histogram, tail=settings.tail).savefig(settings.output / _HISTOGRAM)
+    save_figure(plot_depth_histogram(found.histogram, tail=settings.tail), settings.output / _HISTOGRAM)
     draw_cumulative(found.histogram, settings.output / _CUMULATIVE)
     if found.class_counts.sum() > 0:
         draw_classes(found.class_counts, maps.class_names, settings.output / _CLASSES)

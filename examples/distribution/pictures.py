@@ -10,6 +10,7 @@ from torch import Tensor
 
 from depthattn.viz import DepthHistogram
 from depthattn.viz.axes import REFERENCE_COLOUR, SERIES_COLOURS, new_figure, style_axes
+from scripting.outputs import save_figure
 
 _MARKED = (0.5, 0.9, 0.99)
 
@@ -35,7 +36,7 @@ def draw_cumulative(histogram: DepthHistogram, path: Path) -> None:
     style_axes(axes, xlabel="true depth in m", ylabel="% of pixels nearer")
     axes.set_xlim(0, histogram.max_depth)
     axes.set_ylim(0, 102)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_classes(counts: Tensor, names: Sequence[str], path: Path) -> None:
@@ -52,4 +53,4 @@ def draw_classes(counts: Tensor, names: Sequence[str], path: Path) -> None:
     style_axes(axes, xlabel="% of labelled pixels")
     axes.tick_params(axis="y", labelsize=8)
     axes.set_ylim(len(order) - 0.4, -0.6)
-    figure.savefig(path)
+    save_figure(figure, path)

@@ -22,7 +22,7 @@ from evaluation.settings import PROGRAM, Settings, parse
 from evaluation.tables import bin_table, class_table, protocol_table, score_table
 from evaluation.truth import Truth, open_truth
 from scripting.console import exit_status, frame_progress, new_console
-from scripting.outputs import check_free
+from scripting.outputs import check_free, save_figure
 from training.checkpoint import write_json
 from training.sources import evenly
 
@@ -101,9 +101,9 @@ class Evaluation:
         output, bins = self.settings.output, facts["bins"]
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / _SCORES, _without_nan(facts))
-        draw_errors(self.shown).savefig(output / _ERRORS)
+        save_figure(draw_errors(self.shown), output / _ERRORS)
         if sum(bins["pixels"]):
-            plot_depth_bins(self.edges, bins["rmse"], bins["pixels"], label="RMSE").savefig(output / _DEPTH_BINS)
+            save_figure(plot_depth_bins(self.edges, bins["rmse"], bins["pixels"], label="RMSE"), output / _DEPTH_BINS)
 
     def _print(self, facts: dict[str, Any], console: Console) -> None:
         tables = [protocol_table(facts["protocol"]), score_table(facts, self.settings.pooling)]

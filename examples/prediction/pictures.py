@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +19,7 @@ from depthattn.data.images import DECODE_ERRORS
 from depthattn.viz import colour_depth, colour_labels, label_palette
 from depthattn.viz.axes import colour_bar
 from depthattn.viz.colours import DEPTH_COLOURMAP, DEPTH_TICKS, depth_norm
+from scripting.outputs import save_figure, write_whole
 
 _MIN_DEPTH = 0.5
 _LARGEST_CODE = 65535
@@ -110,7 +109,7 @@ def write_depth(depth: npt.NDArray[np.float32], path: Path) -> None:
     millimetres = np.clip(np.rint(depth * 1000.0), 1, _LARGEST_CODE).astype(np.uint16)
     mark = PngInfo()
     mark.add_text(*_MARK)
-    _write(path, lambda file: Image.fromarray(millimetres).save(file, format="png", pnginfo=mark))
+    write_whole(path, lambda file: Image.fromarray(millimetres).save(file, format="png", pnginfo=mark))
 
 
 def write_depth_colours(pixels: npt.NDArray[np.uint8], path: Path, *, max_depth: float) -> None:
@@ -219,17 +218,4 @@ def _page(pixels: npt.NDArray[np.uint8], below: float) -> tuple[Figure, Callable
 
 
 def _save(figure: Figure, path: Path) -> None:
-    _write(path, lambda file: figure.savefig(file, format="png", metadata=dict([_MARK])))
-
-
-def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    """Make the file in memory, write it beside its place, and move it there."""
-    content = io.BytesIO()
-    save(content)
-    # No longer than its name, which may be as long as the file system takes.
-    writing = path.with_name(f".{os.getpid()}.writing")
-    try:
-        writing.write_bytes(content.getbuffer())
-        os.replace(writing, path)
-    finally:
-        writing.unlink(missing_ok=True)
+    save_figure(figure, path, metadata=dict([_MARK]))

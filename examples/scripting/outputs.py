@@ -1,11 +1,13 @@
-"""Folders that results go to, checked before any work is done for them."""
+"""Folders that results go to, checked before any work is done for them, and files that are whole or not there."""
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 
 def check_output(option: str, folder: Path) -> None:
@@ -48,6 +50,38 @@ def check_free(option: str, folder: Path, results: Sequence[str], *, overwrite: 
             f"{option} {folder}: expected a folder without results, got earlier ones ({', '.join(present)}); "
             "--overwrite replaces them"
         )
+
+
+def write_whole(path: Path, save: Callable[[BinaryIO], object], sync: Callable[[Path], object] | None = None) -> None:
+    """Make a file in memory, write it beside its place, and move it there.
+
+    Args:
+        path: of the file.
+        save: called with what it is to write to.
+        sync: called with the path of what is written, before that is moved.
+
+    Raises:
+        OSError: it cannot be written; the message names it, and what was there is there still.
+    """
+    content = io.BytesIO()
+    save(content)
+    # No longer than its name, which may be as long as the file system takes.
+    writing = path.with_name(f".{os.getpid()}.writing")
+    try:
+        writing.write_bytes(content.getbuffer())
+        if sync is not None:
+            sync(writing)
+        os.replace(writing, path)
+    except OSError as error:
+        # A full disk names no file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        writing.unlink(missing_ok=True)
+
+
+def save_figure(figure: Any, path: Path, **options: Any) -> None:
+    """``figure.savefig``, whole or not at all; the suffix of ``path`` is the format."""
+    write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], **options))
 
 
 def _nearest(folder: Path) -> Path:

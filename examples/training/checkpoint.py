@@ -24,6 +24,7 @@ from torch import Tensor
 
 from depthattn._messages import reason_of
 from scripting.messages import warn_once
+from scripting.outputs import write_whole
 from training.facts import RecordError
 
 INFO = "info.json"
@@ -162,11 +163,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file, whole or not at all."""
-    temporary = _sibling(path, "writing")
     # A file name may hold bytes that are no text in any encoding.
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    _flush(temporary)
-    os.replace(temporary, path)
+    content = text.encode("utf-8", "backslashreplace")
+    write_whole(path, lambda file: file.write(content), _flush)
 
 
 def _sibling(path: Path, suffix: str) -> Path:

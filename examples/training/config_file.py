@@ -21,6 +21,7 @@ import yaml
 
 from depthattn._messages import reason_of
 from scripting.command_line import PathOr
+from scripting.outputs import write_whole
 
 # Not options of a run, so they cannot be in the file of one.
 _ELSEWHERE = frozenset({"config", "help"})
@@ -64,7 +65,8 @@ def write_options(path: Path, values: Mapping[str, Any], parser: argparse.Argume
         elif value is not None:
             lines[name] = _plain(value)
     text = yaml.safe_dump(lines, sort_keys=False, default_flow_style=None, allow_unicode=True)
-    path.write_text(f"# {title}\n{text}", encoding="utf-8")
+    content = f"# {title}\n{text}".encode()
+    write_whole(path, lambda file: file.write(content))
 
 
 def _options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:

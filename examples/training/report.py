@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from depthattn.data import Sample
 from depthattn.viz import Frame, Panel, contact_sheet, plot_curves
+from scripting.outputs import save_figure
 from training.baselines import Baselines
 from training.console import result_table
 from training.engine import LOSSES, Engine
@@ -65,7 +66,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], baseline: Baselines, pat
             {"random baseline, mIoU": baseline.miou},
         ),
     ]
-    plot_curves(history, [panel for panel in panels if _has_points(panel, history)]).savefig(path)
+    save_figure(plot_curves(history, [panel for panel in panels if _has_points(panel, history)]), path)
 
 
 def _has_points(panel: Panel, history: Sequence[Mapping[str, float]]) -> bool:
@@ -75,7 +76,7 @@ def _has_points(panel: Panel, history: Sequence[Mapping[str, float]]) -> bool:
 def draw_contact_sheet(
     engine: Engine, validation: Dataset[Sample], class_names: Sequence[str], settings: Settings, path: Path
 ) -> None:
-    sheet_of(engine.predict, validation, class_names, settings).savefig(path)
+    save_figure(sheet_of(engine.predict, validation, class_names, settings), path)
 
 
 def sheet_of(

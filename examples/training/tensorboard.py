@@ -45,8 +45,12 @@ class TensorBoardLog:
         require("tensorboard", extra="train", purpose="the TensorBoard log (see --no-tensorboard)")
         from torch.utils.tensorboard import SummaryWriter
 
-        self._ended = False
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None, flush_secs=_FLUSH)
+        self._writer: Any = None
+        try:
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None, flush_secs=_FLUSH)
+        except (OSError, UnicodeEncodeError) as error:
+            # TensorBoard takes no name of a folder that is no text.
+            self._end(error)
 
     def settings(self, facts: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         """What the run is, as a text, and its ``settings`` as what TensorBoard compares runs by."""
@@ -110,13 +114,16 @@ class TensorBoardLog:
         self._write(write)
 
     def _write(self, write: Callable[[Any], None]) -> None:
-        if self._ended:
+        if self._writer is None:
             return
         try:
             write(self._writer)
         except OSError as error:
-            self._ended = True
-            warn_once("tensorboard", f"the TensorBoard log ends here, and the run goes on: {one_line(error)}")
+            self._end(error)
+
+    def _end(self, error: Exception) -> None:
+        self._writer = None
+        warn_once("tensorboard", f"the TensorBoard log ends here, and the run goes on: {one_line(error)}")
 
 
 def _image(name: str, pixels: npt.NDArray[np.uint8], step: int) -> Callable[[Any], None]:

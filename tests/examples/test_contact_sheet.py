@@ -21,7 +21,7 @@ def rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def record(frames: list[Frame], **_: object) -> Any:
         drawn[:] = frames
-        return SimpleNamespace(savefig=lambda path: None)
+        return SimpleNamespace(savefig=lambda file, **_: None)
 
     monkeypatch.setattr("training.report.contact_sheet", record)
     engine: Any = SimpleNamespace(predict=lambda images: (images[:, :1], images[:, 0].long()))

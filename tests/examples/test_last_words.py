@@ -66,6 +66,18 @@ def test_a_run_in_a_folder_that_is_no_text(train: Train, tiny: None, tmp_path: P
     assert train("--output", output, "--resume", "--workers", 0) == 0
 
 
+def test_tensorboard_in_a_folder_that_is_no_text(
+    tmp_path: Path, error: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.tensorboard import TensorBoardLog
+
+    monkeypatch.setattr("scripting.messages._warned", set())
+    log = TensorBoardLog(tmp_path / "r\udcff", step=0)
+    log.epoch({"val/rmse": 1.0}, 1)
+    log.close()
+    assert error().startswith("warning: the TensorBoard log ends here, and the run goes on: 'utf-8' codec can't encode")
+
+
 def test_a_script_whose_packages_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from scripting.entry import run
 

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 from tests.examples.factory import script_environment
+from tests.forked import forked
 
 Train = Callable[..., int]
 ROOMS = ("--train-frames", 4, "--val-frames", 2)
@@ -120,3 +122,37 @@ print("went on")
     assert done.stdout == "went on\n", done.stderr
     assert done.stderr.startswith("warning: the TensorBoard log ends here, and the run goes on: [Errno 28] No space")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+def test_a_file_that_does_not_fit_is_not_there_and_named(tmp_path: Path) -> None:
+    """Of what every script writes, by a limit on the size of files in place of a full disk."""
+    import resource
+
+    from ablating.table import END, START, write_into
+    from scripting.outputs import save_figure
+    from training.checkpoint import write_text
+
+    folder = tmp_path / "out"
+    folder.mkdir()
+    long = "x" * 5000
+    figure = SimpleNamespace(savefig=lambda file, **_: file.write(long.encode()))
+    page = f"{START}\nbefore\n{END}\n"
+
+    def program() -> int:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        for name, write in (
+            ("text", lambda path: write_text(path, long)),
+            ("figure.png", lambda path: save_figure(figure, path)),
+            ("page.md", lambda path: write_into(path, long)),
+        ):
+            (folder / name).write_text(page)
+            with pytest.raises(OSError, match="File too large: .*" + name):
+                write(folder / name)
+        return 0
+
+    ended = forked(program, tmp_path / "written")
+    assert (ended.status, ended.err) == (0, "")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(
+        ("text", "figure.png", "page.md"), page
+    )
