@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from depthattn.ops import checks, feature_checks
-from depthattn.ops.backend import exporting, resolve
+from depthattn.ops.backend import resolve, resolve_layer
 from depthattn.ops.depth_aware import DEPTH_AWARE
 from depthattn.ops.depth_aware import reference as depth_aware_reference
 from depthattn.ops.joint_gradient import JOINT_GRADIENT
@@ -302,7 +302,7 @@ def lateral_sharing(features: Sequence[Tensor], gates: Tensor) -> tuple[Tensor, 
         (tensor([[[6., 6.]]]), tensor([[[10., 10.]]]))
     """
     features = feature_checks.sharing_tensors("lateral_sharing", features, gates)
-    return shared(promoted(features), gates, "reference" if exporting() else resolve(gates.device))
+    return shared(promoted(features), gates, resolve_layer(gates.device))
 
 
 def semi_dense_up_skip(
@@ -343,5 +343,5 @@ def semi_dense_up_skip(
     name = "semi_dense_up_skip"
     mode, align_corners = feature_checks.resize_options(name, mode, align_corners)
     features = feature_checks.pyramid(name, features)
-    backend = "reference" if exporting() else resolve(features[0].device)
-    return merged(promoted(features), checks.image_size(name, size), mode, align_corners, backend)
+    size = checks.image_size(name, size)
+    return merged(promoted(features), size, mode, align_corners, resolve_layer(features[0].device))

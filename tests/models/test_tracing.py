@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from depthattn import LateralSharingUnit, SemiDenseUpSkip, SynergyNet, UpProjection
+from depthattn import (
+    DepthAwareLoss,
+    JointGradientLoss,
+    LateralSharingUnit,
+    SemiDenseUpSkip,
+    SynergyNet,
+    UpProjection,
+)
 
 SIZES = [(1, 65, 97), (2, 64, 96), (1, 36, 100), (1, 32, 32)]
 
@@ -157,6 +164,15 @@ def test_jit_trace_of_a_sharing_unit(channels: tuple[int, int], gate: str) -> No
     features = tuple(torch.rand(2, count, 5, 3) for count in channels)
     for ours, theirs in zip(traced(*features), unit(*features), strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_jit_trace_of_losses_that_resize_runs_at_any_size() -> None:
+    for loss in (DepthAwareLoss(upsample="bilinear"), JointGradientLoss(upsample="bilinear", align_corners=True)):
+        traced = torch.jit.trace(loss, (torch.rand(2, 3, 4), torch.rand(2, 6, 8)))
+        for sizes in (((2, 3, 4), (2, 6, 8)), ((1, 5, 4), (1, 7, 9))):
+            pred, target = (torch.rand(size) for size in sizes)
+            torch.testing.assert_close(traced(pred, target), loss(pred, target))
 
 
 IMAGE, NARROW, TOKENS = torch.rand(2, 8, 5, 3), torch.rand(2, 4, 5, 3), torch.rand(2, 15, 8)

@@ -173,9 +173,9 @@ class SynergyNetwork(nn.Module):
         Returns:
             The encoder's maps (B, C_i, h_i, w_i), fine to coarse.
         """
-        maps: list[Tensor] = self.encoder(
-            _normalised(checks.plain(image), self.encoder.mean, self.encoder.std, self.dtype)
-        )
+        # FSDP holds the encoder and what comes behind it in dtypes of their own while they run.
+        dtype = next((x.dtype for x in self.encoder.parameters() if x.is_floating_point()), self.dtype)
+        maps: list[Tensor] = self.encoder(_normalised(checks.plain(image), self.encoder.mean, self.encoder.std, dtype))
         return maps
 
     def decode(self, maps: Sequence[Tensor], image_size: tuple[int, int]) -> SynergyOutput:

@@ -127,6 +127,11 @@ def exporting() -> bool:
     return jit_traces() or bool(getattr(torch.compiler, "is_exporting", bool)())
 
 
+def resolve_layer(device: torch.device) -> str:
+    """The backend of an operation that leaves its sizes open in a program that is traced: there, the formula."""
+    return "reference" if exporting() else resolve(device)
+
+
 def load(operation: str, backend: str) -> ModuleType:
     """Import the kernels of ``operation`` for ``backend``; the first call pays, later ones look up."""
     return importlib.import_module(f"depthattn.ops.{operation}.{backend}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from depthattn.ops.backend import resolve
+from depthattn.ops.backend import resolve_layer
 from depthattn.ops.masking import compute_dtype
 from depthattn.ops.semi_dense_up_skip import merged
 
@@ -14,4 +14,6 @@ def upsampled(pred: Tensor, target: Tensor, mode: str | None, align_corners: boo
     if mode is None or pred.shape == target.shape:
         return pred
     wide = pred.to(compute_dtype(pred)).unsqueeze(1)
-    return merged([wide], (target.shape[1], target.shape[2]), mode, align_corners, resolve(pred.device)).squeeze(1)
+    return merged([wide], (target.shape[1], target.shape[2]), mode, align_corners, resolve_layer(pred.device)).squeeze(
+        1
+    )
