@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from tests.examples.factory import ROOT, script_environment
+from tests.examples.factory import ROOT, script_environment, write_list
 
 Train = Callable[..., int]
-ROOMS = ("--train-frames", 4, "--val-frames", 2)
 
 
 def python(*arguments: object, **variables: str) -> subprocess.CompletedProcess[bytes]:
@@ -62,7 +61,7 @@ sys.exit(exit_status("script.py", work, ""))
 
 def test_a_run_in_a_folder_that_is_no_text(train: Train, tiny: None, tmp_path: Path) -> None:
     output = tmp_path / "r\udcff\nn $x$"
-    assert train(*ROOMS, "--output", output) == 0
+    assert train("--list", write_list(tmp_path / "d\udcff\nd", 4), "--output", output) == 0
     assert train("--output", output, "--resume", "--workers", 0) == 0
 
 

@@ -87,6 +87,8 @@ def model_card(
     if notes:
         parts.append(f"## Training and scores\n\n{notes.strip()}\n")
     text = "\n".join([*parts, _LIMITS]) + "\n"
+    # Notes may name files, and a name may hold bytes that are no text in any encoding.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return f"{text}<!-- depthattn {hashlib.sha256(text.encode()).hexdigest()} -->\n"
 
 
