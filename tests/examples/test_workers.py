@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
+from multiprocessing import resource_sharer
+from pathlib import Path
 
 import pytest
 from tests.examples.factory import script_environment
+from tests.forked import forked
 
 # The iterator is still there at the end, as after an error whose traceback holds on to it. The kill command is a
 # process of its own: its signal does not come from the main one.
@@ -37,3 +42,22 @@ def test_workers_heed_their_main_process_only() -> None:
         [sys.executable, "-c", SCRIPT], env=script_environment(), capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout.split()) == (0, ["True", "True", "True"]), done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, and connects by a path")
+def test_a_main_process_that_is_interrupted_as_it_fetches_a_batch(tmp_path: Path) -> None:
+    """It hangs up on the worker's thread that hands over tensors, which would write a traceback."""
+    from training.workers import heed_main_only
+
+    def program() -> int:
+        heed_main_only(0)
+        shared = resource_sharer.DupFd(1)
+        address = shared._id[0]
+        with socket.socket(socket.AF_UNIX) as main:
+            main.connect(address)
+        # The thread answers one after the other, so that it is through with the first.
+        os.close(shared.detach())
+        return 0
+
+    ended = forked(program, tmp_path)
+    assert (ended.status, ended.err) == (0, "")
