@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,3 +194,24 @@ def test_a_variant_that_varies_widely_blurs_its_own_family_only() -> None:
     alone = BlockDesign({key: scores[key] for key in ("base", "wild")}).compare("base", "wild")
     assert study.finding(pairs[1], MEASURES[0]).difference == alone
     assert study.tests == 2
+
+
+def test_one_comparison_that_goes_far_does_not_set_the_scale_of_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ablating import picture
+    from ablating.study import Study
+    from ablating.variants import FAMILIES, Variant
+
+    noise = np.random.default_rng(0).normal(0, 0.01, (100, 3))
+
+    def load(variant: Variant, seed: int) -> dict[str, float]:
+        place = [one.key for family in FAMILIES for one in family.variants].index(variant.key)
+        far = 5.0 if variant.key == "plain_sum" else 0.0
+        return dict.fromkeys(("rmse", "rmse_far_third", "boundary_f1", "miou"), 1 + far + noise[place, seed])
+
+    figures = []
+    monkeypatch.setattr(picture, "save_in_both_looks", lambda figure, path: figures.append(figure))
+    picture.draw_effects(Study(FAMILIES, (0, 1, 2), load), Path("effects.png"))
+    (figure,) = figures
+    last = figure.axes[-4:]
+    assert [axes.texts[0].get_text()[:2] for axes in last] == ["+5", "+5", "+5", "+5"]
+    assert all(axes.get_xlim()[1] < 1 for axes in last[:2])
