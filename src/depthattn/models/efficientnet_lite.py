@@ -95,9 +95,9 @@ class EfficientNetLite(Encoder):
         if name not in _SCALES:
             raise ValueError(f"EfficientNetLite: expected name to be one of {', '.join(EFFICIENTNETS)}, got {name!r}")
         self.name = name
-        self.output_stride = output_stride
         width, depth = _SCALES[name]
         stages = dilated("EfficientNetLite", [stride for _, _, stride, _, _ in _STAGES], 2, output_stride)
+        self.output_stride = int(output_stride)
         self.conv_stem = _conv(3, _STEM_CHANNELS, 3, stride=2)
         self.bn0 = _norm(_STEM_CHANNELS)
         self.blocks = nn.ModuleList()

@@ -109,7 +109,7 @@ class ResNet(Encoder):
         stages = dilated("ResNet", (1, 2, 2, 2), 4, output_stride)
         stem, outputs = _WIDTHS[0], [width * block.expansion for width in _WIDTHS]
         self.name = name
-        self.output_stride = output_stride
+        self.output_stride = int(output_stride)
         self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)

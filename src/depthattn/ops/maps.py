@@ -14,6 +14,5 @@ def upsampled(pred: Tensor, target: Tensor, mode: str | None, align_corners: boo
     if mode is None or pred.shape == target.shape:
         return pred
     wide = pred.to(compute_dtype(pred)).unsqueeze(1)
-    return merged([wide], (target.shape[1], target.shape[2]), mode, align_corners, resolve_layer(pred.device)).squeeze(
-        1
-    )
+    size, backend = (target.shape[1], target.shape[2]), resolve_layer(pred.device)
+    return merged([wide], size, mode, align_corners, backend).squeeze(1)
