@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import io
 import os
 import sys
 import threading
+from typing import Any
 
 _warned: set[str] = set()
 
@@ -14,9 +16,10 @@ def prepare_process() -> None:
     """Let output and errors take any text: what their encoding lacks is written as an escape, as in ``\\xe9``.
 
     A stream that was closed before the start takes everything and keeps nothing. An error of the disk in a thread, as
-    that of TensorBoard, is left to those who hand it work, who meet it too.
+    that of TensorBoard, is left to those who hand it work, who meet it too. A Ctrl-C is not lost where Python drops it.
     """
     threading.excepthook = _thread_ended
+    sys.unraisablehook = _dropped
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -41,6 +44,14 @@ def warn_once(about: str, text: str) -> None:
     if about not in _warned:
         _warned.add(about)
         say_alone(f"warning: {text}")
+
+
+def _dropped(dropped: Any) -> None:
+    """A Ctrl-C in a callback, as of a weak reference, ends nothing: it is sent again, when that is over."""
+    if issubclass(dropped.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _thread_ended(ended: threading.ExceptHookArgs) -> None:

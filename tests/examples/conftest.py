@@ -21,8 +21,9 @@ sys.path[:0] = [str(EXAMPLES), str(RECIPES)]
 
 @pytest.fixture(autouse=True)
 def _thread_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scripts set what happens to errors in threads; pytest has a way of its own."""
+    """Scripts set what happens to errors in threads and callbacks; pytest has ways of its own."""
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
 
 
 @pytest.fixture(scope="module", autouse=True)

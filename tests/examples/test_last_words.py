@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.examples.factory import ROOT, script_environment, write_list
+from tests.forked import forked
 
 Train = Callable[..., int]
 
@@ -170,6 +173,28 @@ def test_faults_of_threads_keep_their_traceback(capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().err
     assert text.count("Traceback") == 1
     assert "KeyError: 'fault'" in text
+
+
+def test_ctrl_c_where_python_drops_it(tmp_path: Path) -> None:
+    """Python writes a traceback of what a callback raises, and goes on."""
+    from scripting.messages import prepare_process
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    def program() -> int:
+        prepare_process()
+        things = [threading.Event()]
+        reference = weakref.ref(things[0], interrupted)
+        try:
+            things.clear()
+            time.sleep(20)
+        except KeyboardInterrupt:
+            return 130
+        return 0 if reference() is None else 1
+
+    ended = forked(program, tmp_path)
+    assert (ended.status, ended.err) == (130, "")
 
 
 def test_every_script_begins_at_the_same_entry() -> None:
