@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -183,6 +184,8 @@ def test_ctrl_c_where_python_drops_it(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     def program() -> int:
+        # What is started in the background may ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         prepare_process()
         things = [threading.Event()]
         reference = weakref.ref(things[0], interrupted)

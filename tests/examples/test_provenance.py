@@ -38,6 +38,7 @@ def test_the_commit_is_named_and_the_repository_left_alone(tmp_path: Path, monke
     file.write_text("two")
     assert commit() == git(tmp_path, "rev-parse", "HEAD") + "+changes"
     file.write_text("one")
+    os.utime(file, (1, 1))
     # By itself, git does.
     git(tmp_path, "status")
     assert index.read_bytes() != before
