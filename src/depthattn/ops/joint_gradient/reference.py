@@ -40,10 +40,11 @@ def class_windows(labels: Tensor, ignore_index: int) -> Tensor:
 
 def covered(windows: Tensor, shape: torch.Size) -> Tensor:
     """True at the pixels of a map of this shape that some window uses: (B,H-2,W-2) -> (B,H,W)."""
-    # By sums: the code that torch.compile makes for CPUs of padded bools does not compile (PyTorch 2.13).
-    counts = windows.float()
-    rows = pad(counts, (0, 0, 2, 0)) + pad(counts, (0, 0, 1, 1)) + pad(counts, (0, 0, 0, 2))
-    pixels = pad(rows, (2, 0)) + pad(rows, (1, 1)) + pad(rows, (0, 2))
+    # By sums: the code that torch.compile makes for CPUs of padded bools does not compile (PyTorch 2.13). Padded on all
+    # sides at once: a result without a pixel, as of one axis of no windows, is an error in PyTorch 2.6.
+    counts = pad(windows.float(), (2, 2, 2, 2))
+    rows = counts[:, :-2] + counts[:, 1:-1] + counts[:, 2:]
+    pixels = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
     # A map smaller than a window has no windows, but they are padded by two all the same.
     return pixels[:, : shape[1], : shape[2]] > 0
 
