@@ -173,10 +173,18 @@ class SynergyNetwork(nn.Module):
         Returns:
             The encoder's maps (B, C_i, h_i, w_i), fine to coarse.
         """
-        # FSDP holds the encoder and what comes behind it in dtypes of their own while they run.
-        dtype = next((x.dtype for x in self.encoder.parameters() if x.is_floating_point()), self.dtype)
-        maps: list[Tensor] = self.encoder(_normalised(checks.plain(image), self.encoder.mean, self.encoder.std, dtype))
+        maps: list[Tensor] = self.encoder(
+            _normalised(checks.plain(image), self.encoder.mean, self.encoder.std, self._encoder_dtype())
+        )
         return maps
+
+    def _encoder_dtype(self) -> torch.dtype:
+        """That of its weights: while they run, FSDP holds encoder and decoders in dtypes of their own."""
+        # The compiler of PyTorch 2.6 knows this loop, but not next() with a default.
+        for parameter in self.encoder.parameters():
+            if parameter.is_floating_point():
+                return parameter.dtype
+        return self.dtype
 
     def decode(self, maps: Sequence[Tensor], image_size: tuple[int, int]) -> SynergyOutput:
         """Predict from the maps of :meth:`encode`, which may come from an earlier call, without the last resize.
