@@ -60,6 +60,7 @@ def check_equal(ours: Any, model: SynergyNet, image: Tensor) -> None:
         assert np.abs(np.asarray(mine) - theirs.numpy()).max() <= 1e-5 * float(theirs.abs().max()), name
 
 
+@pytest.mark.skipif(torch.__version__ < (2, 7), reason="PyTorch 2.6 cannot tell that it exports, and keeps them")
 @pytest.mark.parametrize("sharing", ["scalar", "channel"])
 def test_exported_program_has_no_operator_of_this_library(sharing: str) -> None:
     model = network(Stem(), sharing)
