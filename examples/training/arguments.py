@@ -17,8 +17,8 @@ Train SynergyNet, depth and semantic labels from one image, with the
 attention-driven loss.
 
 Without a data option it trains a small network on SyntheticRooms, a demo of
-four to five minutes on two CPU cores. With --nyu, --list or --folder the defaults
-are those of a full training. Where the two differ, both are given:
+four to five minutes on two CPU cores. With --nyu, --list or --folder the
+defaults are those of a full training. Where the two differ, both are given:
 (synthetic | full). The script prints all settings at the start.
 """
 
