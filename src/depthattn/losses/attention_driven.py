@@ -237,7 +237,16 @@ class AttentionDrivenLoss(nn.Module):
         semantic_weight, ignore_index, reduction = checks.joint_gradient_options(
             name, second.semantic_weight, second.ignore_index, second.reduction
         )
-        options = AttentionDepthOptions(*own[:5], ignore_index, own.reduction, reduction)
+        options = AttentionDepthOptions(
+            distance=own.distance,
+            beta=own.beta,
+            max_depth=own.max_depth,
+            log_offset=own.log_offset,
+            detach_weight=own.detach_weight,
+            ignore_index=ignore_index,
+            depth_aware_reduction=own.reduction,
+            joint_gradient_reduction=reduction,
+        )
         resizing = checks.upsample_options(name, first.upsample, first.align_corners)
         return _depth_side(name, options, semantic_weight, resizing, *given)
 
