@@ -8,20 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from depthattn.ops.joint_gradient.reference import class_windows, sobel_l1
+
 LabelTerm = Literal["flat", "planar", "steps"]
 
 # A floor seen from a standing person's height changes by less than this share of its depth from one pixel of the
 # decoders' map to the next, up to some 6 m.
 _SLOPE = 0.1
 
-_SOBEL = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+_IGNORED = -100
 _SECOND = torch.tensor([[1.0, -2.0, 1.0], [2.0, -4.0, 2.0], [1.0, -2.0, 1.0]])
-
-
-def one_class(labels: Tensor) -> Tensor:
-    """True where the nine labels of a window are one class, (B,H,W) -> (B,H-2,W-2); a negative label is no class."""
-    windows = labels.unfold(1, 3, 1).unfold(2, 3, 1).flatten(-2)
-    return (windows == windows[..., :1]).all(-1) & (windows[..., 0] >= 0)
 
 
 def planar(depth: Tensor, labels: Tensor) -> Tensor:
@@ -31,7 +27,8 @@ def planar(depth: Tensor, labels: Tensor) -> Tensor:
         depth: metres, (B,1,H,W).
         labels: class numbers, (B,H,W).
     """
-    return _mean(_size(depth, _SECOND), one_class(labels))
+    filters = torch.stack((_SECOND, _SECOND.T))[:, None].to(depth)
+    return _mean(conv2d(depth, filters).abs().sum(1), class_windows(labels, _IGNORED))
 
 
 def steps(depth: Tensor, labels: Tensor) -> Tensor:
@@ -43,13 +40,8 @@ def steps(depth: Tensor, labels: Tensor) -> Tensor:
     """
     # Sobel's filter sees eight times the change from one pixel to the next.
     allowed = 8 * _SLOPE * depth[:, 0, 1:-1, 1:-1].abs()
-    return _mean((_size(depth, _SOBEL) - allowed).clamp(min=0), one_class(labels))
-
-
-def _size(depth: Tensor, across: Tensor) -> Tensor:
-    """|filter across| + |filter down| of every window: (B,1,H,W) -> (B,H-2,W-2)."""
-    filters = torch.stack((across, across.T))[:, None].to(depth)
-    return conv2d(depth, filters).abs().sum(1)
+    windows = class_windows(labels, _IGNORED)
+    return _mean((sobel_l1(depth[:, 0], windows) - allowed).clamp(min=0), windows)
 
 
 def _mean(values: Tensor, windows: Tensor) -> Tensor:
